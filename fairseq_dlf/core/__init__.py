@@ -1,0 +1,1 @@
+"""The method in plain PyTorch: knows neither fairseq nor a command line."""

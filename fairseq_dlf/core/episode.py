@@ -1,0 +1,156 @@
+"""One teacher step of Algorithm 1: teach T steps, measure, go back."""
+
+import time
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from torch import Tensor
+
+from fairseq_dlf.core.curvature import Curvature, Exact
+from fairseq_dlf.core.hypergradient import (
+    Hypergradient,
+    NonFiniteCotangentError,
+    StepSource,
+    reverse,
+    unroll,
+)
+from fairseq_dlf.core.student import Student
+from fairseq_dlf.core.trajectory import Everything, Trajectory
+from fairseq_dlf.core.update_rules import StudentState, UpdateRule
+
+
+class MeasuredCotangent(NamedTuple):
+    """A measure's value and its gradient ∂M̃/∂ω at one ω, (parameters,)."""
+
+    value: float
+    cotangent: Tensor
+
+
+class Measure(Protocol):
+    """A smoothed measure M̃(ω) of the student on dev data.
+
+    It gives its own gradient so that it may go through the dev data in pieces.
+    """
+
+    def value(self, params: Tensor) -> float:
+        """M̃(ω)."""
+
+    def value_and_cotangent(self, params: Tensor) -> MeasuredCotangent:
+        """M̃(ω) and ∂M̃/∂ω."""
+
+
+@dataclass(frozen=True)
+class EpisodePlan:
+    """How an episode is run.
+
+    Attributes:
+        steps: T, the number of student updates.
+        truncation: K, how many of the last steps are reversed; 0 is all.
+        curvature: the way to second-order products.
+        trajectory: where the past is kept.
+        collapse_share: the episode counts as collapsed when the measure after it is
+            below this share of the measure before it.
+    """
+
+    steps: int
+    truncation: int = 0
+    curvature: Curvature = field(default_factory=Exact)
+    trajectory: Trajectory = field(default_factory=Everything)
+    collapse_share: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ValueError(f"an episode of {self.steps} student steps was asked for; it needs at least 1")
+        if not 0 <= self.truncation <= self.steps:
+            raise ValueError(
+                f"truncation to the last {self.truncation} steps was asked for, but must lie between "
+                f"0 (the full horizon) and the episode's {self.steps} steps"
+            )
+        if not 0.0 <= self.collapse_share < 1.0:
+            raise ValueError(f"collapse share is {self.collapse_share}, but must lie in [0, 1)")
+
+
+@dataclass(frozen=True)
+class EpisodeResult:
+    """What an episode found.
+
+    Attributes:
+        final: the student's state after T updates.
+        losses: the student's loss before each update, (T,).
+        measure_before, measure_after: M̃ at ω_0 and ω_T.
+        hypergradient: None where the episode collapsed.
+        collapse: the cause in words, or None.
+        forward_s, reverse_s: wall time of the updates, and of measure and reverse pass.
+    """
+
+    final: StudentState
+    losses: Tensor
+    measure_before: float
+    measure_after: float
+    hypergradient: Hypergradient | None
+    collapse: str | None
+    forward_s: float
+    reverse_s: float
+
+
+def run_episode(
+    student: Student,
+    rule: UpdateRule,
+    start: StudentState,
+    source: StepSource,
+    measure: Measure,
+    plan: EpisodePlan,
+) -> EpisodeResult:
+    """Teaches the student from `start`, measures it and finds dΦ_1 … dΦ_T.
+
+    Args:
+        source: gives step t; called again for the same t in the reverse pass.
+
+    Cost: T training steps forward, T products backward, two measures.
+    Paper: Algorithm 1, lines 4–12.
+    """
+    began = time.perf_counter()
+    before = measure.value(start.params)
+    done = unroll(student, rule, start, plan.steps, source, plan.trajectory)
+    turned = time.perf_counter()
+    after = measure.value_and_cotangent(done.final.params)
+    collapse = _collapse_of(before, after, done.losses, plan.collapse_share)
+    hypergradient = None
+    if collapse is None:
+        try:
+            hypergradient = reverse(
+                student,
+                rule,
+                plan.curvature,
+                plan.trajectory,
+                plan.steps,
+                source,
+                after.cotangent,
+                plan.truncation,
+            )
+        except NonFiniteCotangentError as error:
+            collapse = str(error)
+    plan.trajectory.clear()
+    return EpisodeResult(
+        final=done.final,
+        losses=done.losses,
+        measure_before=before,
+        measure_after=after.value,
+        hypergradient=hypergradient,
+        collapse=collapse,
+        forward_s=turned - began,
+        reverse_s=time.perf_counter() - turned,
+    )
+
+
+def _collapse_of(before: float, after: MeasuredCotangent, losses: Tensor, share: float) -> str | None:
+    if not bool(losses.isfinite().all()):
+        return "the student's loss is not finite: lower its learning rate or clip its gradient"
+    if after.value != after.value:
+        return "the measure after the episode is not a number"
+    if after.value < share * before:
+        return (
+            f"the measure fell from {before:.4f} to {after.value:.4f}, under {share:g} of its start: "
+            "lower the teacher's or the student's learning rate"
+        )
+    return None

@@ -1,0 +1,23 @@
+"""Smoothed measures M̃: differentiable stand-ins for what the teacher wants to raise."""
+
+import torch
+from torch import Tensor
+
+
+def expected_score(log_probs: Tensor, scores: Tensor, present: Tensor, sharpness: float) -> Tensor:
+    """E_q[score] under q = softmax over candidates of sharpness · log p.
+
+    Args:
+        log_probs: log p_ω of each candidate, (inputs, candidates), with a graph.
+        scores: the measure of each candidate, (inputs, candidates), without one.
+        present: False where an input has fewer candidates, (inputs, candidates), bool;
+            every input needs at least one.
+        sharpness: α > 0.
+
+    Returns:
+        (inputs,), the dtype of log_probs.
+
+    Paper: section 4.1 (smoothed BLEU), with the support cut down to candidates.
+    """
+    weights = torch.softmax((sharpness * log_probs).masked_fill(~present, float("-inf")), dim=-1)
+    return (weights * scores.to(weights.dtype).masked_fill(~present, 0.0)).sum(dim=-1)
