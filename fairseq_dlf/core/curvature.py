@@ -21,9 +21,7 @@ def twice_differentiable() -> Iterator[None]:
         yield
 
 
-def require_second_derivatives(
-    student: Student, params: Tensor, coefficients: Tensor, batch: Any, seed: int
-) -> None:
+def require_second_derivatives(student: Student, params: Tensor, coefficients: Tensor, batch: Any, seed: int) -> None:
     """Tries one exact product, so that an unfit layer is named before hours are spent.
 
     Raises:
@@ -57,9 +55,7 @@ def _layer_without_second_derivative(
             try:
                 (first,) = torch.autograd.grad(total, params_leaf, create_graph=True, allow_unused=True)
                 if first is not None and first.requires_grad:
-                    torch.autograd.grad(
-                        first.square().sum(), params_leaf, retain_graph=True, allow_unused=True
-                    )
+                    torch.autograd.grad(first.square().sum(), params_leaf, retain_graph=True, allow_unused=True)
             except (RuntimeError, NotImplementedError):
                 failing.append(name)
 
@@ -103,9 +99,7 @@ class Linearization(NamedTuple):
 class Curvature(Protocol):
     """A way to get second-order products."""
 
-    def linearize(
-        self, student: Student, params: Tensor, coefficients: Tensor, batch: Any, seed: int
-    ) -> Linearization:
+    def linearize(self, student: Student, params: Tensor, coefficients: Tensor, batch: Any, seed: int) -> Linearization:
         """The gradient at (ω, Φ) and its derivative."""
 
 
@@ -118,9 +112,7 @@ class Exact:
     Paper: Eqs 4 and 5.
     """
 
-    def linearize(
-        self, student: Student, params: Tensor, coefficients: Tensor, batch: Any, seed: int
-    ) -> Linearization:
+    def linearize(self, student: Student, params: Tensor, coefficients: Tensor, batch: Any, seed: int) -> Linearization:
         params = params.detach().requires_grad_()
         coefficients = coefficients.detach().requires_grad_()
         with torch.enable_grad():
@@ -130,9 +122,7 @@ class Exact:
         def multiply(vector: Tensor) -> Products:
             # A loss that is all cross-entropy does not depend on Φ: zeros, not an error.
             return Products(
-                *torch.autograd.grad(
-                    gradient, (params, coefficients), grad_outputs=vector, materialize_grads=True
-                )
+                *torch.autograd.grad(gradient, (params, coefficients), grad_outputs=vector, materialize_grads=True)
             )
 
         return Linearization(gradient.detach(), multiply)

@@ -134,9 +134,7 @@ def reverse(
     return Hypergradient(torch.stack(before + rows[::-1]), bar.params if bar else cotangent, norms)
 
 
-def _update(
-    student: Student, rule: UpdateRule, state: StudentState, step: Step
-) -> tuple[Tensor, StudentState]:
+def _update(student: Student, rule: UpdateRule, state: StudentState, step: Step) -> tuple[Tensor, StudentState]:
     loss, gradient = student.gradient(state.params, step.coefficients, step.batch, step.seed)
     with torch.no_grad():
         return loss, rule.step(state, gradient, step.learning_rate)

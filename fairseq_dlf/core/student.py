@@ -75,13 +75,11 @@ class Student:
     def gradient(self, params: Tensor, coefficients: Tensor, batch: Any, seed: int) -> tuple[Tensor, Tensor]:
         """(loss, g = ∂L_Φ/∂ω), both without a graph. Cost: one training step's forward and backward."""
         params = params.detach().requires_grad_()
-        loss = self.loss(params, coefficients.detach(), batch, seed)
-        (gradient,) = torch.autograd.grad(loss, params)
+        with torch.enable_grad():
+            loss = self.loss(params, coefficients.detach(), batch, seed)
+            (gradient,) = torch.autograd.grad(loss, params)
         return loss.detach(), gradient
 
     def _unflatten(self, params: Tensor) -> dict[str, Tensor]:
         pieces = params.split(self.sizes)
-        return {
-            name: piece.view(shape)
-            for name, piece, shape in zip(self.names, pieces, self.shapes, strict=True)
-        }
+        return {name: piece.view(shape) for name, piece, shape in zip(self.names, pieces, self.shapes, strict=True)}

@@ -34,9 +34,7 @@ class Teacher(nn.Module):
     def __init__(self, initial: Tensor, features: int, keys: int):
         super().__init__()
         if initial.dim() != 1 or initial.numel() == 0:
-            raise ValueError(
-                f"initial coefficients have shape {tuple(initial.shape)}, wanted a non-empty vector"
-            )
+            raise ValueError(f"initial coefficients have shape {tuple(initial.shape)}, wanted a non-empty vector")
         for name, size in (("features", features), ("keys", keys)):
             if size < 1:
                 raise ValueError(f"the teacher got {size} {name}, but needs at least 1")

@@ -48,7 +48,7 @@ def corpus_bleu(hypotheses: Sequence[str], references: Sequence[str]) -> CorpusB
     """
     if len(hypotheses) != len(references) or not references:
         raise ValueError(
-            f"{len(hypotheses)} hypotheses against {len(references)} references: wanted as many of each, not 0"
+            f"{len(hypotheses)} hypotheses against {len(references)} references: wanted equally many, and some"
         )
     # force=True silences sacrebleu's warning that the text is tokenised already.
     metric = sacrebleu.BLEU(tokenize="none", force=True)

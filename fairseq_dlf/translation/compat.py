@@ -29,6 +29,7 @@ _OMEGACONF_NODES = (
     "PathNode",
     "StringNode",
 )
+_BUILTINS = ("dict", "list", "tuple", "set", "int", "float", "str", "bool")
 
 
 def allow_checkpoint_globals() -> None:
@@ -52,10 +53,7 @@ def _broadcast_globals() -> list[Any]:
         omegaconf_base.ContainerMetadata,
         omegaconf_base.Metadata,
         *nodes,
-        *(
-            getattr(builtins, name)
-            for name in ("dict", "list", "int", "float", "str", "bool", "set", "tuple")
-        ),
+        *(getattr(builtins, name) for name in ("dict", "list", "int", "float", "str", "bool", "set", "tuple")),
         collections.defaultdict,
         collections.OrderedDict,
         typing.Any,

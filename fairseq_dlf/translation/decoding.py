@@ -61,8 +61,7 @@ def fixed_sample(dataset: FairseqDataset, sentences: int, seed: int) -> np.ndarr
         raise ValueError("the data set is empty: preprocess it again with a non-empty dev set (--validpref)")
     if sentences < 0 or sentences > len(dataset):
         raise ValueError(
-            f"{sentences} sentences were asked for, the data set has {len(dataset)}: "
-            "ask for fewer, or 0 for all"
+            f"{sentences} sentences were asked for, the data set has {len(dataset)}: ask for fewer, or 0 for all"
         )
     if sentences == 0:
         return np.arange(len(dataset))
@@ -78,6 +77,27 @@ def batches_of(
     for start in range(0, len(by_length), sentences):
         batch = dataset.collater([dataset[index] for index in by_length[start : start + sentences]])
         yield utils.move_to_cuda(batch, device) if device.type == "cuda" else batch
+
+
+def select_rows(batch: dict[str, Any], rows: Tensor, left_pad_source: bool) -> dict[str, Any]:
+    """Some sentences of a fairseq batch, in order, the source's padding cut to their longest.
+
+    Args:
+        rows: (sentences,), int64, ascending, so that lengths stay sorted.
+    """
+    source = batch["net_input"]
+    lengths = source["src_lengths"][rows]
+    longest = int(lengths.max())
+    tokens = source["src_tokens"][rows]
+    return {
+        "id": batch["id"][rows],
+        "net_input": {
+            "src_tokens": tokens[:, -longest:] if left_pad_source else tokens[:, :longest],
+            "src_lengths": lengths,
+            "prev_output_tokens": source["prev_output_tokens"][rows],
+        },
+        "target": batch["target"][rows],
+    }
 
 
 @contextmanager

@@ -1,0 +1,166 @@
+"""Teachers on disk: fairseq checkpoints and safetensors files with a header, read without pickle."""
+
+import hashlib
+import json
+import os
+import pickle
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from fairseq.data import Dictionary
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from fairseq_dlf.core.teacher import Teacher
+
+# s_t of translation (paper, section 5.2), in the order of the teacher's columns.
+FEATURES = ("updates", "train_bleu", "dev_bleu")
+TASK_STATE_KEY = "dlf_teacher_header"
+MODEL_PREFIX = "teacher."
+_HEADER_KEY = "fairseq_dlf_teacher"
+
+
+@dataclass(frozen=True)
+class TeacherHeader:
+    """What must be known of a teacher before it is used.
+
+    Attributes:
+        features: names of the progress features, in order.
+        dictionary: fingerprint of the target dictionary.
+        types: size of the target dictionary.
+        signature: how it was taught.
+    """
+
+    features: Sequence[str]
+    dictionary: str
+    types: int
+    signature: str
+
+    @classmethod
+    def from_mapping(cls, fields: Mapping[str, Any], path: Path) -> "TeacherHeader":
+        missing = {"features", "dictionary", "types", "signature"} - set(fields)
+        if missing:
+            raise ValueError(
+                f"{path} has an incomplete teacher header, without {sorted(missing)}: export the teacher again"
+            )
+        return cls(
+            list(fields["features"]),
+            str(fields["dictionary"]),
+            int(fields["types"]),
+            str(fields["signature"]),
+        )
+
+
+@dataclass(frozen=True)
+class TeacherFile:
+    """A teacher read from disk, on the CPU, without gradients."""
+
+    teacher: Teacher
+    header: TeacherHeader
+
+
+def dictionary_fingerprint(dictionary: Dictionary) -> str:
+    """The first 16 hex digits of SHA-256 over the symbols in order."""
+    return hashlib.sha256("\n".join(dictionary.symbols).encode()).hexdigest()[:16]
+
+
+def read_teacher(path: str, dictionary: Dictionary) -> TeacherFile:
+    """Reads a teacher and checks that it fits the target dictionary.
+
+    Args:
+        path: a checkpoint of `dlf_teaching` (.pt) or an exported .safetensors file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is damaged, of another kind, or for other data.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"teacher file {path} does not exist: pass the checkpoint_best.pt of a dlf_teaching run, "
+            "or the .safetensors file beside it"
+        )
+    read = _read_checkpoint(file) if _is_zip(file) else _read_safetensors(file)
+    _require_fit(read, file, dictionary)
+    read.teacher.requires_grad_(False)
+    return read
+
+
+def export_checkpoint(checkpoint: Path) -> Path:
+    """Writes the teacher of a fairseq checkpoint beside it as safetensors; returns the new path."""
+    read = _read_checkpoint(checkpoint)
+    target = checkpoint.with_suffix(".safetensors")
+    write_safetensors(target, read)
+    return target
+
+
+def write_safetensors(path: Path, teacher: TeacherFile) -> None:
+    """Writes a teacher and its header; a failure leaves no half-written file behind."""
+    tensors = {name: t.detach().contiguous().cpu() for name, t in teacher.teacher.state_dict().items()}
+    content = save(tensors, metadata={_HEADER_KEY: json.dumps(asdict(teacher.header))})
+    partial = path.with_name(path.name + ".tmp")
+    try:
+        partial.write_bytes(content)
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def _is_zip(file: Path) -> bool:
+    with file.open("rb") as handle:
+        return handle.read(2) == b"PK"
+
+
+def _read_safetensors(file: Path) -> TeacherFile:
+    try:
+        with safe_open(str(file), framework="pt") as reader:
+            metadata = reader.metadata() or {}
+            tensors = {name: reader.get_tensor(name) for name in reader.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise ValueError(
+            f"{file} is neither a safetensors file nor a fairseq checkpoint, or is damaged ({error}): "
+            "export the teacher again"
+        ) from error
+    if _HEADER_KEY not in metadata:
+        raise ValueError(f"{file} is a safetensors file, but has no teacher header: it is not a teacher")
+    header = TeacherHeader.from_mapping(json.loads(metadata[_HEADER_KEY]), file)
+    return TeacherFile(Teacher.from_tensors(tensors), header)
+
+
+def _read_checkpoint(file: Path) -> TeacherFile:
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
+        raise ValueError(
+            f"{file} cannot be read as a fairseq checkpoint; it is damaged, or holds objects that are not "
+            f"safe to load ({str(error).splitlines()[0]}): pass a checkpoint of a dlf_teaching run"
+        ) from error
+    header = state.get("task_state", {}).get(TASK_STATE_KEY) if isinstance(state, dict) else None
+    if header is None:
+        raise ValueError(f"{file} is a checkpoint, but not of a teacher: pass one that --task dlf_teaching has written")
+    tensors: dict[str, Tensor] = {name.removeprefix(MODEL_PREFIX): value for name, value in state["model"].items()}
+    return TeacherFile(Teacher.from_tensors(tensors), TeacherHeader.from_mapping(header, file))
+
+
+def _require_fit(read: TeacherFile, file: Path, dictionary: Dictionary) -> None:
+    header, sizes = read.header, read.teacher.sizes
+    if list(header.features) != list(FEATURES) or sizes.features != len(FEATURES):
+        raise ValueError(
+            f"teacher {file} reads {sizes.features} features {list(header.features)}, translation has "
+            f"{len(FEATURES)}, {list(FEATURES)}: pass a teacher taught by --task dlf_teaching"
+        )
+    if sizes.coefficients != len(dictionary):
+        raise ValueError(
+            f"teacher {file} was trained on {sizes.coefficients:,} target types, this dictionary has "
+            f"{len(dictionary):,}: pass the data-bin that the teacher was trained on"
+        )
+    if header.dictionary != dictionary_fingerprint(dictionary):
+        raise ValueError(
+            f"teacher {file} was trained with another target dictionary (fingerprint {header.dictionary}, this "
+            f"one has {dictionary_fingerprint(dictionary)}): pass the data-bin that the teacher was trained on"
+        )

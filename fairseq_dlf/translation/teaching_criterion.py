@@ -1,0 +1,94 @@
+"""The criterion `dlf_teaching`: an episode's hypergradient as a loss of the teacher."""
+
+import logging
+
+import torch
+from fairseq import utils
+from fairseq.criterions import FairseqCriterion, register_criterion
+from fairseq.dataclass import FairseqDataclass
+from fairseq.logging import metrics
+
+from fairseq_dlf.translation.run_progress import current_update
+
+logger = logging.getLogger(__name__)
+
+AVERAGED = {
+    "expected_bleu_before": 2,
+    "expected_bleu": 2,
+    "student_loss": 4,
+    "dphi_norm": 6,
+    "domega_growth": 3,
+    "horizon": 0,
+    "forward_s": 1,
+    "reverse_s": 1,
+    "bleu": 2,
+    "collapsed": 2,
+}
+
+
+@register_criterion("dlf_teaching", dataclass=FairseqDataclass)
+class DlfTeachingCriterion(FairseqCriterion):
+    """−Σ_t ⟨Φ_t(θ), dΦ_t⟩, whose gradient is exactly −∂M̃/∂θ (paper, Algorithm 1).
+
+    Training: one episode and one batched forward of the teacher over all s_t.
+    Validation: the loss is 1 − expected BLEU of a fixed episode's student.
+    """
+
+    def forward(self, model, sample, reduce=True):
+        device = next(model.parameters()).device
+        if self.training and model.training:
+            loss, figures = self._teach(model, device)
+        else:
+            loss, figures = self._examine(model, device)
+        logging_output = {
+            "loss": loss.detach(),
+            "sample_size": 1,
+            "nsentences": 1,
+            "ntokens": 1,
+            **{f"_{name}": value for name, value in figures.items()},
+        }
+        return loss, 1, logging_output
+
+    def _teach(self, model, device):
+        began = current_update()
+        report = self.task.teach(model, began, device)
+        result = report.result
+        self.task.note_outcome(result.collapse)
+        coefficients = model(report.progress)
+        figures = {
+            "expected_bleu_before": 100 * result.measure_before,
+            "expected_bleu": 100 * result.measure_after,
+            "student_loss": float(result.losses.mean()),
+            "horizon": self.task.plan.truncation or self.task.plan.steps,
+            "forward_s": result.forward_s,
+            "reverse_s": result.reverse_s,
+            "collapsed": float(result.collapse is not None),
+        }
+        if result.hypergradient is None:
+            return 0.0 * coefficients.sum(), figures
+        found = result.hypergradient
+        figures["dphi_norm"] = float(found.coefficients.norm())
+        figures["domega_growth"] = found.norms[-1] / max(found.norms[0], torch.finfo(torch.float64).tiny)
+        return -(coefficients * found.coefficients).sum(), figures
+
+    def _examine(self, model, device):
+        report = self.task.examine(model, device)
+        figures = {"expected_bleu": 100 * report.expected_bleu, "bleu": report.greedy.score}
+        logger.info(f"greedy dev BLEU of the taught student {report.greedy.score:.2f} {report.greedy.signature}")
+        return torch.tensor(1.0 - report.expected_bleu, device=device), figures
+
+    @classmethod
+    def reduce_metrics(cls, logging_outputs) -> None:
+        """Logs the means over workers."""
+        workers = len(logging_outputs) if len(logging_outputs) > 1 else None
+        for name, digits in {"loss": 6, **{f"_{n}": d for n, d in AVERAGED.items()}}.items():
+            present = [log for log in logging_outputs if name in log]
+            if present:
+                count = workers or utils.item(present[0]["sample_size"])
+                total = utils.item(sum(log[name] for log in present))
+                metrics.log_scalar(name.removeprefix("_"), total / count, count, round=digits)
+
+    @staticmethod
+    def logging_outputs_can_be_summed() -> bool:
+        """False: a collapsed worker reports fewer figures than the others."""
+        return False

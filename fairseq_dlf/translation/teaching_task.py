@@ -1,0 +1,458 @@
+"""The task `dlf_teaching`: trains a teacher; one update is one episode of a student."""
+
+import hashlib
+import logging
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, List, NamedTuple, Optional
+
+import numpy as np
+import torch
+from fairseq import utils
+from fairseq.data import FairseqDataset
+from fairseq.dataclass import ChoiceEnum
+from fairseq.tasks import register_task
+from fairseq.tasks.translation import TranslationConfig, TranslationTask
+from omegaconf import II
+from torch import Tensor
+
+import fairseq_dlf
+from fairseq_dlf.core.curvature import require_second_derivatives, twice_differentiable
+from fairseq_dlf.core.episode import EpisodePlan, EpisodeResult, run_episode
+from fairseq_dlf.core.hypergradient import Step, unroll
+from fairseq_dlf.core.loss import DiagonalLoss
+from fairseq_dlf.core.progress import progress_vector
+from fairseq_dlf.core.student import Student
+from fairseq_dlf.core.trajectory import Checkpoints, Everything, Trajectory
+from fairseq_dlf.core.update_rules import SGD, StudentState
+from fairseq_dlf.translation.bleu import CorpusBleu
+from fairseq_dlf.translation.decoding import batches_of, fixed_sample, greedy_bleu
+from fairseq_dlf.translation.expected_bleu import MEASURE_SENTENCES, ExpectedBleu
+from fairseq_dlf.translation.run_progress import ProgressValues
+from fairseq_dlf.translation.students import build_student
+from fairseq_dlf.translation.teacher_files import (
+    FEATURES,
+    TASK_STATE_KEY,
+    dictionary_fingerprint,
+    export_checkpoint,
+)
+from fairseq_dlf.translation.translation_task import (
+    ExpectedBleuConfig,
+    expected_bleu_settings,
+    require_data_bin,
+)
+
+logger = logging.getLogger(__name__)
+
+STUDENT_STATE_KEY = "dlf_continued_student"
+COLLAPSES_KEY = "dlf_collapses_in_a_row"
+MAX_COLLAPSES = 3
+# Salts keep an episode's sources of randomness apart.
+BATCH_SALT, DROPOUT_SALT, MEASURE_SALT = 1, 2, 3
+VALIDATION_EPISODE = 0
+
+
+@dataclass
+class DlfTeachingConfig(TranslationConfig, ExpectedBleuConfig):
+    student: Optional[str] = field(
+        default=None, metadata={"help": "checkpoint of the student that episodes start from"}
+    )
+    student_start: ChoiceEnum(["warm", "fresh", "continue"]) = field(
+        default="warm",
+        metadata={
+            "help": "where an episode starts: the checkpoint (warm, the paper's way in translation), "
+            "new random weights of its architecture (fresh), or where the last episode ended (continue)"
+        },
+    )
+    student_steps: int = field(default=200, metadata={"help": "T, student updates in an episode"})
+    truncate: int = field(
+        default=0, metadata={"help": "K: go back through the last K steps only; 0 is the full horizon"}
+    )
+    student_optimizer: ChoiceEnum(["sgd", "momentum"]) = field(
+        default="sgd", metadata={"help": "update rule of the student in episodes"}
+    )
+    student_momentum: float = field(default=0.9, metadata={"help": "momentum with --student-optimizer momentum"})
+    student_lr: float = field(default=0.1, metadata={"help": "learning rate of the student (paper, section 5.2: 0.1)"})
+    student_clip_norm: float = field(
+        default=0.0, metadata={"help": "clip the student's gradient to this norm; 0 does not"}
+    )
+    student_weight_decay: float = field(default=0.0, metadata={"help": "weight decay of the student"})
+    student_dropout: Optional[float] = field(
+        default=None, metadata={"help": "dropout in episodes; by default the checkpoint's own"}
+    )
+    trajectory: ChoiceEnum(["everything", "checkpoints"]) = field(
+        default="everything",
+        metadata={"help": "keep every student state, or every K-th (--checkpoint-every) and recompute"},
+    )
+    checkpoint_every: int = field(
+        default=0, metadata={"help": "steps between kept states; 0 takes the square root of T"}
+    )
+    measure_sentences: int = field(
+        default=128,
+        metadata={"help": "dev sentences, drawn anew for each episode, of expected BLEU; 0 is all"},
+    )
+    greedy_sentences: int = field(default=0, metadata={"help": "dev sentences of greedy BLEU at validation; 0 is all"})
+    progress_sentences: int = field(
+        default=200, metadata={"help": "sentences of train, and of dev, for the BLEU in s_t; 0 is all"}
+    )
+    episodes_per_epoch: int = field(default=10, metadata={"help": "episodes between two validations of the teacher"})
+    collapse_share: float = field(
+        default=0.5,
+        metadata={"help": "an episode has collapsed when expected BLEU falls under this share of its start"},
+    )
+    ce_share: float = field(
+        default=0.0,
+        metadata={"help": "share of plain cross-entropy in the student's loss, 0 (the paper) to 1"},
+    )
+    label_smoothing: float = field(default=0.0, metadata={"help": "label smoothing within the share of cross-entropy"})
+    seed: int = II("common.seed")
+    valid_subset: str = II("dataset.valid_subset")
+    max_update: int = II("optimization.max_update")
+    max_epoch: int = II("optimization.max_epoch")
+    lr: List[float] = II("optimization.lr")
+
+
+class EpisodeDataset(FairseqDataset):
+    """What fairseq iterates over in teaching: one item, an empty sentence pair, is one episode."""
+
+    def __init__(self, pairs: FairseqDataset, episodes: int):
+        self.pairs = pairs
+        self.episodes = episodes
+
+    def __getitem__(self, index: int) -> int:
+        return index
+
+    def __len__(self) -> int:
+        return self.episodes
+
+    def collater(self, samples: List[int]) -> dict[str, Any]:
+        return {"id": torch.tensor(samples), "nsentences": len(samples)} if samples else {}
+
+    def num_tokens(self, index: int) -> int:
+        return 1
+
+    def size(self, index: int) -> int:
+        return 1
+
+    def ordered_indices(self) -> np.ndarray:
+        return np.arange(self.episodes)
+
+
+class Lesson(NamedTuple):
+    """An episode ready to run.
+
+    Attributes:
+        student: the student, on the teacher's device.
+        start: its state before the first update.
+        progress: s_t of every step, (T, features).
+        source: gives step t, for the teacher's present coefficients.
+    """
+
+    student: Student
+    start: StudentState
+    progress: Tensor
+    source: Any
+
+
+class EpisodeReport(NamedTuple):
+    """A teaching episode: s_t of every step, (T, features), and what the episode found."""
+
+    progress: Tensor
+    result: EpisodeResult
+
+
+class ValidationReport(NamedTuple):
+    """A student taught without a reverse pass: its expected (0 to 1) and greedy BLEU."""
+
+    expected_bleu: float
+    greedy: CorpusBleu
+
+
+@register_task("dlf_teaching", dataclass=DlfTeachingConfig)
+class DlfTeachingTask(TranslationTask):
+    """Trains the model `dlf_teacher` by the criterion `dlf_teaching`.
+
+    fairseq's `--batch-size` and `--max-tokens` are the limits of the student's batches.
+    """
+
+    cfg: DlfTeachingConfig
+
+    def __init__(self, cfg: DlfTeachingConfig, src_dict, tgt_dict):
+        super().__init__(cfg, src_dict, tgt_dict)
+        _require_options(cfg)
+        self.settings = expected_bleu_settings(cfg)
+        self.loss = DiagonalLoss(tgt_dict.pad(), cfg.ce_share, cfg.label_smoothing)
+        momentum = cfg.student_momentum if str(cfg.student_optimizer) == "momentum" else 0.0
+        self.rule = SGD(momentum, cfg.student_clip_norm, cfg.student_weight_decay)
+        self.plan = EpisodePlan(cfg.student_steps, cfg.truncate, collapse_share=cfg.collapse_share)
+        self._student: Optional[Student] = None
+        self._warm_params: Optional[Tensor] = None
+        self._warm_progress: Optional[ProgressValues] = None
+        self._batch_limits: Optional[dict[str, Any]] = None
+        self._batches: Optional[List[Any]] = None
+        self.collapsed = False
+
+    @classmethod
+    def setup_task(cls, cfg: DlfTeachingConfig, **kwargs):
+        require_data_bin(cfg.data)
+        return super().setup_task(cfg, **kwargs)
+
+    # What fairseq iterates over -------------------------------------------------
+
+    def load_dataset(self, split, epoch=1, combine=False, **kwargs):
+        super().load_dataset(split, epoch, combine, **kwargs)
+        pairs = self.datasets[split]
+        if len(pairs) == 0:
+            raise ValueError(f"the split {split!r} of {self.cfg.data} is empty: preprocess the data again")
+        episodes = 1 if split in self.cfg.valid_subset.split(",") else self.cfg.episodes_per_epoch
+        self.datasets[split] = EpisodeDataset(pairs, episodes)
+
+    def get_batch_iterator(self, dataset, max_tokens=None, max_sentences=None, **kwargs):
+        """One episode a batch; the limits asked for are kept for the student's batches."""
+        if dataset is self.datasets.get(self.cfg.train_subset):
+            self._batch_limits = {"max_tokens": max_tokens, "max_sentences": max_sentences}
+            self.state.merge_state_dict({TASK_STATE_KEY: self._header()})
+        kwargs.update(max_positions=None, required_batch_size_multiple=1)
+        return super().get_batch_iterator(dataset, max_tokens=None, max_sentences=1, **kwargs)
+
+    def build_model(self, cfg, from_checkpoint=False):
+        model = super().build_model(cfg, from_checkpoint)
+        if not hasattr(model, "teacher"):
+            raise ValueError(
+                f"--task dlf_teaching trains a teacher, but --arch builds a {type(model).__name__}: "
+                "pass --arch dlf_teacher"
+            )
+        return model
+
+    # Episodes -------------------------------------------------------------------
+
+    def teach(self, teacher, episode: int, device: torch.device) -> EpisodeReport:
+        """Runs one episode with the teacher's present coefficients and goes back through it."""
+        salt = self._episode_seed(episode)
+        lesson = self._prepare(teacher, salt, device)
+        plan = replace(self.plan, trajectory=self._trajectory())
+        measure = self._measure(lesson.student, salt, self.cfg.measure_sentences, device)
+        result = run_episode(lesson.student, self.rule, lesson.start, lesson.source, measure, plan)
+        if str(self.cfg.student_start) == "continue" and result.collapse is None:
+            self._remember(result.final)
+        return EpisodeReport(lesson.progress, result)
+
+    def examine(self, teacher, device: torch.device) -> ValidationReport:
+        """Runs the same episode at every validation, without the reverse pass, and decodes dev."""
+        salt = VALIDATION_EPISODE
+        lesson = self._prepare(teacher, salt, device)
+        final = unroll(lesson.student, self.rule, lesson.start, self.cfg.student_steps, lesson.source).final
+        measure = self._measure(lesson.student, salt, self.cfg.measure_sentences, device)
+        value = measure.value(final.params)
+        pairs = self._pairs(self.cfg.valid_subset.split(",")[0])
+        indices = fixed_sample(pairs, self.cfg.greedy_sentences, self.cfg.seed)
+        return ValidationReport(value, greedy_bleu(self, lesson.student.module, pairs, indices))
+
+    def note_outcome(self, collapse: Optional[str]) -> None:
+        """Counts collapses in a row, and ends the run at the third.
+
+        Raises:
+            RuntimeError: with advice.
+        """
+        self.collapsed = collapse is not None
+        in_a_row = self.state.state_dict.get(COLLAPSES_KEY, 0) + 1 if self.collapsed else 0
+        self.state.merge_state_dict({COLLAPSES_KEY: in_a_row})
+        if collapse is None:
+            return
+        logger.warning(f"episode collapsed ({in_a_row} in a row), teacher not updated: {collapse}")
+        if in_a_row >= MAX_COLLAPSES:
+            raise RuntimeError(
+                f"{in_a_row} episodes in a row have collapsed, the last because {collapse}. Lower --student-lr "
+                "or --lr, clip with --student-clip-norm, shorten --student-steps, set --truncate, or raise "
+                "--ce-share; then resume from the last checkpoint or start again"
+            )
+
+    def optimizer_step(self, optimizer, model, update_num):
+        """Skips the update of a collapsed episode: Adam's momentum would move the teacher all the same."""
+        if _everywhere(self.collapsed, next(model.parameters()).device):
+            return
+        super().optimizer_step(optimizer, model, update_num)
+
+    def post_save(self, checkpoint_path: str, num_updates: int) -> None:
+        """Exports as safetensors what fairseq has just saved."""
+        folder = Path(checkpoint_path).parent
+        names = {Path(checkpoint_path).name, "checkpoint_best.pt", "checkpoint_last.pt"}
+        for checkpoint in (folder / name for name in sorted(names)):
+            exported = checkpoint.with_suffix(".safetensors")
+            if not checkpoint.exists():
+                continue
+            if not exported.exists() or exported.stat().st_mtime_ns < checkpoint.stat().st_mtime_ns:
+                export_checkpoint(checkpoint)
+
+    def _prepare(self, teacher, salt: int, device: torch.device) -> Lesson:
+        student = self._student_on(device)
+        params = self._initial_params(student, salt, device)
+        progress = self._progress(student, params).to(device)
+        with torch.no_grad():
+            coefficients = teacher(progress)
+        batches = self._student_batches()
+        order = _shuffled(len(batches), self.cfg.student_steps, _mix(salt, BATCH_SALT))
+        pairs = self._pairs(self.cfg.train_subset)
+
+        def source(t: int) -> Step:
+            batch = pairs.collater([pairs[index] for index in batches[order[t]]])
+            batch = utils.move_to_cuda(batch, device) if device.type == "cuda" else batch
+            return Step(coefficients[t], batch, _mix(salt, DROPOUT_SALT, t), self.cfg.student_lr)
+
+        return Lesson(student, self.rule.initial(params), progress, source)
+
+    def _student_on(self, device: torch.device) -> Student:
+        if self._student is None:
+            student = build_student(self.cfg.student, self, self.loss, twice_differentiable, self.cfg.student_dropout)
+            student.module.to(device)
+            self._student = student
+            self._warm_params = student.flat_params()
+            logger.info(f"teaching: {self.signature}")
+            self._probe(student)
+        return self._student
+
+    def _probe(self, student: Student) -> None:
+        pairs = self._pairs(self.cfg.train_subset)
+        shortest = min(range(min(len(pairs), 1000)), key=pairs.num_tokens)
+        device = self._warm_params.device
+        batch = next(batches_of(pairs, [shortest], device))
+        ones = torch.ones(len(self.target_dictionary), device=device)
+        require_second_derivatives(student, self._warm_params, ones, batch, seed=0)
+
+    def _initial_params(self, student: Student, salt: int, device: torch.device) -> Tensor:
+        start = str(self.cfg.student_start)
+        if start == "fresh":
+            return self._fresh_params(salt, device)
+        kept = self.state.state_dict.get(STUDENT_STATE_KEY) if start == "continue" else None
+        return self._warm_params if kept is None else kept.to(device)
+
+    def _fresh_params(self, salt: int, device: torch.device) -> Tensor:
+        with torch.random.fork_rng([]):
+            torch.manual_seed(salt)
+            fresh = build_student(self.cfg.student, self, self.loss, twice_differentiable, fresh=True)
+        return fresh.flat_params().to(device)
+
+    def _remember(self, state: StudentState) -> None:
+        self.state.merge_state_dict({STUDENT_STATE_KEY: state.params.cpu()})
+
+    def _progress(self, student: Student, params: Tensor) -> Tensor:
+        """s_t for t = 0 … T − 1: the time of the episode, and BLEU at its start, (T, features)."""
+        warm = params is self._warm_params
+        values = self._warm_progress if warm and self._warm_progress else self._measure_progress(student, params)
+        if warm:
+            self._warm_progress = values
+        steps = self.cfg.student_steps
+        rows = [progress_vector(FEATURES, values._replace(updates=t / steps)._asdict()) for t in range(steps)]
+        return torch.stack(rows)
+
+    def _measure_progress(self, student: Student, params: Tensor) -> ProgressValues:
+        student.load_flat_params(params)
+        scores = []
+        for split in (self.cfg.train_subset, self.cfg.valid_subset.split(",")[0]):
+            pairs = self._pairs(split)
+            indices = fixed_sample(pairs, self.cfg.progress_sentences, self.cfg.seed)
+            scores.append(greedy_bleu(self, student.module, pairs, indices).score / 100)
+        return ProgressValues(0.0, *scores)
+
+    def _measure(self, student: Student, salt: int, sentences: int, device: torch.device) -> ExpectedBleu:
+        pairs = self._pairs(self.cfg.valid_subset.split(",")[0])
+        indices = fixed_sample(pairs, sentences, _mix(salt, MEASURE_SALT))
+        batches = list(batches_of(pairs, indices, device, MEASURE_SENTENCES))
+        return ExpectedBleu(self, student, batches, self.settings, _mix(salt, MEASURE_SALT))
+
+    def _student_batches(self) -> List[Any]:
+        """Index lists of the student's batches, in fairseq's way; the same for every episode."""
+        if self._batches is None:
+            pairs = self._pairs(self.cfg.train_subset)
+            limits = self._batch_limits
+            assert limits is not None, "fairseq builds the train iterator before it trains or validates"
+            order = np.random.RandomState(self.cfg.seed)
+            indices = order.permutation(len(pairs))
+            indices = indices[np.argsort(pairs.tgt_sizes[indices], kind="mergesort")]
+            indices = indices[np.argsort(pairs.src_sizes[indices], kind="mergesort")]
+            indices, _ = pairs.filter_indices_by_size(indices, self.max_positions())
+            self._batches = list(pairs.batch_by_size(indices, **limits))
+        return self._batches
+
+    def _pairs(self, split: str) -> FairseqDataset:
+        if split not in self.datasets:
+            self.load_dataset(split)
+        return self.datasets[split].pairs
+
+    def _trajectory(self) -> Trajectory:
+        if str(self.cfg.trajectory) == "everything":
+            return Everything()
+        every = self.cfg.checkpoint_every or max(1, round(self.cfg.student_steps**0.5))
+        return Checkpoints(every)
+
+    def _episode_seed(self, episode: int) -> int:
+        rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
+        return _mix(self.cfg.seed, rank, episode + 1)
+
+    # What names the result ------------------------------------------------------
+
+    @property
+    def signature(self) -> str:
+        """One line with all that changes the teacher: method, horizon, rates, data, seed, version."""
+        cfg = self.cfg
+        limits = self._batch_limits or {}
+        fields = [
+            "dlf",
+            f"rmd:T{cfg.student_steps}:K{cfg.truncate}:exact",
+            f"start:{cfg.student_start}",
+            f"sgd:lr{cfg.student_lr:g}:m{self.rule.momentum:g}:clip{self.rule.clip_norm:g}"
+            f":wd{self.rule.weight_decay:g}:do{'ckpt' if cfg.student_dropout is None else cfg.student_dropout}",
+            f"batch:{limits.get('max_sentences')}s:{limits.get('max_tokens')}t",
+            f"ce:{cfg.ce_share:g}:ls{cfg.label_smoothing:g}",
+            f"{self.settings.signature}:dev{cfg.measure_sentences}",
+            f"teacher:lr{','.join(f'{rate:g}' for rate in cfg.lr)}",
+            f"dict:{dictionary_fingerprint(self.target_dictionary)}",
+            f"seed:{cfg.seed}",
+            f"v{fairseq_dlf.__version__}",
+        ]
+        return "|".join(fields)
+
+    def _header(self) -> dict[str, Any]:
+        return {
+            "features": list(FEATURES),
+            "dictionary": dictionary_fingerprint(self.target_dictionary),
+            "types": len(self.target_dictionary),
+            "signature": self.signature,
+        }
+
+
+def _require_options(cfg: DlfTeachingConfig) -> None:
+    if not cfg.student:
+        raise ValueError(
+            "--task dlf_teaching needs --student CHECKPOINT, the student that episodes start from; train one "
+            "with --criterion label_smoothed_cross_entropy first"
+        )
+    if not cfg.student_lr > 0:
+        raise ValueError(f"--student-lr is {cfg.student_lr}, but must be positive")
+    for name in ("measure_sentences", "greedy_sentences", "progress_sentences", "checkpoint_every"):
+        if getattr(cfg, name) < 0:
+            raise ValueError(f"--{name.replace('_', '-')} is {getattr(cfg, name)}, but must not be negative")
+    if cfg.episodes_per_epoch < 1:
+        raise ValueError(f"--episodes-per-epoch is {cfg.episodes_per_epoch}, but must be at least 1")
+
+
+def _mix(*numbers: int) -> int:
+    """A seed from several numbers, in the range that torch and NumPy take."""
+    digest = hashlib.sha256(",".join(map(str, numbers)).encode()).digest()
+    return int.from_bytes(digest[:4], "big")
+
+
+def _shuffled(batches: int, steps: int, seed: int) -> np.ndarray:
+    """Batch numbers of an episode: passes over all batches, each in a new order, (steps,)."""
+    draw = np.random.RandomState(seed)
+    passes = [draw.permutation(batches) for _ in range(-(-steps // batches))]
+    return np.concatenate(passes)[:steps]
+
+
+def _everywhere(flag: bool, device: torch.device) -> bool:
+    """Whether the flag is set on every worker."""
+    if not torch.distributed.is_initialized():
+        return flag
+    shared = torch.tensor([int(flag)], device=device)
+    torch.distributed.all_reduce(shared, op=torch.distributed.ReduceOp.MIN)
+    return bool(shared.item())
