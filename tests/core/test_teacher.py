@@ -1,0 +1,74 @@
+"""The teacher's start, form and reading."""
+
+import pytest
+import torch
+
+from fairseq_dlf.core.progress import progress_vector
+from fairseq_dlf.core.teacher import Teacher
+
+
+def test_starts_at_the_initial_coefficients_for_every_state():
+    initial = torch.tensor([1.0, 0.5, 2.0])
+    phi = Teacher(initial, features=3, keys=5)(torch.rand(4, 3))
+    torch.testing.assert_close(phi, initial.expand(4, 3))
+
+
+def test_is_w_softmax_v_s():
+    teacher = Teacher(torch.ones(4, dtype=torch.float64), features=2, keys=3)
+    values, keys = torch.randn(4, 3, dtype=torch.float64), torch.randn(3, 2, dtype=torch.float64)
+    teacher = Teacher.from_tensors({"values": values, "keys": keys})
+    state = torch.tensor([0.3, 0.9], dtype=torch.float64)
+    scores = [sum(keys[n, f] * state[f] for f in range(2)).exp() for n in range(3)]
+    wanted = [sum(values[i, n] * scores[n] for n in range(3)) / sum(scores) for i in range(4)]
+    torch.testing.assert_close(teacher(state), torch.stack(wanted))
+
+
+def test_both_factors_can_move_from_the_start():
+    """Zero in both factors would give both a zero gradient; W = 1 gives V one after W has moved."""
+    teacher = Teacher(torch.ones(3), features=2, keys=4)
+    weights = torch.tensor([1.0, -2.0, 0.5])
+    optimizer = torch.optim.SGD(teacher.parameters(), lr=0.5)
+    keys = teacher.keys.detach().clone()
+    for step in range(3):
+        optimizer.zero_grad()
+        state = torch.tensor([step / 3, 1.0])
+        (teacher(state) * weights).square().sum().backward()
+        optimizer.step()
+    assert (teacher.keys - keys).abs().max() > 1e-4
+    assert (teacher.values - 1).abs().max() > 0.1
+
+
+@pytest.mark.parametrize(
+    ("tensors", "words"),
+    [
+        ({"values": torch.ones(3, 2)}, "missing.*keys"),
+        ({"values": torch.ones(3, 2), "keys": torch.ones(3, 2)}, "do not fit"),
+        ({"values": torch.ones(3), "keys": torch.ones(2, 2)}, "do not fit"),
+        ({"values": torch.full((3, 2), float("nan")), "keys": torch.ones(2, 2)}, "not all finite"),
+    ],
+)
+def test_refuses_tensors_that_are_no_teacher(tensors, words):
+    with pytest.raises(ValueError, match=words):
+        Teacher.from_tensors(tensors)
+
+
+@pytest.mark.parametrize(("features", "keys", "words"), [(0, 5, "0 features"), (3, 0, "0 keys"), (3, -1, "-1 keys")])
+def test_refuses_empty_sizes(features, keys, words):
+    with pytest.raises(ValueError, match=words):
+        Teacher(torch.ones(3), features, keys)
+
+
+def test_progress_keeps_the_order_of_the_features():
+    state = progress_vector(["b", "a"], {"a": 0.25, "b": 1.0})
+    assert state.tolist() == [1.0, 0.25]
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1, float("nan")])
+def test_progress_must_be_normalised(value):
+    with pytest.raises(ValueError, match="feature a is .*normalised"):
+        progress_vector(["a"], {"a": value})
+
+
+def test_progress_must_have_the_teachers_features():
+    with pytest.raises(ValueError, match="the teacher wants"):
+        progress_vector(["a", "b"], {"a": 0.5})
