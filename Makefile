@@ -1,0 +1,38 @@
+# From a fresh machine with only Python 3.11 to tests and the demo.
+#   make demo       toy corpus, warm start, teacher, three students, comparison (minutes, CPU)
+#   make test       quick tests        make test-slow  the minutes-long ones
+#   make lint       ruff and mypy
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+DEMO_OUT ?= runs/toy
+
+.PHONY: demo test test-slow lint clean
+
+demo: $(READY)
+	recipes/toy.sh --python $(BIN)/python --out $(DEMO_OUT)
+
+test: $(READY)
+	$(BIN)/python -m pytest -m 'not slow'
+
+test-slow: $(READY)
+	$(BIN)/python -m pytest -m slow
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# torch goes first: building or checking fairseq against another torch would
+# install two. constraints.txt pins the CPU-sized version that the tests run with.
+$(READY): setup.py pyproject.toml constraints.txt
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install -q -c constraints.txt torch==2.13.0
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV)
