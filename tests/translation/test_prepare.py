@@ -120,7 +120,7 @@ def test_iwslt14_follows_the_recipe(tmp_path, quick, capsys):
     assert lines(out / "raw/valid.en") == [f"this is book number {number}." for number in (16, 39)]
     order = ["ted.dev2010", "tedx.dev2012", "ted.tst2010", "ted.tst2011", "ted.tst2012"]
     assert lines(out / "raw/test.en") == [f"{name} it's en {number}" for name in order for number in (1, 2)]
-    assert lines(out / "tokenized/test.de")[0] == "ted.dev2010 it &apos;s de 1"
+    assert lines(out / "tokenized/test.de")[0] == "ted.dev2010 it &apos; s de 1"
     assert output.out.splitlines()[0].split("  ")[-1] == "en subwords"
 
 
