@@ -20,26 +20,53 @@ class TeacherSizes(NamedTuple):
 class Teacher(nn.Module):
     """Attention over N keys: Φ = W softmax(V s) (paper, section 3.3).
 
-    W (`values`) is (coefficients, keys), V (`keys`) is (keys, features). Every
-    column of W starts as `initial`, so that Φ = `initial` for every s, while V
-    starts small but random: with both factors at zero the gradient of both is
-    zero and the teacher never moves.
-
     Args:
-        initial: Φ at the start, (coefficients,); flatten a matrix Φ.
-        features: length of s, at least 1.
-        keys: N, at least 1.
+        values: W, (coefficients, N), float.
+        keys: V, (N, features), float.
+
+    Raises:
+        ValueError: the matrices do not fit, or are not finite.
     """
 
-    def __init__(self, initial: Tensor, features: int, keys: int):
+    def __init__(self, values: Tensor, keys: Tensor):
         super().__init__()
-        if initial.dim() != 1 or initial.numel() == 0:
-            raise ValueError(f"initial coefficients have shape {tuple(initial.shape)}, wanted a non-empty vector")
-        for name, size in (("features", features), ("keys", keys)):
-            if size < 1:
-                raise ValueError(f"the teacher got {size} {name}, but needs at least 1")
-        self.values = nn.Parameter(initial.detach().clone().unsqueeze(1).repeat(1, keys))
-        self.keys = nn.Parameter(KEY_SCALE * torch.randn(keys, features, dtype=initial.dtype))
+        matrices = values.dim() == keys.dim() == 2 and values.is_floating_point() and keys.is_floating_point()
+        if not matrices or values.size(1) != keys.size(0) or min(*values.shape, *keys.shape) < 1:
+            raise ValueError(
+                f"teacher tensors of shapes values {tuple(values.shape)} and keys {tuple(keys.shape)} do not "
+                "fit: wanted float matrices (coefficients, N) and (N, features), none of them empty"
+            )
+        if not (values.isfinite().all() and keys.isfinite().all()):
+            raise ValueError("the teacher's parameters are not all finite: its training has diverged")
+        self.values = nn.Parameter(values.detach().clone())
+        self.keys = nn.Parameter(keys.detach().clone())
+
+    @classmethod
+    def untaught(cls, initial: Tensor, features: int, keys: int) -> "Teacher":
+        """A teacher with Φ = `initial` for every s.
+
+        Every column of W is `initial`, while V is small but random: with both
+        factors at zero the gradient of both would be zero, and the teacher never move.
+
+        Args:
+            initial: (coefficients,); flatten a matrix Φ.
+            features: length of s.
+            keys: N.
+        """
+        values = initial.detach().unsqueeze(1).repeat(1, keys)
+        return cls(values, KEY_SCALE * torch.randn(keys, features, dtype=initial.dtype))
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> "Teacher":
+        """A teacher from its state by name; draws no random numbers.
+
+        Raises:
+            ValueError: a tensor is missing, or as in the constructor.
+        """
+        missing = {"values", "keys"} - set(tensors)
+        if missing:
+            raise ValueError(f"a teacher needs the tensors 'keys' and 'values'; missing: {sorted(missing)}")
+        return cls(tensors["values"], tensors["keys"])
 
     @property
     def sizes(self) -> TeacherSizes:
@@ -48,29 +75,3 @@ class Teacher(nn.Module):
     def forward(self, progress: Tensor) -> Tensor:
         """Coefficients for progress vectors: (..., features) → (..., coefficients)."""
         return torch.softmax(progress @ self.keys.t(), dim=-1) @ self.values.t()
-
-    @classmethod
-    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> "Teacher":
-        """A teacher with these `values` and `keys`.
-
-        Raises:
-            ValueError: a tensor is missing, is not a float matrix, disagrees with
-                the other or is not finite.
-        """
-        missing = {"values", "keys"} - set(tensors)
-        if missing:
-            raise ValueError(f"a teacher needs the tensors 'keys' and 'values'; missing: {sorted(missing)}")
-        values, keys = tensors["values"], tensors["keys"]
-        matrices = values.dim() == keys.dim() == 2 and values.is_floating_point() and keys.is_floating_point()
-        if not matrices or values.size(1) != keys.size(0):
-            raise ValueError(
-                f"teacher tensors of shapes values {tuple(values.shape)} and keys {tuple(keys.shape)} do not "
-                "fit: wanted float matrices (coefficients, N) and (N, features)"
-            )
-        if not (values.isfinite().all() and keys.isfinite().all()):
-            raise ValueError("the teacher's parameters are not all finite: its training has diverged")
-        teacher = cls(values[:, 0], features=keys.size(1), keys=keys.size(0))
-        with torch.no_grad():
-            teacher.values.copy_(values)
-            teacher.keys.copy_(keys)
-        return teacher

@@ -31,7 +31,7 @@ class DlfTeacherModel(BaseFairseqModel):
         if cfg.teacher_keys < 1:
             raise ValueError(f"--teacher-keys is {cfg.teacher_keys}, but the teacher needs at least 1 key")
         initial = torch.ones(len(task.target_dictionary))
-        return cls(Teacher(initial, features=len(FEATURES), keys=cfg.teacher_keys))
+        return cls(Teacher.untaught(initial, features=len(FEATURES), keys=cfg.teacher_keys))
 
     def forward(self, progress: Tensor) -> Tensor:
         """Coefficients for progress vectors: (..., features) → (..., types)."""

@@ -8,8 +8,6 @@ from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
 
-from fairseq_dlf.translation.run_progress import current_update
-
 logger = logging.getLogger(__name__)
 
 AVERAGED = {
@@ -50,8 +48,7 @@ class DlfTeachingCriterion(FairseqCriterion):
         return loss, 1, logging_output
 
     def _teach(self, model, device):
-        began = current_update()
-        report = self.task.teach(model, began, device)
+        report = self.task.teach(model, device)
         result = report.result
         self.task.note_outcome(result.collapse)
         coefficients = model(report.progress)

@@ -44,8 +44,6 @@ from fairseq_dlf.translation.translation_task import (
 
 logger = logging.getLogger(__name__)
 
-STUDENT_STATE_KEY = "dlf_continued_student"
-COLLAPSES_KEY = "dlf_collapses_in_a_row"
 MAX_COLLAPSES = 3
 # Salts keep an episode's sources of randomness apart.
 BATCH_SALT, DROPOUT_SALT, MEASURE_SALT = 1, 2, 3
@@ -190,6 +188,9 @@ class DlfTeachingTask(TranslationTask):
         self._warm_progress: Optional[ProgressValues] = None
         self._batch_limits: Optional[dict[str, Any]] = None
         self._batches: Optional[List[Any]] = None
+        self._continued: Optional[Tensor] = None
+        self._collapses_in_a_row = 0
+        self._episode = 0
         self.collapsed = False
 
     @classmethod
@@ -226,15 +227,19 @@ class DlfTeachingTask(TranslationTask):
 
     # Episodes -------------------------------------------------------------------
 
-    def teach(self, teacher, episode: int, device: torch.device) -> EpisodeReport:
+    def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False):
+        self._episode = update_num
+        return super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
+
+    def teach(self, teacher, device: torch.device) -> EpisodeReport:
         """Runs one episode with the teacher's present coefficients and goes back through it."""
-        salt = self._episode_seed(episode)
+        salt = self._episode_seed()
         lesson = self._prepare(teacher, salt, device)
         plan = replace(self.plan, trajectory=self._trajectory())
         measure = self._measure(lesson.student, salt, self.cfg.measure_sentences, device)
         result = run_episode(lesson.student, self.rule, lesson.start, lesson.source, measure, plan)
         if str(self.cfg.student_start) == "continue" and result.collapse is None:
-            self._remember(result.final)
+            self._continued = result.final.params
         return EpisodeReport(lesson.progress, result)
 
     def examine(self, teacher, device: torch.device) -> ValidationReport:
@@ -255,10 +260,10 @@ class DlfTeachingTask(TranslationTask):
             RuntimeError: with advice.
         """
         self.collapsed = collapse is not None
-        in_a_row = self.state.state_dict.get(COLLAPSES_KEY, 0) + 1 if self.collapsed else 0
-        self.state.merge_state_dict({COLLAPSES_KEY: in_a_row})
+        self._collapses_in_a_row = self._collapses_in_a_row + 1 if self.collapsed else 0
         if collapse is None:
             return
+        in_a_row = self._collapses_in_a_row
         logger.warning(f"episode collapsed ({in_a_row} in a row), teacher not updated: {collapse}")
         if in_a_row >= MAX_COLLAPSES:
             raise RuntimeError(
@@ -272,6 +277,17 @@ class DlfTeachingTask(TranslationTask):
         if _everywhere(self.collapsed, next(model.parameters()).device):
             return
         super().optimizer_step(optimizer, model, update_num)
+
+    def get_checkpoint_dict(self) -> dict[str, Any]:
+        """What must survive a resume; fairseq hands it back to `set_checkpoint_dict`."""
+        state = {"collapses_in_a_row": self._collapses_in_a_row}
+        if self._continued is not None:
+            state["continued_student"] = self._continued.cpu()
+        return {type(self).__name__: state}
+
+    def set_checkpoint_dict(self, state: dict[str, Any]) -> None:
+        self._collapses_in_a_row = state["collapses_in_a_row"]
+        self._continued = state.get("continued_student")
 
     def post_save(self, checkpoint_path: str, num_updates: int) -> None:
         """Exports as safetensors what fairseq has just saved."""
@@ -323,17 +339,15 @@ class DlfTeachingTask(TranslationTask):
         start = str(self.cfg.student_start)
         if start == "fresh":
             return self._fresh_params(salt, device)
-        kept = self.state.state_dict.get(STUDENT_STATE_KEY) if start == "continue" else None
-        return self._warm_params if kept is None else kept.to(device)
+        if start == "continue" and self._continued is not None:
+            return self._continued.to(device)
+        return self._warm_params
 
     def _fresh_params(self, salt: int, device: torch.device) -> Tensor:
         with torch.random.fork_rng([]):
             torch.manual_seed(salt)
             fresh = build_student(self.cfg.student, self, self.loss, twice_differentiable, fresh=True)
         return fresh.flat_params().to(device)
-
-    def _remember(self, state: StudentState) -> None:
-        self.state.merge_state_dict({STUDENT_STATE_KEY: state.params.cpu()})
 
     def _progress(self, student: Student, params: Tensor) -> Tensor:
         """s_t for t = 0 … T − 1: the time of the episode, and BLEU at its start, (T, features)."""
@@ -385,9 +399,9 @@ class DlfTeachingTask(TranslationTask):
         every = self.cfg.checkpoint_every or max(1, round(self.cfg.student_steps**0.5))
         return Checkpoints(every)
 
-    def _episode_seed(self, episode: int) -> int:
+    def _episode_seed(self) -> int:
         rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
-        return _mix(self.cfg.seed, rank, episode + 1)
+        return _mix(self.cfg.seed, rank, self._episode + 1)
 
     # What names the result ------------------------------------------------------
 

@@ -33,7 +33,7 @@ def taught(dictionary):
 
     def build(types=None, features=FEATURES, fingerprint=None):
         types = len(dictionary) if types is None else types
-        teacher = Teacher(torch.rand(types), len(features), 5)
+        teacher = Teacher.untaught(torch.rand(types), len(features), 5)
         fingerprint = dictionary_fingerprint(dictionary) if fingerprint is None else fingerprint
         return TeacherFile(teacher, TeacherHeader(list(features), fingerprint, types, "dlf|test"))
 

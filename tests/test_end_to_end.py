@@ -1,0 +1,274 @@
+"""The commands that a user types, on a corpus of a few hundred lines, and how they fail."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+import fairseq_dlf.translation  # noqa: F401
+
+REPOSITORY = Path(__file__).parent.parent
+SIZES = {"embed-dim": 16, "hidden-size": 16}
+LSTM = [f"--{side}-{name}={size}" for side in ("encoder", "decoder") for name, size in SIZES.items()]
+LSTM += ["--decoder-out-embed-dim=16", "--arch=lstm_dlf_1", "--dropout=0.1"]
+QUIET = ["--log-format=simple", "--num-workers=0", "--seed=3", "--log-interval=1"]
+SGD = ["--optimizer=sgd", "--lr=0.5", "--batch-size=32"]
+TEACHING = [
+    "--task=dlf_teaching",
+    "--arch=dlf_teacher",
+    "--criterion=dlf_teaching",
+    "--student-steps=3",
+    "--student-lr=0.5",
+    "--batch-size=8",
+    "--measure-sentences=8",
+    "--greedy-sentences=16",
+    "--progress-sentences=8",
+    "--episodes-per-epoch=2",
+    "--candidates=4",
+    "--optimizer=adam",
+    "--lr=0.05",
+    "--best-checkpoint-metric=bleu",
+    "--maximize-best-checkpoint-metric",
+]
+# One interpreter has the libraries loaded already; each command is its own process all the same.
+MODULES = {
+    "fairseq-train": "fairseq_cli.train",
+    "fairseq-generate": "fairseq_cli.generate",
+    "fairseq-interactive": "fairseq_cli.interactive",
+    "fairseq-validate": "fairseq_cli.validate",
+    "fairseq-hydra-train": "fairseq_cli.hydra_train",
+    "dlf-prepare": "fairseq_dlf.translation.prepare",
+    "dlf-average": "fairseq_dlf.translation.average",
+}
+
+
+def run(command, *arguments, cwd=REPOSITORY, text=None, fails=False):
+    """Runs a command as a user would from the repository, and returns all that it printed."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY), "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run(
+        [sys.executable, "-m", MODULES[command], *map(str, arguments)],
+        cwd=cwd,
+        input=text,
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=300,
+        check=False,
+    )
+    printed = done.stdout + done.stderr
+    assert (done.returncode != 0) == fails, printed[-3000:]
+    return printed
+
+
+def train(work, *arguments, fails=False):
+    return run("fairseq-train", work.bin, "--user-dir=fairseq_dlf", *QUIET, *arguments, fails=fails)
+
+
+def parameters(checkpoint):
+    return torch.load(checkpoint, weights_only=True)["model"]
+
+
+def assert_same_parameters(first, second):
+    first, second = parameters(first), parameters(second)
+    assert set(first) == set(second)
+    for name in first:
+        assert torch.equal(first[name], second[name]), name
+
+
+def last_number(name, printed):
+    return float(re.findall(rf"\| {name} ([-0-9.]+)", printed)[-1])
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    """A corpus from the toy grammar, its data-bin, and a warm student."""
+    folder = tmp_path_factory.mktemp("work")
+    corpus = [sys.executable, REPOSITORY / "recipes/toy_corpus.py", "--out", folder / "raw", "--pairs", "240"]
+    subprocess.run([*corpus, "--valid", "32", "--test", "16"], check=True, capture_output=True)
+    data = folder / "data"
+    run("dlf-prepare", "parallel", "--raw", folder / "raw", "--out", data, "--bpe-tokens", "300")
+    work = SimpleNamespace(folder=folder, bin=data / "bin", warm=folder / "warm/checkpoint_last.pt")
+    smoothed = ["--criterion=label_smoothed_cross_entropy", "--label-smoothing=0.1", "--optimizer=adam", "--lr=0.01"]
+    dev = ["--task=dlf_translation", "--best-checkpoint-metric=bleu", "--maximize-best-checkpoint-metric"]
+    save = ["--save-dir", work.warm.parent, "--no-epoch-checkpoints"]
+    work.warm_log = train(work, *LSTM, *smoothed, *dev, *save, "--max-epoch=4", "--batch-size=32")
+    return work
+
+
+@pytest.fixture(scope="module")
+def teacher(work):
+    """A teacher after four episodes; its log and its folder."""
+    folder = work.folder / "teacher"
+    printed = train(work, *TEACHING, "--student", work.warm, "--max-update=4", "--save-dir", folder)
+    return SimpleNamespace(folder=folder, log=printed)
+
+
+@pytest.fixture(scope="module")
+def student(work, teacher):
+    """A student taught for sixteen updates, two epochs, and its log."""
+    folder = work.folder / "student"
+    printed = train(work, *taught(work, teacher), "--save-dir", folder, "--save-interval-updates=6")
+    return SimpleNamespace(folder=folder, log=printed, last=folder / "checkpoint_last.pt")
+
+
+def taught(work, teacher):
+    which = ["--teacher", teacher.folder / "checkpoint_best.safetensors", "--progress-sentences=8"]
+    return [*LSTM, *SGD, "--criterion=dlf", *which, "--finetune-from-model", work.warm, "--max-update=16"]
+
+
+def test_validation_reports_expected_and_greedy_bleu(work):
+    assert 0 < last_number("expected_bleu", work.warm_log) < 100
+    assert last_number("bleu", work.warm_log) > 0
+    assert "nrefs:1|case:mixed" in work.warm_log
+    assert "ebleu:sample8:a1mean" in work.warm_log
+
+
+def test_a_teacher_learns_and_is_exported(teacher):
+    for figure in ("expected_bleu_before", "expected_bleu", "dphi_norm", "horizon", "forward_s", "reverse_s"):
+        assert f"{figure}=" in teacher.log
+    assert "dlf|rmd:T3:K0:exact|start:warm" in teacher.log
+    assert last_number("bleu", teacher.log) > 0
+    values = parameters(teacher.folder / "checkpoint_last.pt")["teacher.values"]
+    assert (values - 1).abs().max() > 0.05
+    for name in ("best", "last"):
+        assert (teacher.folder / f"checkpoint_{name}.safetensors").exists()
+
+
+def test_a_resumed_teacher_equals_a_straight_one(work, teacher):
+    folder = work.folder / "teacher-resumed"
+    folder.mkdir()
+    shutil.copy(teacher.folder / "checkpoint1.pt", folder / "checkpoint_last.pt")
+    train(work, *TEACHING, "--student", work.warm, "--max-update=4", "--save-dir", folder)
+    assert_same_parameters(folder / "checkpoint_last.pt", teacher.folder / "checkpoint_last.pt")
+
+
+@pytest.mark.parametrize("start", ["continue", "fresh"])
+def test_episodes_that_go_on_or_start_anew_resume_bit_for_bit(work, start):
+    options = [*TEACHING, "--student", work.warm, f"--student-start={start}", "--max-update=4"]
+    options += ["--trajectory=checkpoints", "--student-optimizer=momentum", "--student-clip-norm=1", "--truncate=2"]
+    straight, resumed = work.folder / f"{start}-straight", work.folder / f"{start}-resumed"
+    train(work, *options, "--save-dir", straight)
+    resumed.mkdir()
+    shutil.copy(straight / "checkpoint1.pt", resumed / "checkpoint_last.pt")
+    train(work, *options, "--save-dir", resumed)
+    assert_same_parameters(straight / "checkpoint_last.pt", resumed / "checkpoint_last.pt")
+
+
+def test_a_taught_student_logs_its_state_and_holds_no_teacher(student):
+    for figure in ("phi_mean", "phi_sd", "s_updates", "s_train_bleu", "s_dev_bleu"):
+        assert f"{figure}=" in student.log
+    state = torch.load(student.last, weights_only=True)
+    assert not any("teacher" in name for name in state["model"])
+    assert state["criterion"] is None
+    progress = dict((name, meter["val"]) for _, name, _, meter in state["extra_state"]["metrics"]["dlf_progress"])
+    assert progress["updates"] == 8
+    assert 0 <= progress["dev_bleu"] < 1
+
+
+def test_a_resumed_student_equals_a_straight_one(work, teacher, student):
+    folder = work.folder / "student-resumed"
+    folder.mkdir()
+    shutil.copy(student.folder / "checkpoint_1_6.pt", folder / "checkpoint_last.pt")
+    # A resume keeps the optimiser, which --finetune-from-model would reset.
+    printed = train(work, *taught(work, teacher), "--save-dir", folder, "--save-interval-updates=6")
+    assert "Loaded checkpoint" in printed
+    assert_same_parameters(folder / "checkpoint_last.pt", student.last)
+
+
+def test_constant_coefficients_with_accumulated_gradients(work):
+    options = [*LSTM, *SGD, "--criterion=dlf_criterion", "--coefficients=2", "--ce-share=0.5", "--label-smoothing=0.1"]
+    folder = work.folder / "constant"
+    printed = train(work, *options, "--update-freq=2", "--max-update=3", "--save-dir", folder, "--no-save")
+    assert "phi_mean=2" in printed
+    assert last_number("nll_loss", printed) > 0
+
+
+def test_decoding_needs_no_teacher(work, student, tmp_path):
+    model = tmp_path / "student.pt"
+    state = torch.load(student.last, weights_only=True)
+    state["cfg"]["criterion"]["teacher"] = "a-file-that-is-gone.safetensors"
+    torch.save(state, model)
+    user = ["--user-dir=fairseq_dlf", "--path", model, "--beam=2", "--remove-bpe"]
+    generated = run("fairseq-generate", work.bin, *user, "--batch-size=16")
+    assert len(re.findall(r"^H-\d+", generated, re.M)) == 16
+    assert "BLEU4" in generated
+    spoken = run("fairseq-interactive", work.bin, *user, text="der hund schläft\n")
+    assert re.search(r"^H-0\t", spoken, re.M)
+    validated = run(
+        "fairseq-validate", work.bin, "--user-dir=fairseq_dlf", "--path", model, "--batch-size=16", "--task=translation"
+    )
+    assert last_number("nll_loss", validated) > 0
+
+
+def test_validate_prints_expected_bleu_of_a_checkpoint(work):
+    user = ["--user-dir=fairseq_dlf", "--path", work.warm, "--batch-size=16"]
+    printed = run("fairseq-validate", work.bin, *user, "--task=dlf_translation")
+    wanted = work.warm_log.splitlines()
+    wanted = next(line for line in reversed(wanted) if "| valid | epoch" in line)
+    assert last_number("expected_bleu", printed) == pytest.approx(last_number("expected_bleu", wanted), abs=2)
+    assert last_number("bleu", printed) == last_number("bleu", wanted)
+    assert "nrefs:1|case:mixed" in printed
+
+
+def test_averaged_checkpoints_can_be_decoded(work, student, tmp_path):
+    average = tmp_path / "average.pt"
+    run("dlf-average", "--inputs", student.folder / "checkpoint1.pt", student.last, "--output", average)
+    mean = (parameters(student.folder / "checkpoint1.pt")["decoder.fc_out.bias"].double()) / 2
+    mean += parameters(student.last)["decoder.fc_out.bias"].double() / 2
+    torch.testing.assert_close(parameters(average)["decoder.fc_out.bias"].double(), mean, rtol=1e-6, atol=1e-7)
+    user = ["--user-dir=fairseq_dlf", "--path", average, "--batch-size=16"]
+    assert "BLEU4" in run("fairseq-generate", work.bin, *user)
+
+
+TEACH = ["--student", "{warm}", *TEACHING, "--max-update=1"]
+STUDENT = [*LSTM, *SGD, "--criterion=dlf"]
+WRONG = {
+    "student missing": ([*TEACH, "--student=none.pt"], "student checkpoint none.pt does not exist"),
+    "no student": ([*TEACH[2:]], "needs --student CHECKPOINT"),
+    "student is a teacher": ([*TEACH, "--student={teacher}"], "is of another task, it has no encoder"),
+    "student is text": ([*TEACH, "--student=README.md"], "cannot be read"),
+    "another arch": ([*TEACH, "--arch=lstm_dlf_1"], "pass --arch dlf_teacher"),
+    "T": ([*TEACH, "--student-steps=0"], "0 student steps was asked for"),
+    "K": ([*TEACH, "--truncate=4"], "the last 4 steps was asked for"),
+    "N": ([*TEACH, "--teacher-keys=0"], "--teacher-keys is 0"),
+    "student rate": ([*TEACH, "--student-lr=-1"], "--student-lr is -1.0, but must be positive"),
+    "momentum": ([*TEACH, "--student-optimizer=momentum", "--student-momentum=1"], "momentum is 1.0"),
+    "dropout": ([*TEACH, "--student-dropout=1"], "dropout is 1.0"),
+    "share": ([*TEACH, "--ce-share=2"], "ce_share is 2.0"),
+    "start": ([*TEACH, "--student-start=cold"], "invalid choice: 'cold'"),
+    "dev too short": ([*TEACH, "--measure-sentences=33"], "33 sentences were asked for, the data set has 32"),
+    "candidates": ([*TEACH, "--candidates=1"], "needs at least 2"),
+    "teacher missing": ([*STUDENT, "--teacher=none.pt", "--max-update=1"], "teacher file none.pt does not exist"),
+    "length unknown": ([*STUDENT, "--teacher={teacher}"], "pass --max-update or --max-epoch"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "words"), WRONG.values(), ids=WRONG)
+def test_wrong_arguments_are_named(work, teacher, tmp_path, arguments, words):
+    names = {"warm": work.warm, "teacher": teacher.folder / "checkpoint_last.pt"}
+    arguments = [argument.format(**names) for argument in arguments]
+    printed = train(work, *arguments, "--save-dir", tmp_path, fails=True)
+    assert words in printed, printed[-2000:]
+
+
+@pytest.mark.parametrize("task", ["dlf_translation", "dlf_teaching"])
+def test_a_missing_data_bin_is_named(work, tmp_path, task):
+    options = [*TEACH, "--save-dir", tmp_path] if task == "dlf_teaching" else [*STUDENT, f"--task={task}"]
+    printed = run("fairseq-train", tmp_path / "none", "--user-dir=fairseq_dlf", *options, fails=True)
+    assert "there is no data-bin at" in printed
+
+
+def test_three_collapses_in_a_row_end_the_run_with_advice(work, tmp_path):
+    options = [*TEACHING, "--student", work.warm, "--student-lr=1000", "--collapse-share=0.9", "--max-update=5"]
+    printed = train(
+        work, *options, "--save-dir", tmp_path, "--disable-validation", "--episodes-per-epoch=5", fails=True
+    )
+    assert printed.count("episode collapsed") == 3
+    assert "3 episodes in a row have collapsed" in printed
+    assert "Lower --student-lr" in printed
