@@ -27,10 +27,7 @@ def read(folder):
 
 
 def write(folder, *options):
-    assert (
-        toy_corpus.main(["--out", str(folder), "--pairs", "300", "--valid", "20", "--test", "30", *options])
-        == 0
-    )
+    assert toy_corpus.main(["--out", str(folder), "--pairs", "300", "--valid", "20", "--test", "30", *options]) == 0
     return read(folder)
 
 
@@ -54,9 +51,7 @@ def write(folder, *options):
         ("Arzt", "dative", "a", "reich rich", True, "reichen Ärzten", "rich doctors"),
     ],
 )
-def test_noun_phrase_agrees_in_gender_case_and_number(
-    word, case, determiner, adjective, plural, german, english
-):
+def test_noun_phrase_agrees_in_gender_case_and_number(word, case, determiner, adjective, plural, german, english):
     assert toy_corpus.noun_phrase(noun(word), case, determiner, adjective, plural) == (german, english)
 
 
