@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, List, NamedTuple, Optional
 
@@ -10,10 +10,8 @@ import numpy as np
 import torch
 from fairseq import utils
 from fairseq.data import FairseqDataset
-from fairseq.dataclass import ChoiceEnum
 from fairseq.tasks import register_task
-from fairseq.tasks.translation import TranslationConfig, TranslationTask
-from omegaconf import II
+from fairseq.tasks.translation import TranslationTask
 from torch import Tensor
 
 import fairseq_dlf
@@ -36,11 +34,8 @@ from fairseq_dlf.translation.teacher_files import (
     dictionary_fingerprint,
     export_checkpoint,
 )
-from fairseq_dlf.translation.translation_task import (
-    ExpectedBleuConfig,
-    expected_bleu_settings,
-    require_data_bin,
-)
+from fairseq_dlf.translation.teaching_config import DlfTeachingConfig, require_options
+from fairseq_dlf.translation.translation_task import expected_bleu_settings, require_data_bin
 
 logger = logging.getLogger(__name__)
 
@@ -50,68 +45,8 @@ BATCH_SALT, DROPOUT_SALT, MEASURE_SALT = 1, 2, 3
 VALIDATION_EPISODE = 0
 
 
-@dataclass
-class DlfTeachingConfig(TranslationConfig, ExpectedBleuConfig):
-    student: Optional[str] = field(
-        default=None, metadata={"help": "checkpoint of the student that episodes start from"}
-    )
-    student_start: ChoiceEnum(["warm", "fresh", "continue"]) = field(
-        default="warm",
-        metadata={
-            "help": "where an episode starts: the checkpoint (warm, the paper's way in translation), "
-            "new random weights of its architecture (fresh), or where the last episode ended (continue)"
-        },
-    )
-    student_steps: int = field(default=200, metadata={"help": "T, student updates in an episode"})
-    truncate: int = field(
-        default=0, metadata={"help": "K: go back through the last K steps only; 0 is the full horizon"}
-    )
-    student_optimizer: ChoiceEnum(["sgd", "momentum"]) = field(
-        default="sgd", metadata={"help": "update rule of the student in episodes"}
-    )
-    student_momentum: float = field(default=0.9, metadata={"help": "momentum with --student-optimizer momentum"})
-    student_lr: float = field(default=0.1, metadata={"help": "learning rate of the student (paper, section 5.2: 0.1)"})
-    student_clip_norm: float = field(
-        default=0.0, metadata={"help": "clip the student's gradient to this norm; 0 does not"}
-    )
-    student_weight_decay: float = field(default=0.0, metadata={"help": "weight decay of the student"})
-    student_dropout: Optional[float] = field(
-        default=None, metadata={"help": "dropout in episodes; by default the checkpoint's own"}
-    )
-    trajectory: ChoiceEnum(["everything", "checkpoints"]) = field(
-        default="everything",
-        metadata={"help": "keep every student state, or every K-th (--checkpoint-every) and recompute"},
-    )
-    checkpoint_every: int = field(
-        default=0, metadata={"help": "steps between kept states; 0 takes the square root of T"}
-    )
-    measure_sentences: int = field(
-        default=128,
-        metadata={"help": "dev sentences, drawn anew for each episode, of expected BLEU; 0 is all"},
-    )
-    greedy_sentences: int = field(default=0, metadata={"help": "dev sentences of greedy BLEU at validation; 0 is all"})
-    progress_sentences: int = field(
-        default=200, metadata={"help": "sentences of train, and of dev, for the BLEU in s_t; 0 is all"}
-    )
-    episodes_per_epoch: int = field(default=10, metadata={"help": "episodes between two validations of the teacher"})
-    collapse_share: float = field(
-        default=0.5,
-        metadata={"help": "an episode has collapsed when expected BLEU falls under this share of its start"},
-    )
-    ce_share: float = field(
-        default=0.0,
-        metadata={"help": "share of plain cross-entropy in the student's loss, 0 (the paper) to 1"},
-    )
-    label_smoothing: float = field(default=0.0, metadata={"help": "label smoothing within the share of cross-entropy"})
-    seed: int = II("common.seed")
-    valid_subset: str = II("dataset.valid_subset")
-    max_update: int = II("optimization.max_update")
-    max_epoch: int = II("optimization.max_epoch")
-    lr: List[float] = II("optimization.lr")
-
-
 class EpisodeDataset(FairseqDataset):
-    """What fairseq iterates over in teaching: one item, an empty sentence pair, is one episode."""
+    """What fairseq iterates over in teaching: an item is one episode, known by its number."""
 
     def __init__(self, pairs: FairseqDataset, episodes: int):
         self.pairs = pairs
@@ -177,7 +112,7 @@ class DlfTeachingTask(TranslationTask):
 
     def __init__(self, cfg: DlfTeachingConfig, src_dict, tgt_dict):
         super().__init__(cfg, src_dict, tgt_dict)
-        _require_options(cfg)
+        require_options(cfg)
         self.settings = expected_bleu_settings(cfg)
         self.loss = DiagonalLoss(tgt_dict.pad(), cfg.ce_share, cfg.label_smoothing)
         momentum = cfg.student_momentum if str(cfg.student_optimizer) == "momentum" else 0.0
@@ -190,7 +125,7 @@ class DlfTeachingTask(TranslationTask):
         self._batches: Optional[List[Any]] = None
         self._continued: Optional[Tensor] = None
         self._collapses_in_a_row = 0
-        self._episode = 0
+        self._episode = (-1, 0)
         self.collapsed = False
 
     @classmethod
@@ -228,13 +163,15 @@ class DlfTeachingTask(TranslationTask):
     # Episodes -------------------------------------------------------------------
 
     def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False):
-        self._episode = update_num
+        # With --update-freq an update has several episodes.
+        same_update = self._episode[0] == update_num
+        self._episode = (update_num, self._episode[1] + 1 if same_update else 0)
         return super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
 
     def teach(self, teacher, device: torch.device) -> EpisodeReport:
         """Runs one episode with the teacher's present coefficients and goes back through it."""
         salt = self._episode_seed()
-        lesson = self._prepare(teacher, salt, device)
+        lesson = self._prepare(teacher, salt, device, self._continued)
         plan = replace(self.plan, trajectory=self._trajectory())
         measure = self._measure(lesson.student, salt, self.cfg.measure_sentences, device)
         result = run_episode(lesson.student, self.rule, lesson.start, lesson.source, measure, plan)
@@ -245,7 +182,7 @@ class DlfTeachingTask(TranslationTask):
     def examine(self, teacher, device: torch.device) -> ValidationReport:
         """Runs the same episode at every validation, without the reverse pass, and decodes dev."""
         salt = VALIDATION_EPISODE
-        lesson = self._prepare(teacher, salt, device)
+        lesson = self._prepare(teacher, salt, device, continued=None)
         final = unroll(lesson.student, self.rule, lesson.start, self.cfg.student_steps, lesson.source).final
         measure = self._measure(lesson.student, salt, self.cfg.measure_sentences, device)
         value = measure.value(final.params)
@@ -300,9 +237,9 @@ class DlfTeachingTask(TranslationTask):
             if not exported.exists() or exported.stat().st_mtime_ns < checkpoint.stat().st_mtime_ns:
                 export_checkpoint(checkpoint)
 
-    def _prepare(self, teacher, salt: int, device: torch.device) -> Lesson:
+    def _prepare(self, teacher, salt: int, device: torch.device, continued: Optional[Tensor]) -> Lesson:
         student = self._student_on(device)
-        params = self._initial_params(student, salt, device)
+        params = self._initial_params(salt, device, continued)
         progress = self._progress(student, params).to(device)
         with torch.no_grad():
             coefficients = teacher(progress)
@@ -335,13 +272,10 @@ class DlfTeachingTask(TranslationTask):
         ones = torch.ones(len(self.target_dictionary), device=device)
         require_second_derivatives(student, self._warm_params, ones, batch, seed=0)
 
-    def _initial_params(self, student: Student, salt: int, device: torch.device) -> Tensor:
-        start = str(self.cfg.student_start)
-        if start == "fresh":
+    def _initial_params(self, salt: int, device: torch.device, continued: Optional[Tensor]) -> Tensor:
+        if str(self.cfg.student_start) == "fresh":
             return self._fresh_params(salt, device)
-        if start == "continue" and self._continued is not None:
-            return self._continued.to(device)
-        return self._warm_params
+        return self._warm_params if continued is None else continued.to(device)
 
     def _fresh_params(self, salt: int, device: torch.device) -> Tensor:
         with torch.random.fork_rng([]):
@@ -401,7 +335,7 @@ class DlfTeachingTask(TranslationTask):
 
     def _episode_seed(self) -> int:
         rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
-        return _mix(self.cfg.seed, rank, self._episode + 1)
+        return _mix(self.cfg.seed, rank, *self._episode)
 
     # What names the result ------------------------------------------------------
 
@@ -420,7 +354,7 @@ class DlfTeachingTask(TranslationTask):
             f"ce:{cfg.ce_share:g}:ls{cfg.label_smoothing:g}",
             f"{self.settings.signature}:dev{cfg.measure_sentences}",
             f"teacher:lr{','.join(f'{rate:g}' for rate in cfg.lr)}",
-            f"dict:{dictionary_fingerprint(self.target_dictionary)}",
+            f"data:{dictionary_fingerprint(self.target_dictionary)}:{len(self._pairs(cfg.train_subset))}",
             f"seed:{cfg.seed}",
             f"v{fairseq_dlf.__version__}",
         ]
@@ -433,21 +367,6 @@ class DlfTeachingTask(TranslationTask):
             "types": len(self.target_dictionary),
             "signature": self.signature,
         }
-
-
-def _require_options(cfg: DlfTeachingConfig) -> None:
-    if not cfg.student:
-        raise ValueError(
-            "--task dlf_teaching needs --student CHECKPOINT, the student that episodes start from; train one "
-            "with --criterion label_smoothed_cross_entropy first"
-        )
-    if not cfg.student_lr > 0:
-        raise ValueError(f"--student-lr is {cfg.student_lr}, but must be positive")
-    for name in ("measure_sentences", "greedy_sentences", "progress_sentences", "checkpoint_every"):
-        if getattr(cfg, name) < 0:
-            raise ValueError(f"--{name.replace('_', '-')} is {getattr(cfg, name)}, but must not be negative")
-    if cfg.episodes_per_epoch < 1:
-        raise ValueError(f"--episodes-per-epoch is {cfg.episodes_per_epoch}, but must be at least 1")
 
 
 def _mix(*numbers: int) -> int:
