@@ -1,0 +1,222 @@
+# What the recipes share: options, steps that can be resumed, and the steps themselves.
+# A recipe sets the variables of its head, defines `prepare_data` and `check_input`, and calls
+# `run_recipe "$@"`. Sourced, never run.
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+STUDENTS=(cross-entropy constant taught)
+# Greedy BLEU on dev chooses every student's best checkpoint; test is read once, by `generate`.
+EVAL_BLEU=(--eval-bleu --eval-bleu-args '{"beam": 1}' --eval-bleu-remove-bpe --eval-tokenized-bleu)
+BEST_BY_BLEU=(--best-checkpoint-metric bleu --maximize-best-checkpoint-metric)
+QUIET=(--num-workers 0 --log-format simple --log-interval "${LOG_INTERVAL:-100}")
+
+seeds=${SEED:-1}
+out=
+raw=
+archive=
+dry_run=no
+python=
+if [ -x "$ROOT/.venv/bin/python" ]; then python=$ROOT/.venv/bin/python; fi
+python=${python:-python3}
+step=0
+steps=0
+
+usage() {
+    cat <<EOF
+usage: ${0##*/} [options]
+
+$ABOUT
+
+prepare, warm start, teacher, three students with the same number of updates
+(cross-entropy, constant coefficients, taught coefficients), generation, comparison.
+Safe to run again: finished steps are skipped, an unfinished training goes on.
+
+  --out DIR        where everything goes (default: $DEFAULT_OUT)
+$INPUT_HELP
+  --seed S[,S…]    training seeds, each with its own warm start and teacher (default: 1)
+  --epochs N       epochs of the warm start (default: $WARM_EPOCHS)
+  --episodes N     updates of the teacher (default: $TEACH_EPISODES)
+  --updates N      further updates of each student (default: $STUDENT_UPDATES)
+  --python EXE     Python that has fairseq_dlf (default: .venv of the repository, else python3)
+  --dry-run        print the commands, run none
+  --help           this text
+
+Every variable at the head of the recipe can be set in the environment, too.
+EOF
+}
+
+fail() {
+    echo "${0##*/}: error: $1" >&2
+    exit 1
+}
+
+parse_options() {
+    while [ $# -gt 0 ]; do
+        case "$1" in
+            -h | --help) usage; exit 0 ;;
+            --dry-run) dry_run=yes; shift; continue ;;
+            --out | --seed | --epochs | --episodes | --updates | --python) ;;
+            --raw | --archive)
+                case "$INPUT_HELP" in *"$1 "*) ;; *) fail "unknown option $1: see --help" ;; esac ;;
+            *) fail "unknown option $1: see --help" ;;
+        esac
+        [ $# -ge 2 ] || fail "$1 needs a value: see --help"
+        case "$1" in
+            --out) out=$2 ;;
+            --raw) raw=$2 ;;
+            --archive) archive=$2 ;;
+            --seed) seeds=$2 ;;
+            --python) python=$2 ;;
+            --epochs) WARM_EPOCHS=$(positive "$1" "$2") ;;
+            --episodes) TEACH_EPISODES=$(positive "$1" "$2") ;;
+            --updates) STUDENT_UPDATES=$(positive "$1" "$2") ;;
+        esac
+        shift 2
+    done
+    out=${out:-$DEFAULT_OUT}
+    [[ $seeds =~ ^[1-9][0-9]*(,[1-9][0-9]*)*$ ]] || fail "--seed is $seeds, wanted S or S,S,… of 1 or more"
+}
+
+positive() {
+    [[ $2 =~ ^[1-9][0-9]*$ ]] || fail "$1 is $2, wanted 1 or more"
+    echo "$2"
+}
+
+# Console scripts of the chosen Python, so that no other environment's fairseq is run by chance.
+find_commands() {
+    command -v "$python" > /dev/null || fail "there is no $python: run make, or pass --python"
+    scripts=$("$python" -c 'import sysconfig; print(sysconfig.get_path("scripts"))')
+    local name
+    for name in fairseq-train fairseq-generate dlf-prepare dlf-compare; do
+        [ "$dry_run" = yes ] || [ -x "$scripts/$name" ] ||
+            fail "$name is not beside $python: install this package there, or pass --python"
+    done
+}
+
+# run_step NAME OUTPUT COMMAND…: run a command whose standard output goes to the file OUTPUT
+# (- for none) unless it has finished before. The command is kept beside the mark of its end:
+# what was made with other settings is never taken for this.
+run_step() {
+    local name=$1 output=$2 command mark
+    shift 2
+    step=$((step + 1))
+    printf -v command '%q ' "$@"
+    if [ "$dry_run" = yes ]; then
+        echo "$command"
+        return
+    fi
+    mark=$out/steps/$name
+    mkdir -p "$out/steps"
+    if [ -f "$mark.command" ] && [ "$(cat "$mark.command")" != "$command" ]; then
+        fail "$name was begun with other settings (see $mark.command): choose another --out, or delete $out"
+    fi
+    if [ -f "$mark.done" ]; then
+        say "$name: done before"
+        return
+    fi
+    say "$name"
+    echo "$command" > "$mark.command"
+    if [ "$output" = - ]; then
+        "$@" > "$mark.log" 2>&1 || stopped "$name" "$mark.log"
+    else
+        "$@" > "$output.unfinished" 2> "$mark.log" || stopped "$name" "$mark.log"
+        mv "$output.unfinished" "$output"
+    fi
+    touch "$mark.done"
+}
+
+say() {
+    echo "[step $step/$steps] $1 (elapsed $(((SECONDS + 30) / 60))m)"
+}
+
+stopped() {
+    tail -n 15 "$2" >&2
+    fail "step $step/$steps ($1) failed: its log is $2; the same command goes on from here"
+}
+
+train() {
+    local name=$1 directory=$2
+    shift 2
+    run_step "$name" - "$scripts/fairseq-train" "$out/data/bin" --user-dir "$ROOT/fairseq_dlf" \
+        --save-dir "$directory" --no-epoch-checkpoints "${QUIET[@]}" "$@"
+}
+
+warm_start() {
+    train "warm-$seed" "$run/warm" --arch "$ARCH" "${STUDENT_SIZES[@]}" --dropout "$DROPOUT" --seed "$seed" \
+        --criterion label_smoothed_cross_entropy --label-smoothing "$LABEL_SMOOTHING" \
+        --optimizer adam --lr "$WARM_LR" --clip-norm "$CLIP_NORM" \
+        --lr-scheduler fixed --force-anneal "$WARM_ANNEAL_EPOCH" --lr-shrink "$WARM_LR_SHRINK" \
+        --max-epoch "$WARM_EPOCHS" --max-tokens "$WARM_MAX_TOKENS" "${EVAL_BLEU[@]}" "${BEST_BY_BLEU[@]}"
+}
+
+teach() {
+    train "teach-$seed" "$run/teacher" --task dlf_teaching --arch dlf_teacher --criterion dlf_teaching \
+        --seed "$seed" --student "$run/warm/checkpoint_best.pt" --student-start warm \
+        --student-steps "$TEACH_STEPS" --truncate "$TEACH_TRUNCATE" \
+        --student-optimizer "$TEACH_STUDENT_OPTIMIZER" --student-momentum "$MOMENTUM" \
+        --student-lr "$TEACH_STUDENT_LR" --student-clip-norm "$TEACH_CLIP_NORM" \
+        --measure-sentences "$MEASURE_SENTENCES" --candidates "$CANDIDATES" \
+        --greedy-sentences "$GREEDY_SENTENCES" --progress-sentences "$PROGRESS_SENTENCES" \
+        --episodes-per-epoch "$EPISODES_PER_EPOCH" --ce-share "$CE_SHARE" \
+        --label-smoothing "$LABEL_SMOOTHING" --batch-size "$BATCH_SIZE" \
+        --optimizer adam --lr "$TEACH_LR" --max-update "$TEACH_EPISODES" "${BEST_BY_BLEU[@]}"
+}
+
+# The three differ in their criterion and their learning rate alone.
+student() {
+    local name=$1 lr=$2
+    shift 2
+    train "student-$name-$seed" "$run/$name" --task dlf_translation --arch "$ARCH" "${STUDENT_SIZES[@]}" \
+        --dropout "$DROPOUT" --seed "$seed" --finetune-from-model "$run/warm/checkpoint_best.pt" "$@" \
+        --label-smoothing "$LABEL_SMOOTHING" --optimizer sgd --momentum "$MOMENTUM" --lr "$lr" \
+        --clip-norm "$CLIP_NORM" --lr-scheduler fixed --batch-size "$BATCH_SIZE" \
+        --max-update "$STUDENT_UPDATES" --validate-interval-updates "$STUDENT_VALIDATE_EVERY" \
+        --save-interval-updates "$STUDENT_VALIDATE_EVERY" --keep-interval-updates 1 \
+        "${EVAL_BLEU[@]}" "${BEST_BY_BLEU[@]}"
+}
+
+students() {
+    local dynamic=(--criterion dlf --ce-share "$CE_SHARE" --progress-sentences "$PROGRESS_SENTENCES")
+    dynamic+=(--progress-interval "$PROGRESS_INTERVAL")
+    student cross-entropy "$CROSS_ENTROPY_LR" --criterion label_smoothed_cross_entropy
+    student constant "$CONSTANT_LR" "${dynamic[@]}" --coefficients 1.0
+    student taught "$TAUGHT_LR" "${dynamic[@]}" --teacher "$run/teacher/checkpoint_best.pt"
+}
+
+generate() {
+    local name
+    for name in "${STUDENTS[@]}"; do
+        run_step "generate-$name-$seed" "$run/$name/generated.txt" "$scripts/fairseq-generate" "$out/data/bin" \
+            --user-dir "$ROOT/fairseq_dlf" --path "$run/$name/checkpoint_best.pt" --gen-subset test \
+            --beam "$BEAM" --remove-bpe --max-tokens "$GENERATE_MAX_TOKENS" --num-workers 0
+    done
+}
+
+compare() {
+    local name systems=() files
+    for name in "${STUDENTS[@]}"; do
+        files=$(printf "$out/seed-%s/$name/generated.txt," ${seeds//,/ })
+        systems+=("$name=${files%,}")
+    done
+    run_step "compare-${seeds//,/-}" "$out/comparison-${seeds//,/-}.md" "$scripts/dlf-compare" \
+        --references "$out/data/raw/test.en" --target-lang en --baseline cross-entropy \
+        --json "$out/comparison-${seeds//,/-}.json" "${systems[@]}"
+    [ "$dry_run" = yes ] || cat "$out/comparison-${seeds//,/-}.md"
+}
+
+run_recipe() {
+    parse_options "$@"
+    check_input
+    find_commands
+    local seed run list=(${seeds//,/ })
+    steps=$((PREPARE_STEPS + 8 * ${#list[@]} + 1))
+    prepare_data
+    for seed in "${list[@]}"; do
+        run=$out/seed-$seed
+        [ "$dry_run" = yes ] || mkdir -p "$run"
+        warm_start
+        teach
+        students
+        generate
+    done
+    compare
+}

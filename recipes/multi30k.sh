@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# Multi30k German-English with LSTM-1: hours on two CPU cores, minutes on a GPU.
+set -euo pipefail
+
+ABOUT="L2T-DLF on Multi30k German-English: LSTM-1 of the paper, 256 wide."
+INPUT_HELP="  --raw DIR        folder of train, val and test_2016_flickr (.de and .en, or .gz); required"
+DEFAULT_OUT=runs/multi30k
+PREPARE_STEPS=1
+
+# Data and student
+: "${BPE_TOKENS:=4000}"              # 29,000 short captions: the paper's 25,000 would keep whole words
+: "${ARCH:=lstm_dlf_1}"              # the paper's LSTM-1
+: "${DROPOUT:=0.3}"                  # without it, this small corpus is learned by heart
+: "${LABEL_SMOOTHING:=0.1}"          # usual for cross-entropy, the baseline to beat
+: "${CLIP_NORM:=1.0}"                # usual for LSTMs
+STUDENT_SIZES=()                     # those of the architecture
+
+# Warm start: cross-entropy to where another epoch brings nothing
+: "${WARM_LR:=2e-3}"                 # twice Adam's usual rate: narrow networks bear it
+: "${WARM_EPOCHS:=18}"               # six after the rate begins to fall
+: "${WARM_ANNEAL_EPOCH:=12}"         # dev BLEU rises more slowly from about here on
+: "${WARM_LR_SHRINK:=0.6}"           # per epoch: 5 % of the rate is left at the end
+: "${WARM_MAX_TOKENS:=2000}"         # about 105 pairs
+
+# Teacher
+: "${TEACH_EPISODES:=50}"            # paper, section 5.2
+: "${TEACH_LR:=1e-3}"                # ten times the paper's; not tuned yet
+: "${TEACH_STEPS:=200}"              # student updates in an episode
+: "${TEACH_TRUNCATE:=0}"             # the whole episode is reversed: short windows mislead
+# The rule and the clipping that the students are trained with.
+: "${TEACH_STUDENT_OPTIMIZER:=momentum}"
+: "${TEACH_STUDENT_LR:=0.03}"        # the taught student's
+: "${TEACH_CLIP_NORM:=1.0}"          # the students'
+: "${MEASURE_SENTENCES:=128}"        # of the 1,014 of dev: what an episode can afford
+: "${CANDIDATES:=8}"                 # for each of them; minimum-risk training takes 8 to 100
+: "${GREEDY_SENTENCES:=0}"           # the teacher is chosen by all of dev
+: "${PROGRESS_SENTENCES:=200}"       # a fifth of dev: the measurement must stay cheap
+: "${EPISODES_PER_EPOCH:=10}"        # five teachers to choose among
+
+# Students: same warm start, same updates, each rate to be tuned on dev with as many runs
+: "${STUDENT_UPDATES:=2718}"         # three epochs
+: "${STUDENT_VALIDATE_EVERY:=453}"   # half an epoch
+: "${BATCH_SIZE:=32}"                # paper, section 5.2
+: "${MOMENTUM:=0.9}"                 # as in the image experiments of the paper
+: "${CROSS_ENTROPY_LR:=0.03}"        # not tuned yet
+: "${CONSTANT_LR:=0.03}"             # not tuned yet
+: "${TAUGHT_LR:=$CONSTANT_LR}"       # coefficients start from 1, so constant's rate fits
+: "${CE_SHARE:=0}"                   # the paper's loss alone
+: "${PROGRESS_INTERVAL:=200}"        # updates between two measurements of BLEU for the teacher
+
+# Test
+: "${BEAM:=5}"                       # usual in translation
+: "${GENERATE_MAX_TOKENS:=4000}"     # fits in any memory
+
+check_input() {
+    [ -n "$raw" ] || fail "--raw is missing: pass the folder of the raw text"
+    [ -d "$raw" ] || fail "there is no folder $raw: pass --raw the folder of the raw text"
+}
+
+prepare_data() {
+    run_step prepare - "$scripts/dlf-prepare" multi30k --raw "$raw" --out "$out/data" \
+        --bpe-tokens "$BPE_TOKENS"
+}
+
+# shellcheck source=recipes/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+run_recipe "$@"

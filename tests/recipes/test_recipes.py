@@ -1,0 +1,238 @@
+"""The recipes as far as they go without training, and the YAML configurations."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("fairseq")
+
+ROOT = Path(__file__).parents[2]
+RECIPES = ("toy", "multi30k", "iwslt14")
+STUDENTS = ("cross-entropy", "constant", "taught")
+# Where the criteria of the three students differ; the rest of their commands must not.
+CRITERIA = {
+    "cross-entropy": ["--criterion label_smoothed_cross_entropy"],
+    "constant": ["--criterion dlf", "--coefficients 1.0"],
+    "taught": ["--criterion dlf", "--teacher"],
+}
+
+
+def run_recipe(name, *arguments, **variables):
+    return subprocess.run(
+        ["bash", str(ROOT / "recipes" / f"{name}.sh"), "--python", sys.executable, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **variables},
+        timeout=60,
+    )
+
+
+def input_of(name, folder):
+    return ["--raw", folder] if name == "multi30k" else []
+
+
+def dry_run(name, folder, *arguments, **variables):
+    """The commands of a recipe, each split into words."""
+    everything = [*input_of(name, folder), "--out", folder / "out", "--dry-run", *arguments]
+    done = run_recipe(name, *everything, **variables)
+    assert done.returncode == 0, done.stderr
+    assert not (folder / "out").exists()
+    return [shlex.split(line) for line in done.stdout.splitlines()]
+
+
+def student_commands(commands):
+    return [c for c in commands if "--finetune-from-model" in c]
+
+
+def value(command, option):
+    return command[command.index(option) + 1]
+
+
+@pytest.mark.parametrize("name", [*RECIPES, "common"])
+def test_shell_can_read_it(name):
+    done = subprocess.run(["bash", "-n", str(ROOT / "recipes" / f"{name}.sh")], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_help_names_every_option(name):
+    done = run_recipe(name, "--help")
+    assert done.returncode == 0
+    for option in ("--out", "--seed", "--epochs", "--episodes", "--updates", "--python", "--dry-run"):
+        assert option in done.stdout
+    assert ("--raw" in done.stdout) == (name == "multi30k")
+    assert ("--archive" in done.stdout) == (name == "iwslt14")
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_three_students_differ_in_nothing_but_criterion_and_rate(name, tmp_path):
+    commands = student_commands(dry_run(name, tmp_path, "--updates", 77))
+    assert [Path(value(c, "--save-dir")).name for c in commands] == list(STUDENTS)
+    for command, student in zip(commands, STUDENTS, strict=True):
+        assert all(words in " ".join(command) for words in CRITERIA[student])
+    shared = ["--max-update", "--finetune-from-model", "--batch-size", "--momentum", "--clip-norm", "--seed"]
+    shared += ["--validate-interval-updates", "--dropout", "--label-smoothing", "--arch", "--task", "--optimizer"]
+    for option in shared:
+        assert len({value(c, option) for c in commands}) == 1, option
+    assert value(commands[0], "--max-update") == "77"
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_test_set_is_read_once_for_each_student(name, tmp_path):
+    commands = dry_run(name, tmp_path)
+    generating = [c for c in commands if Path(c[0]).name == "fairseq-generate"]
+    assert [Path(value(c, "--path")).parent.name for c in generating] == list(STUDENTS)
+    training = [c for c in commands if Path(c[0]).name == "fairseq-train"]
+    assert len(training) == 5
+    assert not any("test" in word for c in training for word in c if not word.startswith("/"))
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_seeds_share_the_data_and_meet_in_the_comparison(name, tmp_path):
+    commands = dry_run(name, tmp_path, "--seed", "1,5")
+    assert [value(c, "--seed") for c in student_commands(commands)] == ["1"] * 3 + ["5"] * 3
+    assert sum("dlf-prepare" in c[0] or "prepare-iwslt14" in " ".join(c) for c in commands) == 1
+    comparison = commands[-1]
+    files = [f"{tmp_path}/out/seed-{seed}/taught/generated.txt" for seed in (1, 5)]
+    assert f"taught={','.join(files)}" in comparison and value(comparison, "--baseline") == "cross-entropy"
+
+
+def test_variables_come_from_the_environment(tmp_path):
+    commands = dry_run("toy", tmp_path, CROSS_ENTROPY_LR="0.7", TAUGHT_LR="0.3", TEACH_STEPS="9")
+    assert [value(c, "--lr") for c in student_commands(commands)] == ["0.7", "0.1", "0.3"]
+    assert any("--student-steps" in c and value(c, "--student-steps") == "9" for c in commands)
+
+
+ERRORS = {
+    "unknown option": ("toy", ["--no-such"], "unknown option --no-such"),
+    "raw for toy": ("toy", ["--raw", "x"], "unknown option --raw"),
+    "no value": ("toy", ["--out"], "--out needs a value"),
+    "updates 0": ("toy", ["--updates", "0"], "--updates is 0, wanted 1 or more"),
+    "seed": ("toy", ["--seed", "one"], "--seed is one, wanted S"),
+    "no python": ("toy", ["--python", "no-such-python"], "there is no no-such-python"),
+    "no raw": ("multi30k", [], "--raw is missing"),
+    "raw missing": ("multi30k", ["--raw", "nowhere"], "there is no folder nowhere"),
+    "archive missing": ("iwslt14", ["--archive", "nowhere.tgz"], "there is no archive nowhere.tgz"),
+}
+
+
+@pytest.mark.parametrize(("name", "arguments", "message"), ERRORS.values(), ids=ERRORS)
+def test_wrong_option_stops_with_one_line(name, arguments, message):
+    done = run_recipe(name, *arguments)
+    assert done.returncode == 1 and message in done.stderr
+    assert done.stderr.startswith(f"{name}.sh: error: ") and done.stderr.count("\n") == 1
+
+
+@pytest.fixture
+def steps(tmp_path):
+    """A script of two steps on the functions of common.sh; the second fails while `broken` exists."""
+    script = tmp_path / "two.sh"
+    script.write_text(
+        "set -euo pipefail\n"
+        f"source {shlex.quote(str(ROOT / 'recipes' / 'common.sh'))}\n"
+        f"out={shlex.quote(str(tmp_path / 'out'))} steps=2\n"
+        'run_step first "$out/first.txt" echo "${1:-hello}"\n'
+        f"run_step second - test ! -e {shlex.quote(str(tmp_path / 'broken'))}\n",
+        encoding="utf-8",
+    )
+    (tmp_path / "out").mkdir()
+
+    def run_steps(*arguments):
+        return subprocess.run(["bash", str(script), *arguments], capture_output=True, text=True, timeout=60)
+
+    return run_steps
+
+
+def test_failed_step_stops_and_the_next_run_goes_on(steps, tmp_path):
+    (tmp_path / "broken").touch()
+    first = steps()
+    assert first.returncode == 1 and "error: step 2/2 (second) failed" in first.stderr
+    (tmp_path / "broken").unlink()
+    second = steps()
+    assert second.returncode == 0
+    assert second.stdout.splitlines() == [
+        "[step 1/2] first: done before (elapsed 0m)",
+        "[step 2/2] second (elapsed 0m)",
+    ]
+    assert (tmp_path / "out" / "first.txt").read_text() == "hello\n"
+
+
+def test_result_of_other_settings_is_not_taken(steps):
+    assert steps("one").returncode == 0
+    other = steps("two")
+    assert other.returncode == 1 and "first was begun with other settings" in other.stderr
+
+
+@pytest.fixture(scope="module")
+def tiny_bin(tmp_path_factory):
+    """A binarised corpus of a few sentences."""
+    folder = tmp_path_factory.mktemp("corpus")
+    for split, lines in (("train", 40), ("valid", 16)):
+        for language, word in (("de", "wort"), ("en", "word")):
+            text = "\n".join(f"{word} {i % 7} {word} ." for i in range(lines)) + "\n"
+            (folder / f"{split}.{language}").write_text(text, encoding="utf-8")
+    command = [sys.executable, "-m", "fairseq_cli.preprocess", "-s", "de", "-t", "en"]
+    command += ["--trainpref", f"{folder}/train", "--validpref", f"{folder}/valid", "--destdir", f"{folder}/bin"]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    return folder / "bin"
+
+
+def hydra_train(config, *overrides, cwd):
+    """Trains with a configuration of the repository, in one thread; returns what was printed."""
+    command = [sys.executable, "-m", "fairseq_cli.hydra_train", "--config-dir", str(ROOT / "configs")]
+    command += ["--config-name", config, f"common.user_dir={ROOT}/fairseq_dlf"]
+    done = subprocess.run(
+        [*command, *map(str, overrides)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        timeout=180,
+    )
+    printed = done.stdout + done.stderr
+    assert done.returncode == 0, printed[-3000:]
+    return printed
+
+
+TINY_MODEL = [
+    f"+model.{side}_{name}=8"
+    for side, name in (
+        ("encoder", "embed_dim"),
+        ("encoder", "hidden_size"),
+        ("decoder", "embed_dim"),
+        ("decoder", "hidden_size"),
+        ("decoder", "out_embed_dim"),
+    )
+]
+TINY = {
+    "warm": [*TINY_MODEL, "dataset.max_tokens=100"],
+    "teach": [
+        "task.student_steps=2",
+        "+task.measure_sentences=4",
+        "+task.progress_sentences=8",
+        "++task.greedy_sentences=8",  # stands in one of the two files
+        "dataset.batch_size=4",
+    ],
+    "student": [*TINY_MODEL, "+criterion.progress_sentences=8", "dataset.batch_size=4"],
+}
+
+
+def test_warm_start_by_yaml(tiny_bin, tmp_path):
+    updates = ["optimization.max_update=2", f"task.data={tiny_bin}"]
+    printed = hydra_train("multi30k_warm", *TINY["warm"], *updates, cwd=tmp_path)
+    assert re.search(r"num_updates\W+2\b", printed)
+    assert (tmp_path / "checkpoints" / "multi30k_warm" / "checkpoint_best.pt").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("corpus", ["multi30k", "iwslt14"])
+def test_three_steps_by_yaml_find_each_other(corpus, tiny_bin, tmp_path):
+    for step, results in (("warm", "warm"), ("teach", "teacher"), ("student", "student")):
+        updates = ["optimization.max_update=2", f"task.data={tiny_bin}"]
+        hydra_train(f"{corpus}_{step}", *TINY[step], *updates, cwd=tmp_path)
+        assert (tmp_path / "checkpoints" / f"{corpus}_{results}" / "checkpoint_best.pt").is_file()
