@@ -232,7 +232,7 @@ WRONG = {
     "student missing": ([*TEACH, "--student=none.pt"], "student checkpoint none.pt does not exist"),
     "no student": ([*TEACH[2:]], "needs --student CHECKPOINT"),
     "student is a teacher": ([*TEACH, "--student={teacher}"], "is of another task, it has no encoder"),
-    "student is text": ([*TEACH, "--student=README.md"], "cannot be read"),
+    "student is text": ([*TEACH, "--student=pyproject.toml"], "cannot be read"),
     "another arch": ([*TEACH, "--arch=lstm_dlf_1"], "pass --arch dlf_teacher"),
     "T": ([*TEACH, "--student-steps=0"], "0 student steps was asked for"),
     "K": ([*TEACH, "--truncate=4"], "the last 4 steps was asked for"),

@@ -158,6 +158,8 @@ class DlfTeachingTask(TranslationTask):
                 f"--task dlf_teaching trains a teacher, but --arch builds a {type(model).__name__}: "
                 "pass --arch dlf_teacher"
             )
+        # Here rather than in the first episode: a wrong checkpoint fails before the data is read.
+        self._student = build_student(self.cfg.student, self, self.loss, twice_differentiable, self.cfg.student_dropout)
         return model
 
     # Episodes -------------------------------------------------------------------
@@ -255,13 +257,11 @@ class DlfTeachingTask(TranslationTask):
         return Lesson(student, self.rule.initial(params), progress, source)
 
     def _student_on(self, device: torch.device) -> Student:
-        if self._student is None:
-            student = build_student(self.cfg.student, self, self.loss, twice_differentiable, self.cfg.student_dropout)
-            student.module.to(device)
-            self._student = student
-            self._warm_params = student.flat_params()
+        if self._warm_params is None:
+            self._student.module.to(device)
+            self._warm_params = self._student.flat_params()
             logger.info(f"teaching: {self.signature}")
-            self._probe(student)
+            self._probe(self._student)
         return self._student
 
     def _probe(self, student: Student) -> None:
