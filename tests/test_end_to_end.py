@@ -14,9 +14,9 @@ import torch
 import fairseq_dlf.translation  # noqa: F401
 
 REPOSITORY = Path(__file__).parent.parent
-SIZES = {"embed-dim": 16, "hidden-size": 16}
+SIZES = {"embed-dim": 32, "hidden-size": 32}
 LSTM = [f"--{side}-{name}={size}" for side in ("encoder", "decoder") for name, size in SIZES.items()]
-LSTM += ["--decoder-out-embed-dim=16", "--arch=lstm_dlf_1", "--dropout=0.1"]
+LSTM += ["--decoder-out-embed-dim=32", "--arch=lstm_dlf_1", "--dropout=0.1"]
 QUIET = ["--log-format=simple", "--num-workers=0", "--seed=3", "--log-interval=1"]
 SGD = ["--optimizer=sgd", "--lr=0.5", "--batch-size=32"]
 TEACHING = [
@@ -94,10 +94,10 @@ def work(tmp_path_factory):
     data = folder / "data"
     run("dlf-prepare", "parallel", "--raw", folder / "raw", "--out", data, "--bpe-tokens", "300")
     work = SimpleNamespace(folder=folder, bin=data / "bin", warm=folder / "warm/checkpoint_last.pt")
-    smoothed = ["--criterion=label_smoothed_cross_entropy", "--label-smoothing=0.1", "--optimizer=adam", "--lr=0.01"]
+    smoothed = ["--criterion=label_smoothed_cross_entropy", "--label-smoothing=0.1", "--optimizer=adam", "--lr=0.02"]
     dev = ["--task=dlf_translation", "--best-checkpoint-metric=bleu", "--maximize-best-checkpoint-metric"]
     save = ["--save-dir", work.warm.parent, "--no-epoch-checkpoints"]
-    work.warm_log = train(work, *LSTM, *smoothed, *dev, *save, "--max-epoch=4", "--batch-size=32")
+    work.warm_log = train(work, *LSTM, *smoothed, *dev, *save, "--max-epoch=20", "--batch-size=16", "--validate-interval=20")
     return work
 
 
