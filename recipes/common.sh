@@ -158,14 +158,14 @@ teach() {
         --greedy-sentences "$GREEDY_SENTENCES" --progress-sentences "$PROGRESS_SENTENCES" \
         --episodes-per-epoch "$EPISODES_PER_EPOCH" --ce-share "$CE_SHARE" \
         --label-smoothing "$LABEL_SMOOTHING" --batch-size "$BATCH_SIZE" \
-        --optimizer adam --lr "$TEACH_LR" --max-update "$TEACH_EPISODES" "${BEST_BY_BLEU[@]}"
+        --optimizer adam --lr "$TEACH_LR" --adam-eps "$TEACH_ADAM_EPS" --max-update "$TEACH_EPISODES" "${BEST_BY_BLEU[@]}"
 }
 
 # The three differ in their criterion and their learning rate alone.
 student() {
     local name=$1 lr=$2
     shift 2
-    train "student-$name-$seed" "$run/$name" --task dlf_translation --arch "$ARCH" "${STUDENT_SIZES[@]}" \
+    train "student-$name-$seed" "$run/$name" --task dlf_translation --expected-bleu-every 8 --arch "$ARCH" "${STUDENT_SIZES[@]}" \
         --dropout "$DROPOUT" --seed "$seed" --finetune-from-model "$run/warm/checkpoint_best.pt" "$@" \
         --label-smoothing "$LABEL_SMOOTHING" --optimizer sgd --momentum "$MOMENTUM" --lr "$lr" \
         --clip-norm "$CLIP_NORM" --lr-scheduler fixed --batch-size "$BATCH_SIZE" \

@@ -25,6 +25,7 @@ STUDENT_SIZES=()                     # those of the architecture
 # Teacher
 : "${TEACH_EPISODES:=50}"            # paper, section 5.2
 : "${TEACH_LR:=1e-3}"                # ten times the paper's; not tuned yet
+: "${TEACH_ADAM_EPS:=1e-7}"          # coefficients of rare types get gradients near 1e-8, mostly noise
 : "${TEACH_STEPS:=200}"              # student updates in an episode
 : "${TEACH_TRUNCATE:=0}"             # the whole episode is reversed: short windows mislead
 # The rule and the clipping that the students are trained with.

@@ -29,6 +29,7 @@ STUDENT_SIZES+=(--decoder-hidden-size "$WIDTH" --decoder-out-embed-dim "$WIDTH")
 # Teacher
 : "${TEACH_EPISODES:=10}"            # minutes, not hours
 : "${TEACH_LR:=1e-2}"                # few episodes must do
+: "${TEACH_ADAM_EPS:=1e-7}"          # coefficients of rare types get gradients near 1e-8, mostly noise
 : "${TEACH_STEPS:=20}"               # minutes, not hours
 : "${TEACH_TRUNCATE:=0}"             # the whole episode is reversed: short windows mislead
 # The rule and the clipping that the students are trained with.
