@@ -158,7 +158,7 @@ teach() {
         --greedy-sentences "$GREEDY_SENTENCES" --progress-sentences "$PROGRESS_SENTENCES" \
         --episodes-per-epoch "$EPISODES_PER_EPOCH" --ce-share "$CE_SHARE" \
         --label-smoothing "$LABEL_SMOOTHING" --batch-size "$BATCH_SIZE" \
-        --optimizer adam --lr "$TEACH_LR" --adam-eps "$TEACH_ADAM_EPS" --max-update "$TEACH_EPISODES" "${BEST_BY_BLEU[@]}"
+        --optimizer adam --lr "$TEACH_LR" --max-update "$TEACH_EPISODES" "${TEACH_MORE[@]}" "${BEST_BY_BLEU[@]}"
 }
 
 # The three differ in their criterion and their learning rate alone.
