@@ -97,7 +97,9 @@ def work(tmp_path_factory):
     smoothed = ["--criterion=label_smoothed_cross_entropy", "--label-smoothing=0.1", "--optimizer=adam", "--lr=0.02"]
     dev = ["--task=dlf_translation", "--best-checkpoint-metric=bleu", "--maximize-best-checkpoint-metric"]
     save = ["--save-dir", work.warm.parent, "--no-epoch-checkpoints"]
-    work.warm_log = train(work, *LSTM, *smoothed, *dev, *save, "--max-epoch=20", "--batch-size=16", "--validate-interval=20")
+    work.warm_log = train(
+        work, *LSTM, *smoothed, *dev, *save, "--max-epoch=20", "--batch-size=16", "--validate-interval=20"
+    )
     return work
 
 
