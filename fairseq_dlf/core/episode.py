@@ -109,6 +109,20 @@ def run_episode(
     Cost: T training steps forward, T products backward, two measures.
     Paper: Algorithm 1, lines 4–12.
     """
+    try:
+        return _run(student, rule, start, source, measure, plan)
+    finally:
+        plan.trajectory.clear()
+
+
+def _run(
+    student: Student,
+    rule: UpdateRule,
+    start: StudentState,
+    source: StepSource,
+    measure: Measure,
+    plan: EpisodePlan,
+) -> EpisodeResult:
     began = time.perf_counter()
     before = measure.value(start.params)
     done = unroll(student, rule, start, plan.steps, source, plan.trajectory)
@@ -130,7 +144,6 @@ def run_episode(
             )
         except NonFiniteCotangentError as error:
             collapse = str(error)
-    plan.trajectory.clear()
     return EpisodeResult(
         final=done.final,
         losses=done.losses,
