@@ -294,8 +294,10 @@ def test_wrong_arguments_are_named(errors, name):
 
 @pytest.mark.parametrize("task", ["dlf_translation", "dlf_teaching"])
 def test_a_missing_data_bin_is_named(work, tmp_path, task):
-    options = [*TEACH, "--save-dir", tmp_path] if task == "dlf_teaching" else [*STUDENT, f"--task={task}"]
-    printed = run("fairseq-train", tmp_path / "none", "--user-dir=fairseq_dlf", *options, fails=True)
+    options = TEACH if task == "dlf_teaching" else [*STUDENT, f"--task={task}"]
+    printed = run(
+        "fairseq-train", tmp_path / "none", "--user-dir=fairseq_dlf", *options, "--save-dir", tmp_path, fails=True
+    )
     assert "there is no data-bin at" in printed
 
 
