@@ -37,8 +37,7 @@ STUDENT_SIZES=()                     # those of the architecture
 : "${PROGRESS_SENTENCES:=200}"       # the measurement must stay cheap
 : "${EPISODES_PER_EPOCH:=10}"        # five teachers to choose among
 
-# With the reference among the candidates, hypergradients of two episodes agree better (see RESULTS.md).
-TEACH_MORE=(--candidate-reference)
+TEACH_MORE=()                        # no further options
 
 # Students: same warm start, same updates, tune the rates on dev with the same number of runs each
 : "${STUDENT_UPDATES:=15030}"        # three epochs

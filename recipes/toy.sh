@@ -41,8 +41,7 @@ STUDENT_SIZES+=(--decoder-hidden-size "$WIDTH" --decoder-out-embed-dim "$WIDTH")
 : "${PROGRESS_SENTENCES:=50}"        # cheap; noisy
 : "${EPISODES_PER_EPOCH:=5}"         # two teachers to choose between
 
-# With the reference among the candidates, hypergradients of two episodes agree better (see RESULTS.md).
-TEACH_MORE=(--candidate-reference)
+TEACH_MORE=()                        # no further options
 
 # Students: same warm start, same updates, rates not tuned
 : "${STUDENT_UPDATES:=250}"          # two epochs
