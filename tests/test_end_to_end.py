@@ -4,8 +4,10 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -190,6 +192,24 @@ def test_constant_coefficients_with_accumulated_gradients(work):
     printed = train(work, *options, "--update-freq=2", "--max-update=3", "--save-dir", folder, "--no-save")
     assert "phi_mean=2" in printed
     assert last_number("nll_loss", printed) > 0
+
+
+def test_two_workers_train_a_taught_student(work, teacher, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    workers = ["--cpu", "--distributed-world-size=2", "--distributed-no-spawn", "--distributed-backend=gloo"]
+    workers += ["--ddp-backend=legacy_ddp", f"--distributed-init-method=tcp://127.0.0.1:{port}"]
+    options = [*taught(work, teacher), *workers, "--task=dlf_translation", "--max-update=4"]
+
+    def worker(rank):
+        return train(work, *options, f"--distributed-rank={rank}", "--save-dir", tmp_path)
+
+    with ThreadPoolExecutor(2) as both:
+        printed = list(both.map(worker, (0, 1)))[0]
+    assert "s_dev_bleu=" in printed
+    assert last_number("expected_bleu", printed) > 0
+    assert parameters(tmp_path / "checkpoint_last.pt")
 
 
 def test_decoding_needs_no_teacher(work, student, tmp_path):

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from fairseq_dlf.core.loss import DiagonalLoss
 from fairseq_dlf.core.progress import progress_vector
+from fairseq_dlf.translation.decoding import unwrapped
 from fairseq_dlf.translation.run_progress import RunProgress
 from fairseq_dlf.translation.teacher_files import FEATURES, TeacherFile, read_teacher
 
@@ -116,7 +117,7 @@ class DlfCriterion(FairseqCriterion):
         precision = torch.promote_types(logits.dtype, torch.float32)
         if self._teacher_file is None:
             return logits.new_full((logits.size(-1),), self.cfg.coefficients, dtype=precision)
-        values = self.progress.now(getattr(model, "module", model))
+        values = self.progress.now(unwrapped(model))
         if self._coefficients_for != (values, precision):
             state = progress_vector(FEATURES, values._asdict())
             with torch.no_grad():

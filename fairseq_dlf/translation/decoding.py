@@ -100,6 +100,13 @@ def select_rows(batch: dict[str, Any], rows: Tensor, left_pad_source: bool) -> d
     }
 
 
+def unwrapped(model: nn.Module) -> BaseFairseqModel:
+    """The model inside fairseq's and torch's wrappers for several workers."""
+    while not isinstance(model, BaseFairseqModel):
+        model = model.module
+    return model
+
+
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
     """The model without dropout, its modules' modes and the generator of random numbers kept."""

@@ -13,7 +13,7 @@ from fairseq.tasks import register_task
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 from omegaconf import II
 
-from fairseq_dlf.translation.decoding import evaluating, select_rows, subword_symbol
+from fairseq_dlf.translation.decoding import evaluating, select_rows, subword_symbol, unwrapped
 from fairseq_dlf.translation.expected_bleu import (
     MEASURE_SENTENCES,
     ExpectedBleuSettings,
@@ -113,6 +113,7 @@ class DlfTranslationTask(TranslationTask):
             self._log_signature()
 
     def _expected_bleu(self, model, sample) -> dict:
+        model = unwrapped(model)
         total, sentences = 0.0, 0
         rows = torch.nonzero(sample["id"] % self.cfg.expected_bleu_every == 0).flatten()
         for part in rows.split(MEASURE_SENTENCES) if len(rows) else ():
