@@ -80,7 +80,8 @@ class EpisodeResult:
         measure_before, measure_after: M̃ at ω_0 and ω_T.
         hypergradient: None where the episode collapsed.
         collapse: the cause in words, or None.
-        forward_s, reverse_s: wall time of the updates, and of measure and reverse pass.
+        forward_s: wall time of the first measure and the updates.
+        reverse_s: wall time of the second measure, its gradient and the reverse pass.
     """
 
     final: StudentState

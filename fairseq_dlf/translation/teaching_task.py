@@ -119,6 +119,7 @@ class DlfTeachingTask(TranslationTask):
         self.rule = SGD(momentum, cfg.student_clip_norm, cfg.student_weight_decay)
         self.plan = EpisodePlan(cfg.student_steps, cfg.truncate, collapse_share=cfg.collapse_share)
         self._student: Optional[Student] = None
+        self._student_digest = ""
         self._warm_params: Optional[Tensor] = None
         self._warm_progress: Optional[ProgressValues] = None
         self._batch_limits: Optional[dict[str, Any]] = None
@@ -160,6 +161,7 @@ class DlfTeachingTask(TranslationTask):
             )
         # Here rather than in the first episode: a wrong checkpoint fails before the data is read.
         self._student = build_student(self.cfg.student, self, self.loss, twice_differentiable, self.cfg.student_dropout)
+        self._student_digest = hashlib.sha256(Path(self.cfg.student).read_bytes()).hexdigest()[:8]
         return model
 
     # Episodes -------------------------------------------------------------------
@@ -347,12 +349,12 @@ class DlfTeachingTask(TranslationTask):
         fields = [
             "dlf",
             f"rmd:T{cfg.student_steps}:K{cfg.truncate}:exact",
-            f"start:{cfg.student_start}",
+            f"student:{self._student_digest}:{cfg.student_start}",
             f"sgd:lr{cfg.student_lr:g}:m{self.rule.momentum:g}:clip{self.rule.clip_norm:g}"
             f":wd{self.rule.weight_decay:g}:do{'ckpt' if cfg.student_dropout is None else cfg.student_dropout}",
             f"batch:{limits.get('max_sentences')}s:{limits.get('max_tokens')}t",
             f"ce:{cfg.ce_share:g}:ls{cfg.label_smoothing:g}",
-            f"{self.settings.signature}:dev{cfg.measure_sentences}",
+            f"{self.settings.signature}:dev{cfg.measure_sentences}:progress{cfg.progress_sentences}",
             f"teacher:lr{','.join(f'{rate:g}' for rate in cfg.lr)}",
             f"data:{dictionary_fingerprint(self.target_dictionary)}:{len(self._pairs(cfg.train_subset))}",
             f"seed:{cfg.seed}",
