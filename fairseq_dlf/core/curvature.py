@@ -27,16 +27,47 @@ def require_second_derivatives(student: Student, params: Tensor, coefficients: T
     Raises:
         RuntimeError: naming the innermost layer that has no second derivative.
 
-    Cost: one exact product.
+    Cost: one exact product; where it fails, one for each layer.
     """
-    try:
-        Exact().linearize(student, params, coefficients, batch, seed).multiply(torch.ones_like(params))
-    except (RuntimeError, NotImplementedError) as error:
-        layer = _layer_without_second_derivative(student, params, coefficients, batch, seed)
+    leaf = params.detach().requires_grad_()
+    with torch.enable_grad():
+        problem = _second_derivative_problem(student.loss(leaf, coefficients, batch, seed), leaf)
+    if problem is not None:
+        layer = _layer_without_second_derivative(student, leaf, coefficients, batch, seed)
         raise RuntimeError(
-            f"the student cannot be differentiated twice, at its layer {layer!r} ({error}): exact "
+            f"the student cannot be differentiated twice, at its layer {layer!r} ({problem}): exact "
             "products need second derivatives, so replace the layer or run it by plain operations"
-        ) from error
+        )
+
+
+def _second_derivative_problem(value: Tensor, params: Tensor) -> str | None:
+    """Why the scalar has no second derivative in the parameters; None where it has one."""
+    try:
+        (first,) = torch.autograd.grad(value, params, create_graph=True, allow_unused=True)
+        if first is None or not first.requires_grad:
+            return None
+        # Such a node raises only when it is reached; torch.autograd.grad passes it by, and its
+        # share of the product would be silently missing.
+        if _ONCE_DIFFERENTIABLE in _node_names(first):
+            return "a backward that is marked as once differentiable"
+        torch.autograd.grad(first.square().sum(), params, retain_graph=True, allow_unused=True)
+    except (RuntimeError, NotImplementedError) as error:
+        return str(error)
+    return None
+
+
+_ONCE_DIFFERENTIABLE = "torch::autograd::Error"
+
+
+def _node_names(tensor: Tensor) -> set[str]:
+    """Names of all nodes in the graph behind a tensor."""
+    seen, waiting = set(), [tensor.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            waiting.extend(following for following, _ in node.next_functions)
+    return {node.name() for node in seen}
 
 
 def _layer_without_second_derivative(
@@ -52,20 +83,15 @@ def _layer_without_second_derivative(
             if failing or not tensors:
                 return
             total = torch.stack([x.double().square().sum() for x in tensors]).sum()
-            try:
-                (first,) = torch.autograd.grad(total, params_leaf, create_graph=True, allow_unused=True)
-                if first is not None and first.requires_grad:
-                    torch.autograd.grad(first.square().sum(), params_leaf, retain_graph=True, allow_unused=True)
-            except (RuntimeError, NotImplementedError):
+            if _second_derivative_problem(total, params) is not None:
                 failing.append(name)
 
         return hook
 
-    params_leaf = params.detach().requires_grad_()
     hooks = [m.register_forward_hook(check(name)) for name, m in student.module.named_modules() if name]
     try:
         with torch.enable_grad():
-            student.loss(params_leaf, coefficients, batch, seed)
+            student.loss(params, coefficients, batch, seed)
     finally:
         for hook in hooks:
             hook.remove()

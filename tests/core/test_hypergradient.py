@@ -230,15 +230,34 @@ class OnceBackward(torch.autograd.Function):
         raise RuntimeError("derivative for once is not implemented")
 
 
-class OnceLayer(torch.nn.Module):
+class MarkedOnce(torch.autograd.Function):
+    """tanh whose backward is marked as once differentiable."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x.tanh()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, cotangent):
+        return cotangent * (1 - ctx.saved_tensors[0].tanh().square())
+
+
+class Applied(torch.nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
     def forward(self, x):
-        return Once.apply(x)
+        return self.function.apply(x)
 
 
-def test_a_layer_without_second_derivative_is_named():
-    module = torch.nn.Sequential(torch.nn.Linear(2, 2), OnceLayer(), torch.nn.Linear(2, 1))
+@pytest.mark.parametrize(("function", "words"), [(Once, "once is not implemented"), (MarkedOnce, "marked as once")])
+def test_a_layer_without_second_derivative_is_named(function, words):
+    module = torch.nn.Sequential(torch.nn.Linear(2, 2), Applied(function), torch.nn.Linear(2, 1))
     student = Student(module, lambda forward, phi, batch: (phi * forward(batch)).square().mean())
-    with pytest.raises(RuntimeError, match="layer '1'.*once is not implemented"):
+    with pytest.raises(RuntimeError, match=f"layer '1'.*{words}"):
         require_second_derivatives(student, student.flat_params(), torch.ones(1), torch.rand(3, 2), seed=0)
 
 
