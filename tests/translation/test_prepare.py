@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from fairseq_dlf.translation import prepare
+from fairseq_dlf.translation import corpora, prepare, subwords, workspace
+from fairseq_dlf.translation.tokens import Pair, is_clean
 
 SCRIPT = Path(__file__).parents[2] / "prepare-iwslt14.sh"
 PAIRS = [("Der kleine Hund schläft, nicht wahr?", "The little dog sleeps, doesn't it?")] * 4 + [
@@ -41,7 +42,7 @@ def iwslt14_files(pairs=PAIRS):
         translators = ['<translator href="x">C D</translator>'] if language == "de" else []
         train = head + translators + [f" {pair[side]} " for pair in pairs]
         files[f"de-en/train.tags.de-en.{language}"] = "\n".join(train) + "\n"
-        for name in prepare.IWSLT14_TEST_SETS:
+        for name in corpora.IWSLT14_TEST_SETS:
             segments = [f'<seg id="{number}"> {name} It’s {language} {number} </seg>' for number in (1, 2)]
             text = "\n".join(['<?xml version="1.0"?>', "<doc>", *segments, "</doc>"])
             files[f"de-en/IWSLT14.{name}.de-en.{language}.xml"] = text
@@ -137,10 +138,10 @@ def test_parallel_text_is_segmented_and_can_be_joined_again(tmp_path, quick, bpe
     }[bpe]
     for name in ("train.de", "test.en"):
         tokens = lines(out / "tokenized" / name)
-        subwords = lines(out / f"bpe.{name}")
-        assert [joined(line) for line in subwords] == tokens
-        assert subwords != tokens
-    assert (out / prepare.BPE_MODELS[bpe]).exists()
+        segmented = lines(out / f"bpe.{name}")
+        assert [joined(line) for line in segmented] == tokens
+        assert segmented != tokens
+    assert (out / subwords.BPE_MODELS[bpe]).exists()
 
 
 def test_subword_nmt_result_is_that_of_its_command_line(tmp_path, quick):
@@ -149,18 +150,14 @@ def test_subword_nmt_result_is_that_of_its_command_line(tmp_path, quick):
     both = (out / "tokenized/train.de").read_text() + (out / "tokenized/train.en").read_text()
     script = "from subword_nmt.subword_nmt import main; main()"
     tool = [sys.executable, "-c", script]
-    codes = subprocess.run(
-        [*tool, "learn-bpe", "-s", "50"], input=both.encode(), capture_output=True, check=True
-    )
+    codes = subprocess.run([*tool, "learn-bpe", "-s", "50"], input=both.encode(), capture_output=True, check=True)
     assert codes.stdout == (out / "code").read_bytes()
 
 
 def test_tokenized_input_is_only_lower_cased_and_gives_plain_references(tmp_path, quick):
     pairs = [("Das ist , na ja , Peters &apos;s Haus .", "It &apos;s Peter &apos;s house , you know .")] * 3
     out = tmp_path / "out"
-    assert (
-        run("parallel", "--tokenized", "--raw", write_text(tmp_path / "raw", pairs=pairs), "--out", out) == 0
-    )
+    assert run("parallel", "--tokenized", "--raw", write_text(tmp_path / "raw", pairs=pairs), "--out", out) == 0
     assert lines(out / "tokenized/test.en") == ["it &apos;s peter &apos;s house , you know ."] * 3
     assert lines(out / "raw/test.en") == ["it's peter's house, you know."] * 3
 
@@ -188,11 +185,11 @@ def test_multi30k_names_and_other_languages(tmp_path, quick):
     ],
 )
 def test_cleaning_keeps_what_moses_keeps(source, target, kept):
-    assert prepare.is_clean(prepare.Pair(source, target, target), max_length=5, max_ratio=1.5) is kept
+    assert is_clean(Pair(source, target, target), max_length=5, max_ratio=1.5) is kept
 
 
 def test_odd_separators_do_not_shift_lines():
-    assert prepare.decode_lines("a\u2028b\x85c\nd\r\n\ne".encode(), "x") == ["a\u2028b\x85c", "d\r", "", "e"]
+    assert corpora.decode_lines("a\u2028b\x85c\nd\r\n\ne".encode(), "x") == ["a\u2028b\x85c", "d\r", "", "e"]
 
 
 def test_second_run_skips_everything(tmp_path, quick, capsys, monkeypatch):
@@ -269,11 +266,11 @@ def test_full_disk_leaves_nothing_half_written_and_the_next_run_goes_on(tmp_path
         return open(path, *rest, **named)
 
     with monkeypatch.context() as patch:
-        patch.setattr(prepare, "open", full_at_bpe, raising=False)
+        patch.setattr(workspace, "open", full_at_bpe, raising=False)
         message = error_of(capsys, *options)
     assert "the disk is full" in message
     assert "free some space and run the same command again" in message
-    expected = {f"tokenized/{split}.{lang}" for split in prepare.SPLITS for lang in ("de", "en")}
+    expected = {f"tokenized/{split}.{lang}" for split in corpora.SPLITS for lang in ("de", "en")}
     assert snapshot(out) == expected | {"raw/valid.en", "raw/test.en", "code", "prepare.json"}
     assert list(json.loads((out / "prepare.json").read_text())["finished"]) == ["tokenise", "learn"]
     assert run(*options) == 0
@@ -285,7 +282,7 @@ def test_interrupt_leaves_nothing_half_written(tmp_path, quick, capsys, monkeypa
         raise KeyboardInterrupt
 
     out = tmp_path / "out"
-    monkeypatch.setattr(prepare, "learn_subword_nmt", interrupted)
+    monkeypatch.setattr(subwords, "learn_subword_nmt", interrupted)
     assert run("parallel", "--raw", write_text(tmp_path / "raw"), "--out", out) == 130
     assert "run the same command again" in capsys.readouterr().err
     assert not (out / ".part").exists()
