@@ -197,9 +197,7 @@ PRONOUNS = (
 )
 
 
-def noun_phrase(
-    noun: Noun, case: str, determiner: str, adjective: str = "", plural: bool = False
-) -> tuple[str, str]:
+def noun_phrase(noun: Noun, case: str, determiner: str, adjective: str = "", plural: bool = False) -> tuple[str, str]:
     """A noun phrase in both languages.
 
     Args:

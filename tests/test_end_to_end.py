@@ -135,7 +135,10 @@ def test_validation_reports_expected_and_greedy_bleu(work):
 
 
 def test_a_teacher_learns_and_is_exported(teacher):
-    for figure in ("expected_bleu_before", "expected_bleu", "dphi_norm", "horizon", "forward_s", "reverse_s"):
+    figures = (
+        "expected_bleu_before expected_bleu dphi_norm leverage domega_growth horizon forward_s reverse_s collapsed"
+    )
+    for figure in figures.split():
         assert f"{figure}=" in teacher.log
     assert re.search(r"dlf\|rmd:T3:K0:exact\|student:[0-9a-f]{8}:warm\|sgd:lr0.5", teacher.log)
     assert last_number("bleu", teacher.log) > 0

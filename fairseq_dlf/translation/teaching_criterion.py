@@ -15,6 +15,7 @@ AVERAGED = {
     "expected_bleu": 2,
     "student_loss": 4,
     "dphi_norm": 6,
+    "leverage": 3,
     "domega_growth": 3,
     "horizon": 0,
     "forward_s": 1,
@@ -65,6 +66,7 @@ class DlfTeachingCriterion(FairseqCriterion):
             return 0.0 * coefficients.sum(), figures
         found = result.hypergradient
         figures["dphi_norm"] = float(found.coefficients.norm())
+        figures["leverage"] = 100 * float(found.coefficients.sum(dim=0).abs().sum())
         figures["domega_growth"] = found.norms[-1] / max(found.norms[0], torch.finfo(torch.float64).tiny)
         return -(coefficients * found.coefficients).sum(), figures
 
