@@ -35,11 +35,7 @@ from fairseq_dlf.translation.corpora import (
     read_raw,
 )
 from fairseq_dlf.translation.subwords import BPE_MODELS, MAX_BPE_TOKENS, learn_bpe, segment
-from fairseq_dlf.translation.tokens import (
-    Options,
-    map_chunks,
-    split_pairs,
-)
+from fairseq_dlf.translation.tokens import Options, map_chunks, split_pairs
 from fairseq_dlf.translation.workspace import Workspace, read_lines, say, write_lines
 
 
@@ -148,11 +144,7 @@ def build_parser() -> Parser:
     parallel.add_argument("--tokenized", action="store_true", help="the input is Moses-tokenised: only lower-case it")
     for command in (multi30k, parallel):
         command.add_argument("--raw", type=Path, required=True, metavar="DIR", help="folder of SPLIT.LANG or .gz")
-    for command, bpe_tokens, ratio in (
-        (iwslt14, 25_000, 1.5),
-        (multi30k, 4_000, 9.0),
-        (parallel, 4_000, 9.0),
-    ):
+    for command, bpe_tokens, ratio in ((iwslt14, 25_000, 1.5), (multi30k, 4_000, 9.0), (parallel, 4_000, 9.0)):
         add_common(command, bpe_tokens, ratio)
     return parser
 
@@ -165,27 +157,9 @@ def add_common(command: argparse.ArgumentParser, bpe_tokens: int, max_ratio: flo
     add("--source-lang", default="de", metavar="LANG", help="language to translate from")
     add("--target-lang", default="en", metavar="LANG", help="language to translate into")
     add("--bpe", choices=list(BPE_MODELS), default="subword_nmt", help="package that learns the subwords")
-    add(
-        "--bpe-tokens",
-        type=int,
-        default=bpe_tokens,
-        metavar="N",
-        help="merges (subword_nmt), pieces (sentencepiece)",
-    )
-    add(
-        "--max-length",
-        type=int,
-        default=175,
-        metavar="N",
-        help="drop train pairs with a longer side, in tokens",
-    )
-    add(
-        "--max-ratio",
-        type=float,
-        default=max_ratio,
-        metavar="R",
-        help="drop train pairs of a larger length ratio",
-    )
+    add("--bpe-tokens", type=int, default=bpe_tokens, metavar="N", help="merges (subword_nmt), pieces (sentencepiece)")
+    add("--max-length", type=int, default=175, metavar="N", help="drop train pairs with a longer side, in tokens")
+    add("--max-ratio", type=float, default=max_ratio, metavar="R", help="drop train pairs of a larger length ratio")
     add("--workers", type=int, default=1, metavar="N", help="processes; the result does not depend on them")
     add("--overwrite", action="store_true", help="replace what another run of dlf-prepare left in --out")
 

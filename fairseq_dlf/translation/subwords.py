@@ -6,9 +6,7 @@ from collections.abc import Iterable
 from contextlib import redirect_stderr
 from pathlib import Path
 
-from fairseq_dlf.translation.corpora import (
-    PrepareError,
-)
+from fairseq_dlf.translation.corpora import PrepareError
 from fairseq_dlf.translation.tokens import Options
 
 BPE_MODELS = {"subword_nmt": "code", "sentencepiece": "sentencepiece.model"}

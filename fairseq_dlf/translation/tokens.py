@@ -9,12 +9,7 @@ from typing import NamedTuple
 from sacremoses import MosesDetokenizer, MosesTokenizer
 from tqdm import tqdm
 
-from fairseq_dlf.translation.corpora import (
-    SPLITS,
-    Corpus,
-    ParallelText,
-    PrepareError,
-)
+from fairseq_dlf.translation.corpora import SPLITS, Corpus, ParallelText, PrepareError
 
 MAX_WORD_LENGTH = 1000  # characters; clean-corpus-n.perl's own limit
 

@@ -8,11 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 
-from fairseq_dlf.translation.corpora import (
-    SPLITS,
-    PrepareError,
-    decode_lines,
-)
+from fairseq_dlf.translation.corpora import SPLITS, PrepareError, decode_lines
 from fairseq_dlf.translation.subwords import BPE_MODELS
 from fairseq_dlf.translation.tokens import Options
 

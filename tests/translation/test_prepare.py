@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from fairseq_dlf.translation import corpora, prepare, subwords, workspace
-from fairseq_dlf.translation.tokens import Pair, is_clean
 
 SCRIPT = Path(__file__).parents[2] / "prepare-iwslt14.sh"
 PAIRS = [("Der kleine Hund schläft, nicht wahr?", "The little dog sleeps, doesn't it?")] * 4 + [
@@ -171,37 +170,8 @@ def test_multi30k_names_and_other_languages(tmp_path, quick):
     assert (out / "bin/dict.en.txt").exists()
 
 
-@pytest.mark.parametrize(
-    ("source", "target", "kept"),
-    [
-        ("a b c", "a b", True),
-        ("a b c d", "a b", False),
-        ("a b", "a b c d", False),
-        ("", "a", False),
-        ("a", "", False),
-        ("a b c d e f", "a b c d e f", False),
-        ("a b c d e", "a b c d e", True),
-        ("x" * 1001, "a", False),
-    ],
-)
-def test_cleaning_keeps_what_moses_keeps(source, target, kept):
-    assert is_clean(Pair(source, target, target), max_length=5, max_ratio=1.5) is kept
-
-
-def test_odd_separators_do_not_shift_lines():
-    assert corpora.decode_lines("a\u2028b\x85c\nd\r\n\ne".encode(), "x") == ["a\u2028b\x85c", "d\r", "", "e"]
-
-
 def test_second_run_skips_everything(tmp_path, quick, capsys, monkeypatch):
-    options = (
-        "parallel",
-        "--raw",
-        write_text(tmp_path / "raw"),
-        "--out",
-        tmp_path / "out",
-        "--bpe-tokens",
-        50,
-    )
+    options = ("parallel", "--raw", write_text(tmp_path / "raw"), "--out", tmp_path / "out", "--bpe-tokens", 50)
     assert run(*options) == 0
     first = capsys.readouterr()
     monkeypatch.setattr(prepare, "split_pairs", None)  # a call would fail
@@ -390,10 +360,7 @@ def test_bad_text(tmp_path, quick, capsys, kind, words):
         (["--bpe-tokens", "0"], ["--bpe-tokens is 0", "wanted 1 to 100,000"]),
         (["--bpe-tokens", "100001"], ["--bpe-tokens is 100001", "wanted 1 to 100,000"]),
         (["--bpe", "wordpiece"], ["invalid choice: 'wordpiece'", "subword_nmt", "sentencepiece"]),
-        (
-            ["--bpe", "sentencepiece", "--bpe-tokens", "5"],
-            ["sentencepiece cannot learn --bpe-tokens 5", "another"],
-        ),
+        (["--bpe", "sentencepiece", "--bpe-tokens", "5"], ["sentencepiece cannot learn --bpe-tokens 5", "another"]),
         (["--max-ratio", "0.5"], ["--max-ratio is 0.5", "wanted 1 to"]),
         (["--max-length", "0"], ["--max-length is 0"]),
         (["--workers", "0"], ["--workers is 0"]),
