@@ -1,6 +1,8 @@
 """One teacher step of Algorithm 1: teach T steps, measure, go back."""
 
+import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -47,7 +49,7 @@ class EpisodePlan:
         steps: T, the number of student updates.
         truncation: K, how many of the last steps are reversed; 0 is all.
         curvature: the way to second-order products.
-        trajectory: where the past is kept.
+        trajectory: makes the store of an episode's past, a new one for each.
         collapse_share: the episode counts as collapsed when the measure after it is
             below this share of the measure before it.
     """
@@ -55,7 +57,7 @@ class EpisodePlan:
     steps: int
     truncation: int = 0
     curvature: Curvature = field(default_factory=Exact)
-    trajectory: Trajectory = field(default_factory=Everything)
+    trajectory: Callable[[], Trajectory] = Everything
     collapse_share: float = 0.5
 
     def __post_init__(self) -> None:
@@ -110,23 +112,10 @@ def run_episode(
     Cost: T training steps forward, T products backward, two measures.
     Paper: Algorithm 1, lines 4–12.
     """
-    try:
-        return _run(student, rule, start, source, measure, plan)
-    finally:
-        plan.trajectory.clear()
-
-
-def _run(
-    student: Student,
-    rule: UpdateRule,
-    start: StudentState,
-    source: StepSource,
-    measure: Measure,
-    plan: EpisodePlan,
-) -> EpisodeResult:
+    trajectory = plan.trajectory()
     began = time.perf_counter()
     before = measure.value(start.params)
-    done = unroll(student, rule, start, plan.steps, source, plan.trajectory)
+    done = unroll(student, rule, start, plan.steps, source, trajectory)
     turned = time.perf_counter()
     after = measure.value_and_cotangent(done.final.params)
     collapse = _collapse_of(before, after, done.losses, plan.collapse_share)
@@ -137,7 +126,7 @@ def _run(
                 student,
                 rule,
                 plan.curvature,
-                plan.trajectory,
+                trajectory,
                 plan.steps,
                 source,
                 after.cotangent,
@@ -160,7 +149,7 @@ def _run(
 def _collapse_of(before: float, after: MeasuredCotangent, losses: Tensor, share: float) -> str | None:
     if not bool(losses.isfinite().all()):
         return "the student's loss is not finite: lower its learning rate or clip its gradient"
-    if after.value != after.value:
+    if math.isnan(after.value):
         return "the measure after the episode is not a number"
     if after.value < share * before:
         return (

@@ -1,5 +1,6 @@
 """The reverse pass: from ∂M̃/∂ω_T to ∂M̃/∂Φ_t through the student's own updates (RMD)."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -131,7 +132,7 @@ def reverse(
         norms.append(_finite_norm(bar.params, t))
         rows.append(products.mixed)
     before = [torch.zeros_like(rows[0])] * first
-    return Hypergradient(torch.stack(before + rows[::-1]), bar.params if bar else cotangent, norms)
+    return Hypergradient(torch.stack(before + rows[::-1]), bar.params if bar is not None else cotangent, norms)
 
 
 def _update(student: Student, rule: UpdateRule, state: StudentState, step: Step) -> tuple[Tensor, StudentState]:
@@ -142,7 +143,7 @@ def _update(student: Student, rule: UpdateRule, state: StudentState, step: Step)
 
 def _finite_norm(cotangent: Tensor, step: int) -> float:
     norm = float(cotangent.norm())
-    if norm != norm or norm == float("inf"):
+    if not math.isfinite(norm):
         raise NonFiniteCotangentError(
             f"the cotangent is not finite at step {step}: shorten the unroll, truncate it, "
             "or lower the student's learning rate"

@@ -21,9 +21,6 @@ class Trajectory(Protocol):
             replay: maps (t, state before update t) to the state after it.
         """
 
-    def clear(self) -> None:
-        """Forgets everything."""
-
 
 class Everything:
     """All states. Cost: T student states of memory, no recomputation."""
@@ -38,9 +35,6 @@ class Everything:
         for step in range(steps - 1, first - 1, -1):
             # Each state is read once: freeing it now lets memory fall as the pass proceeds.
             yield step, self._states.pop(step)
-
-    def clear(self) -> None:
-        self._states.clear()
 
 
 class Checkpoints:
@@ -70,6 +64,3 @@ class Checkpoints:
             for step in range(stop - 1, max(start, first) - 1, -1):
                 yield step, segment.pop()
             stop = start
-
-    def clear(self) -> None:
-        self._states.clear()

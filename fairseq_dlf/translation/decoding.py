@@ -76,7 +76,12 @@ def batches_of(
     by_length = sorted(indices, key=lambda index: (dataset.num_tokens(index), index))
     for start in range(0, len(by_length), sentences):
         batch = dataset.collater([dataset[index] for index in by_length[start : start + sentences]])
-        yield utils.move_to_cuda(batch, device) if device.type == "cuda" else batch
+        yield on_device(batch, device)
+
+
+def on_device(batch: dict[str, Any], device: torch.device) -> dict[str, Any]:
+    """A fairseq batch on the device."""
+    return utils.move_to_cuda(batch, device) if device.type == "cuda" else batch
 
 
 def select_rows(batch: dict[str, Any], rows: Tensor, left_pad_source: bool) -> dict[str, Any]:

@@ -2,14 +2,12 @@
 
 import hashlib
 import logging
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, List, NamedTuple, Optional
 
 import numpy as np
 import torch
-from fairseq import utils
-from fairseq.data import FairseqDataset
+from fairseq.data import FairseqDataset, data_utils
 from fairseq.tasks import register_task
 from fairseq.tasks.translation import TranslationTask
 from torch import Tensor
@@ -17,16 +15,16 @@ from torch import Tensor
 import fairseq_dlf
 from fairseq_dlf.core.curvature import require_second_derivatives, twice_differentiable
 from fairseq_dlf.core.episode import EpisodePlan, EpisodeResult, run_episode
-from fairseq_dlf.core.hypergradient import Step, unroll
+from fairseq_dlf.core.hypergradient import Step, StepSource, unroll
 from fairseq_dlf.core.loss import DiagonalLoss
 from fairseq_dlf.core.progress import progress_vector
 from fairseq_dlf.core.student import Student
 from fairseq_dlf.core.trajectory import Checkpoints, Everything, Trajectory
 from fairseq_dlf.core.update_rules import SGD, StudentState
 from fairseq_dlf.translation.bleu import CorpusBleu
-from fairseq_dlf.translation.decoding import batches_of, fixed_sample, greedy_bleu
+from fairseq_dlf.translation.decoding import batches_of, fixed_sample, greedy_bleu, on_device
 from fairseq_dlf.translation.expected_bleu import MEASURE_SENTENCES, ExpectedBleu
-from fairseq_dlf.translation.run_progress import ProgressValues
+from fairseq_dlf.translation.run_progress import ProgressValues, sampled_bleu
 from fairseq_dlf.translation.students import build_student
 from fairseq_dlf.translation.teacher_files import (
     FEATURES,
@@ -84,7 +82,7 @@ class Lesson(NamedTuple):
     student: Student
     start: StudentState
     progress: Tensor
-    source: Any
+    source: StepSource
 
 
 class EpisodeReport(NamedTuple):
@@ -117,7 +115,9 @@ class DlfTeachingTask(TranslationTask):
         self.loss = DiagonalLoss(tgt_dict.pad(), cfg.ce_share, cfg.label_smoothing)
         momentum = cfg.student_momentum if str(cfg.student_optimizer) == "momentum" else 0.0
         self.rule = SGD(momentum, cfg.student_clip_norm, cfg.student_weight_decay)
-        self.plan = EpisodePlan(cfg.student_steps, cfg.truncate, collapse_share=cfg.collapse_share)
+        self.plan = EpisodePlan(
+            cfg.student_steps, cfg.truncate, trajectory=self._trajectory, collapse_share=cfg.collapse_share
+        )
         self._student: Optional[Student] = None
         self._student_digest = ""
         self._warm_params: Optional[Tensor] = None
@@ -176,9 +176,8 @@ class DlfTeachingTask(TranslationTask):
         """Runs one episode with the teacher's present coefficients and goes back through it."""
         salt = self._episode_seed()
         lesson = self._prepare(teacher, salt, device, self._continued)
-        plan = replace(self.plan, trajectory=self._trajectory())
-        measure = self._measure(lesson.student, salt, self.cfg.measure_sentences, device)
-        result = run_episode(lesson.student, self.rule, lesson.start, lesson.source, measure, plan)
+        measure = self._measure(lesson.student, salt, device)
+        result = run_episode(lesson.student, self.rule, lesson.start, lesson.source, measure, self.plan)
         if str(self.cfg.student_start) == "continue" and result.collapse is None:
             self._continued = result.final.params
         return EpisodeReport(lesson.progress, result)
@@ -188,9 +187,9 @@ class DlfTeachingTask(TranslationTask):
         salt = VALIDATION_EPISODE
         lesson = self._prepare(teacher, salt, device, continued=None)
         final = unroll(lesson.student, self.rule, lesson.start, self.cfg.student_steps, lesson.source).final
-        measure = self._measure(lesson.student, salt, self.cfg.measure_sentences, device)
+        measure = self._measure(lesson.student, salt, device)
         value = measure.value(final.params)
-        pairs = self._pairs(self.cfg.valid_subset.split(",")[0])
+        pairs = self._dev_pairs()
         indices = fixed_sample(pairs, self.cfg.greedy_sentences, self.cfg.seed)
         return ValidationReport(value, greedy_bleu(self, lesson.student.module, pairs, indices))
 
@@ -253,8 +252,7 @@ class DlfTeachingTask(TranslationTask):
 
         def source(t: int) -> Step:
             batch = pairs.collater([pairs[index] for index in batches[order[t]]])
-            batch = utils.move_to_cuda(batch, device) if device.type == "cuda" else batch
-            return Step(coefficients[t], batch, _mix(salt, DROPOUT_SALT, t), self.cfg.student_lr)
+            return Step(coefficients[t], on_device(batch, device), _mix(salt, DROPOUT_SALT, t), self.cfg.student_lr)
 
         return Lesson(student, self.rule.initial(params), progress, source)
 
@@ -297,16 +295,13 @@ class DlfTeachingTask(TranslationTask):
 
     def _measure_progress(self, student: Student, params: Tensor) -> ProgressValues:
         student.load_flat_params(params)
-        scores = []
-        for split in (self.cfg.train_subset, self.cfg.valid_subset.split(",")[0]):
-            pairs = self._pairs(split)
-            indices = fixed_sample(pairs, self.cfg.progress_sentences, self.cfg.seed)
-            scores.append(greedy_bleu(self, student.module, pairs, indices).score / 100)
-        return ProgressValues(0.0, *scores)
+        train, dev = self._pairs(self.cfg.train_subset), self._dev_pairs()
+        sample = (self.cfg.progress_sentences, self.cfg.seed)
+        return ProgressValues(0.0, **sampled_bleu(self, student.module, train, dev, *sample))
 
-    def _measure(self, student: Student, salt: int, sentences: int, device: torch.device) -> ExpectedBleu:
-        pairs = self._pairs(self.cfg.valid_subset.split(",")[0])
-        indices = fixed_sample(pairs, sentences, _mix(salt, MEASURE_SALT))
+    def _measure(self, student: Student, salt: int, device: torch.device) -> ExpectedBleu:
+        pairs = self._dev_pairs()
+        indices = fixed_sample(pairs, self.cfg.measure_sentences, _mix(salt, MEASURE_SALT))
         batches = list(batches_of(pairs, indices, device, MEASURE_SENTENCES))
         return ExpectedBleu(self, student, batches, self.settings, _mix(salt, MEASURE_SALT))
 
@@ -316,13 +311,14 @@ class DlfTeachingTask(TranslationTask):
             pairs = self._pairs(self.cfg.train_subset)
             limits = self._batch_limits
             assert limits is not None, "fairseq builds the train iterator before it trains or validates"
-            order = np.random.RandomState(self.cfg.seed)
-            indices = order.permutation(len(pairs))
-            indices = indices[np.argsort(pairs.tgt_sizes[indices], kind="mergesort")]
-            indices = indices[np.argsort(pairs.src_sizes[indices], kind="mergesort")]
+            with data_utils.numpy_seed(self.cfg.seed):
+                indices = pairs.ordered_indices()
             indices, _ = pairs.filter_indices_by_size(indices, self.max_positions())
             self._batches = list(pairs.batch_by_size(indices, **limits))
         return self._batches
+
+    def _dev_pairs(self) -> FairseqDataset:
+        return self._pairs(self.cfg.valid_subset.split(",")[0])
 
     def _pairs(self, split: str) -> FairseqDataset:
         if split not in self.datasets:

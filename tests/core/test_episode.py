@@ -67,7 +67,7 @@ def made(tiny):
 
 def test_the_surrogate_loss_has_the_gradient_of_the_measure(made):
     """d(Σ⟨Φ_t(θ), dΦ_t⟩)/dθ is autograd's dM̃/dθ through the whole unroll."""
-    plan = EpisodePlan(STEPS, trajectory=Checkpoints(2), collapse_share=0.0)
+    plan = EpisodePlan(STEPS, trajectory=lambda: Checkpoints(2), collapse_share=0.0)
     result = run_episode(made.student, RULE, made.start, made.detached, made.measure, plan)
     surrogate = (made.teacher(made.progress) * result.hypergradient.coefficients).sum()
     found = torch.autograd.grad(surrogate, list(made.teacher.parameters()))
