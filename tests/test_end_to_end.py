@@ -39,6 +39,7 @@ TEACHING = [
     "--best-checkpoint-metric=bleu",
     "--maximize-best-checkpoint-metric",
 ]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY), "PYTHONWARNINGS": "ignore"}
 # One interpreter has the libraries loaded already; each command is its own process all the same.
 MODULES = {
     "fairseq-train": "fairseq_cli.train",
@@ -53,14 +54,13 @@ MODULES = {
 
 def run(command, *arguments, cwd=REPOSITORY, text=None, fails=False):
     """Runs a command as a user would from the repository, and returns all that it printed."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY), "PYTHONWARNINGS": "ignore"}
     done = subprocess.run(
         [sys.executable, "-m", MODULES[command], *map(str, arguments)],
         cwd=cwd,
         input=text,
         capture_output=True,
         text=True,
-        env=environment,
+        env=ENVIRONMENT,
         timeout=300,
         check=False,
     )
@@ -303,9 +303,8 @@ def errors(work, teacher, tmp_path_factory):
     save = ["--save-dir", str(tmp_path_factory.mktemp("wrong"))]
     start = [str(work.bin), "--user-dir=fairseq_dlf", *QUIET]
     commands = [[*start, *(a.format(**names) for a in arguments), *save] for arguments, _ in WRONG.values()]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY), "PYTHONWARNINGS": "ignore"}
     command = [sys.executable, "-c", EACH, json.dumps(commands)]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, env=environment, timeout=300)
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, env=ENVIRONMENT, timeout=300)
     assert "ERRORS" in done.stdout, done.stderr[-3000:]
     return dict(zip(WRONG, json.loads(done.stdout.split("ERRORS")[1]), strict=True))
 

@@ -13,6 +13,7 @@ from typing import Any, Dict, List, Optional, Sequence
 
 import torch
 
+from fairseq_dlf.translation.arguments import positive
 from fairseq_dlf.translation.compat import allow_checkpoint_globals
 
 FILE_NAMES = {
@@ -116,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--inputs", nargs="+", type=Path, metavar="FILE", help="checkpoints to average")
     source.add_argument("--checkpoint-dir", type=Path, metavar="DIR", help="a --save-dir of fairseq-train")
-    parser.add_argument("--last", type=_positive, metavar="N", help="average its N newest checkpoints")
+    parser.add_argument("--last", type=positive, metavar="N", help="average its N newest checkpoints")
     parser.add_argument(
         "--by",
         choices=sorted(FILE_NAMES),
@@ -125,13 +126,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--output", required=True, type=Path, metavar="FILE", help="checkpoint to write")
     return parser
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"got {number}, wanted 1 or more")
-    return number
 
 
 def _load(path: Path) -> Dict[str, Any]:

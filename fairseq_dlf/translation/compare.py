@@ -21,6 +21,8 @@ from sacrebleu.metrics import BLEU
 from sacrebleu.significance import PairedTest
 from sacremoses import MosesDetokenizer
 
+from fairseq_dlf.translation.arguments import positive
+
 LINE = re.compile(r"^([HDT])-(\d+)\t(.*)$")
 MISSING_SHOWN = 5
 # Detokenised targets differ from the raw references in a few spaces and unknown
@@ -241,17 +243,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--bpe", default="@@ ", help="subword mark to remove (default: '@@ '; '' for none)")
     parser.add_argument("--target-lang", default="en", help="language to detokenise for (default: en)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write all figures there")
-    parser.add_argument("--bootstrap", type=_positive, default=1000, help="resamples (default: 1000)")
-    parser.add_argument("--seed", type=_positive, default=12345, help="of the resampling (default: 12345)")
-    return parser
-
-
-def _positive(text: str) -> int:
     # sacrebleu takes 0 resamples as its default and seed 0 as no seed at all.
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"got {number}, wanted 1 or more")
-    return number
+    parser.add_argument("--bootstrap", type=positive, default=1000, help="resamples (default: 1000)")
+    parser.add_argument("--seed", type=positive, default=12345, help="of the resampling (default: 12345)")
+    return parser
 
 
 def _read_text(path: Path, what: str) -> str:

@@ -75,12 +75,11 @@ class DlfCriterion(FairseqCriterion):
                 "pass --max-update or --max-epoch"
             )
         self.loss = DiagonalLoss(self.padding_idx, cfg.ce_share, cfg.label_smoothing)
+        self.cross_entropy = DiagonalLoss(self.padding_idx, ce_share=1.0)
         self.progress = RunProgress(cfg, task)
         # Inside a dataclass, so that it is no submodule: the student's optimiser must
         # not train the teacher, nor the student's checkpoint hold it.
         self._teacher_file: Optional[TeacherFile] = None
-        self._coefficients: Optional[Tensor] = None
-        self._coefficients_for: Optional[tuple] = None
 
     def train(self, mode: bool = True):
         """Reads the teacher when training begins: to validate or decode a student needs none."""
@@ -93,9 +92,11 @@ class DlfCriterion(FairseqCriterion):
         """(loss summed over tokens, sample size, logging output), as fairseq's criterions."""
         logits = model(**sample["net_input"])[0]
         target = sample["target"]
-        training = self.training and model.training
-        coefficients = self._present_coefficients(model, logits) if training else None
-        losses = self._token_losses(logits, target, coefficients)
+        if self.training and model.training:
+            coefficients, summary = self._present_coefficients(model, logits)
+            losses = self.loss(logits, target, coefficients)
+        else:
+            losses, summary = self.cross_entropy(logits, target, logits.new_empty(0)), {}
         sample_size = target.size(0) if self.cfg.sentence_avg else sample["ntokens"]
         logging_output = {
             "loss": losses.loss.data,
@@ -103,40 +104,25 @@ class DlfCriterion(FairseqCriterion):
             "ntokens": sample["ntokens"],
             "nsentences": target.size(0),
             "sample_size": sample_size,
+            **summary,
         }
-        if coefficients is not None:
-            logging_output.update(self._summary(coefficients))
         return losses.loss, sample_size, logging_output
 
-    def _token_losses(self, logits: Tensor, target: Tensor, coefficients: Optional[Tensor]):
-        if coefficients is None:
-            return DiagonalLoss(self.padding_idx, ce_share=1.0)(logits, target, logits.new_empty(0))
-        return self.loss(logits, target, coefficients)
+    def _present_coefficients(self, model, logits: Tensor) -> tuple[Tensor, dict]:
+        """Φ for the update under way, (types,), and figures of Φ and s_t for the log.
 
-    def _present_coefficients(self, model, logits: Tensor) -> Tensor:
+        The figures sum over workers and are divided again by `dlf_logs`.
+        """
         precision = torch.promote_types(logits.dtype, torch.float32)
+        state = {}
         if self._teacher_file is None:
-            return logits.new_full((logits.size(-1),), self.cfg.coefficients, dtype=precision)
-        values = self.progress.now(unwrapped(model))
-        if self._coefficients_for != (values, precision):
-            state = progress_vector(FEATURES, values._asdict())
+            phi = logits.new_full((logits.size(-1),), self.cfg.coefficients, dtype=precision)
+        else:
+            state = self.progress.now(unwrapped(model))._asdict()
             with torch.no_grad():
-                phi = self._teacher_file.teacher(state)
-            self._coefficients = phi.to(logits.device, precision)
-            self._coefficients_for = (values, precision)
-        return self._coefficients
-
-    def _summary(self, coefficients: Tensor) -> dict:
-        """Figures of Φ and s_t, summed over workers and divided again by `dlf_logs`."""
-        summary = {
-            "dlf_logs": 1,
-            "phi_mean": float(coefficients.mean()),
-            "phi_sd": float(coefficients.std(unbiased=False)),
-        }
-        if self._teacher_file is not None and self._coefficients_for is not None:
-            values = self._coefficients_for[0]
-            summary.update({f"s_{name}": value for name, value in values._asdict().items()})
-        return summary
+                phi = self._teacher_file.teacher(progress_vector(FEATURES, state)).to(logits.device, precision)
+        summary = {"dlf_logs": 1, "phi_mean": float(phi.mean()), "phi_sd": float(phi.std(unbiased=False))}
+        return phi, summary | {f"s_{name}": value for name, value in state.items()}
 
     @classmethod
     def reduce_metrics(cls, logging_outputs) -> None:

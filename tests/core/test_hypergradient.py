@@ -230,13 +230,8 @@ class OnceBackward(torch.autograd.Function):
         raise RuntimeError("derivative for once is not implemented")
 
 
-class MarkedOnce(torch.autograd.Function):
+class MarkedOnce(Once):
     """tanh whose backward is marked as once differentiable."""
-
-    @staticmethod
-    def forward(ctx, x):
-        ctx.save_for_backward(x)
-        return x.tanh()
 
     @staticmethod
     @torch.autograd.function.once_differentiable
