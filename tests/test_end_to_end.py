@@ -260,6 +260,8 @@ WRONG = {
     "student is a teacher": ([*TEACH, "--student={teacher}"], "is of another task, it has no encoder"),
     "student is text": ([*TEACH, "--student=pyproject.toml"], "cannot be read"),
     "another arch": ([*TEACH, "--arch=lstm_dlf_1"], "pass --arch dlf_teacher"),
+    "another criterion": ([*TEACH, "--criterion=dlf"], "pass --criterion dlf_teaching"),
+    "another task": ([*STUDENT, "--criterion=dlf_teaching", "--max-update=1"], "pass --task dlf_teaching, or"),
     "T": ([*TEACH, "--student-steps=0"], "0 student steps was asked for"),
     "K": ([*TEACH, "--truncate=4"], "the last 4 steps was asked for"),
     "N": ([*TEACH, "--teacher-keys=0"], "--teacher-keys is 0"),

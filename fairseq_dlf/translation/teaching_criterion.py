@@ -33,6 +33,14 @@ class DlfTeachingCriterion(FairseqCriterion):
     Validation: the loss is 1 − expected BLEU of a fixed episode's student.
     """
 
+    def __init__(self, task):
+        super().__init__(task)
+        if not hasattr(task, "teach"):
+            raise ValueError(
+                f"--criterion dlf_teaching trains a teacher, but the task is a {type(task).__name__}: pass "
+                "--task dlf_teaching, or --criterion dlf to train a student"
+            )
+
     def forward(self, model, sample, reduce=True):
         device = next(model.parameters()).device
         if self.training and model.training:

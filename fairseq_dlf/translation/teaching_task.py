@@ -33,6 +33,7 @@ from fairseq_dlf.translation.teacher_files import (
     export_checkpoint,
 )
 from fairseq_dlf.translation.teaching_config import DlfTeachingConfig, require_options
+from fairseq_dlf.translation.teaching_criterion import DlfTeachingCriterion
 from fairseq_dlf.translation.translation_task import expected_bleu_settings, require_data_bin
 
 logger = logging.getLogger(__name__)
@@ -163,6 +164,15 @@ class DlfTeachingTask(TranslationTask):
         self._student = build_student(self.cfg.student, self, self.loss, twice_differentiable, self.cfg.student_dropout)
         self._student_digest = hashlib.sha256(Path(self.cfg.student).read_bytes()).hexdigest()[:8]
         return model
+
+    def build_criterion(self, cfg, from_checkpoint=False):
+        criterion = super().build_criterion(cfg, from_checkpoint)
+        if not isinstance(criterion, DlfTeachingCriterion):
+            raise ValueError(
+                f"--task dlf_teaching trains a teacher, but --criterion builds a {type(criterion).__name__}: "
+                "pass --criterion dlf_teaching"
+            )
+        return criterion
 
     # Episodes -------------------------------------------------------------------
 
