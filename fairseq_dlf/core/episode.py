@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -13,11 +13,12 @@ from fairseq_dlf.core.hypergradient import (
     Hypergradient,
     NonFiniteCotangentError,
     StepSource,
+    Watch,
     reverse,
     unroll,
 )
 from fairseq_dlf.core.student import Student
-from fairseq_dlf.core.trajectory import Everything, Trajectory
+from fairseq_dlf.core.trajectory import TrajectoryPlan
 from fairseq_dlf.core.update_rules import StudentState, UpdateRule
 
 
@@ -49,7 +50,8 @@ class EpisodePlan:
         steps: T, the number of student updates.
         truncation: K, how many of the last steps are reversed; 0 is all.
         curvature: the way to second-order products.
-        trajectory: makes the store of an episode's past, a new one for each.
+        trajectory: how the episode's past is kept.
+        cotangent_clip: bound on ‖∂M̃/∂ω_t‖ in the reverse pass; 0 is none.
         collapse_share: the episode counts as collapsed when the measure after it is
             below this share of the measure before it.
     """
@@ -57,7 +59,8 @@ class EpisodePlan:
     steps: int
     truncation: int = 0
     curvature: Curvature = field(default_factory=Exact)
-    trajectory: Callable[[], Trajectory] = Everything
+    trajectory: TrajectoryPlan = field(default_factory=TrajectoryPlan)
+    cotangent_clip: float = 0.0
     collapse_share: float = 0.5
 
     def __post_init__(self) -> None:
@@ -68,8 +71,15 @@ class EpisodePlan:
                 f"truncation to the last {self.truncation} steps was asked for, but must lie between "
                 f"0 (the full horizon) and the episode's {self.steps} steps"
             )
+        if not self.cotangent_clip >= 0.0:
+            raise ValueError(f"the clip of the cotangent is {self.cotangent_clip}, but must not be negative")
         if not 0.0 <= self.collapse_share < 1.0:
             raise ValueError(f"collapse share is {self.collapse_share}, but must lie in [0, 1)")
+
+    @property
+    def first(self) -> int:
+        """The earliest step that is reversed."""
+        return self.steps - self.truncation if self.truncation else 0
 
 
 @dataclass(frozen=True)
@@ -103,37 +113,31 @@ def run_episode(
     source: StepSource,
     measure: Measure,
     plan: EpisodePlan,
+    watch: Watch | None = None,
 ) -> EpisodeResult:
     """Teaches the student from `start`, measures it and finds dΦ_1 … dΦ_T.
 
     Args:
         source: gives step t; called again for the same t in the reverse pass.
+        watch: is told of the progress.
 
     Cost: T training steps forward, T products backward, two measures.
     Paper: Algorithm 1, lines 4–12.
     """
-    trajectory = plan.trajectory()
     began = time.perf_counter()
     before = measure.value(start.params)
-    done = unroll(student, rule, start, plan.steps, source, trajectory)
-    turned = time.perf_counter()
-    after = measure.value_and_cotangent(done.final.params)
-    collapse = _collapse_of(before, after, done.losses, plan.collapse_share)
-    hypergradient = None
-    if collapse is None:
-        try:
-            hypergradient = reverse(
-                student,
-                rule,
-                plan.curvature,
-                trajectory,
-                plan.steps,
-                source,
-                after.cotangent,
-                plan.truncation,
-            )
-        except NonFiniteCotangentError as error:
-            collapse = str(error)
+    with closing(plan.trajectory.open(plan.first, plan.steps, plan.curvature.reuses_gradients)) as trajectory:
+        done = unroll(student, rule, start, plan.steps, source, trajectory, watch)
+        turned = time.perf_counter()
+        after = measure.value_and_cotangent(done.final.params)
+        collapse = _collapse_of(before, after, done.losses, plan.collapse_share)
+        hypergradient = None
+        if collapse is None:
+            cotangent, clip = after.cotangent, plan.cotangent_clip
+            try:
+                hypergradient = reverse(student, rule, plan.curvature, trajectory, source, cotangent, clip, watch)
+            except NonFiniteCotangentError as error:
+                collapse = str(error)
     return EpisodeResult(
         final=done.final,
         losses=done.losses,

@@ -3,15 +3,15 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from fairseq_dlf.core.curvature import Curvature
-from fairseq_dlf.core.student import Student
-from fairseq_dlf.core.trajectory import Trajectory
-from fairseq_dlf.core.update_rules import StudentState, UpdateRule, pull_back
+from fairseq_dlf.core.student import Gradients, Student
+from fairseq_dlf.core.trajectory import Past, Trajectory
+from fairseq_dlf.core.update_rules import StudentState, UpdateRule
 
 
 class Step(NamedTuple):
@@ -31,6 +31,16 @@ class Step(NamedTuple):
 
 
 StepSource = Callable[[int], Step]
+
+
+class Watch(Protocol):
+    """Is told of the progress of an episode, which may take hours."""
+
+    def forward(self, done: int) -> None:
+        """So many student updates are done."""
+
+    def reverse(self, step: int, norm: float) -> None:
+        """The reverse pass has reached ω before update `step`, where ‖∂M̃/∂ω‖ is `norm`."""
 
 
 class NonFiniteCotangentError(RuntimeError):
@@ -56,7 +66,8 @@ class Hypergradient:
     Attributes:
         coefficients: ∂M̃/∂Φ_t for every step t, (T, coefficients); zero rows before the truncation.
         initial_params: ∂M̃/∂ω at the first step of the pass, (parameters,).
-        norms: ‖∂M̃/∂ω_t‖ for t = T … first, a float each: growth shows an unstable unroll.
+        norms: ‖∂M̃/∂ω_t‖ for t = T … first, a float each, before any clipping: growth shows
+            an unstable unroll.
     """
 
     coefficients: Tensor
@@ -71,17 +82,22 @@ def unroll(
     steps: int,
     source: StepSource,
     trajectory: Trajectory | None = None,
+    watch: Watch | None = None,
 ) -> Unroll:
     """Trains the student for `steps` updates, recording states where a trajectory is given.
 
     Cost: `steps` training steps.
     """
     losses = []
+    keeps_gradients = trajectory is not None and trajectory.keeps_gradients
     for t in range(steps):
+        gradients, following = _update(student, rule, Past(state, None), source(t), keeps_gradients)
         if trajectory is not None:
-            trajectory.record(t, state)
-        loss, state = _update(student, rule, state, source(t))
-        losses.append(loss)
+            trajectory.record(t, Past(state, gradients))
+        state = following
+        losses.append(gradients.loss)
+        if watch is not None:
+            watch.forward(t + 1)
     return Unroll(state, torch.stack(losses))
 
 
@@ -90,10 +106,10 @@ def reverse(
     rule: UpdateRule,
     curvature: Curvature,
     trajectory: Trajectory,
-    steps: int,
     source: StepSource,
     cotangent: Tensor,
-    truncation: int = 0,
+    clip_norm: float = 0.0,
+    watch: Watch | None = None,
 ) -> Hypergradient:
     """Carries ∂M̃/∂ω_T back through the recorded updates.
 
@@ -101,44 +117,59 @@ def reverse(
     dω_t = ω̄ + (∂²L/∂ω²) a and dΦ_t = (∂²L/∂Φ∂ω) a; for plain SGD a = −η dω_{t+1}.
 
     Args:
+        trajectory: holds the past of the T steps, and says how far to go back.
         cotangent: ∂M̃/∂ω_T, (parameters,).
-        truncation: K, the number of last steps to go back through; 0 is all.
+        clip_norm: bound on the norm of dω_t, by which the slots' cotangents shrink as
+            well; 0 leaves them alone. With it the result is no longer the gradient.
 
     Raises:
         NonFiniteCotangentError: naming the step at which it happened.
 
     Cost: for every step one linearisation and product of `curvature`, plus what
-        the trajectory recomputes.
+        the trajectory recomputes; memory of one step and T rows of coefficients.
     Paper: Eqs 3–5 and Algorithm 1, for any update rule.
     """
-    if truncation < 0 or truncation > steps:
-        raise ValueError(f"truncation is {truncation}, but must lie between 0 (all) and the {steps} steps")
-    first = steps - truncation if truncation else 0
 
-    def replay(t: int, state: StudentState) -> StudentState:
-        return _update(student, rule, state, source(t))[1]
+    def replay(t: int, past: Past) -> tuple[Gradients, StudentState]:
+        return _update(student, rule, past, source(t), trajectory.keeps_gradients)
 
+    norms = [_finite_norm(cotangent, trajectory.steps)]
     bar: StudentState | None = None
-    norms = [_finite_norm(cotangent, steps)]
-    rows: list[Tensor] = []
-    for t, state in trajectory.backward(first, steps, replay):
+    found: Tensor | None = None
+    for t, (state, known) in trajectory.backward(replay):
         if bar is None:
             bar = StudentState(cotangent, tuple(torch.zeros_like(slot) for slot in state.slots))
+            bar = _clipped(bar, norms[-1], clip_norm)
         step = source(t)
-        point = curvature.linearize(student, state.params, step.coefficients, step.batch, step.seed)
-        pulled = pull_back(rule, state, point.gradient, step.learning_rate, bar)
+        point = curvature.linearize(student, state.params, step.coefficients, step.batch, step.seed, known)
+        pulled = rule.pull_back(state, point.gradient, step.learning_rate, bar)
         products = point.multiply(pulled.gradient)
         bar = StudentState(pulled.state.params + products.hessian, pulled.state.slots)
         norms.append(_finite_norm(bar.params, t))
-        rows.append(products.mixed)
-    before = [torch.zeros_like(rows[0])] * first
-    return Hypergradient(torch.stack(before + rows[::-1]), bar.params if bar is not None else cotangent, norms)
+        bar = _clipped(bar, norms[-1], clip_norm)
+        if found is None:
+            found = products.mixed.new_zeros(trajectory.steps, *products.mixed.shape)
+        found[t] = products.mixed
+        if watch is not None:
+            watch.reverse(t, norms[-1])
+    assert bar is not None and found is not None
+    return Hypergradient(found, bar.params, norms)
 
 
-def _update(student: Student, rule: UpdateRule, state: StudentState, step: Step) -> tuple[Tensor, StudentState]:
-    loss, gradient = student.gradient(state.params, step.coefficients, step.batch, step.seed)
+def _update(
+    student: Student, rule: UpdateRule, past: Past, step: Step, of_coefficients: bool
+) -> tuple[Gradients, StudentState]:
+    """The gradients of one update, unless they are known, and the state after it."""
+    state, known = past
+    gradients = known or student.gradients(state.params, step.coefficients, step.batch, step.seed, of_coefficients)
     with torch.no_grad():
-        return loss, rule.step(state, gradient, step.learning_rate)
+        return gradients, rule.step(state, gradients.params, step.learning_rate)
+
+
+def _clipped(bar: StudentState, norm: float, clip_norm: float) -> StudentState:
+    if not clip_norm or norm <= clip_norm:
+        return bar
+    return StudentState(bar.params * (clip_norm / norm), tuple(slot * (clip_norm / norm) for slot in bar.slots))
 
 
 def _finite_norm(cotangent: Tensor, step: int) -> float:

@@ -4,10 +4,14 @@ from fairseq.models import register_model_architecture
 from fairseq.models.lstm import base_architecture as lstm_defaults
 from fairseq.models.transformer.transformer_legacy import base_architecture as transformer_defaults
 
+from fairseq_dlf.translation.workers import require_processes
+
 PAPER_WIDTH = 256
 
 
 def _set_defaults(args, **defaults):
+    # fairseq shows the whole command line to architectures alone before it starts processes.
+    require_processes(args)
     for name, value in defaults.items():
         setattr(args, name, getattr(args, name, value))
 

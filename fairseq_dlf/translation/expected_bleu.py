@@ -155,6 +155,10 @@ class ExpectedBleu:
     """The measure M̃(ω): mean expected BLEU over dev batches, for an episode.
 
     Candidates are drawn anew from the student at every ω, by the same seed.
+
+    Args:
+        batches: this worker's.
+        sentences: those of all workers.
     """
 
     def __init__(
@@ -164,31 +168,36 @@ class ExpectedBleu:
         batches: Sequence[dict[str, Any]],
         settings: ExpectedBleuSettings,
         seed: int,
+        sentences: int,
     ):
         self.task = task
         self.student = student
         self.batches = batches
         self.settings = settings
         self.seed = seed
-        self.sentences = sum(len(batch["target"]) for batch in batches)
+        self.sentences = sentences
 
     def value(self, params: Tensor) -> float:
         """M̃(ω). Cost: a decoding and a forward over all candidates."""
         self.student.load_flat_params(params)
+        total = params.new_zeros((), dtype=torch.float64)
         with torch.no_grad():
-            return sum(float(self._sum(params, batch)) for batch in self.batches) / self.sentences
+            for batch in self.batches:
+                total += self._sum(params, batch)
+        return float(self.student.combine(total)) / self.sentences
 
     def value_and_cotangent(self, params: Tensor) -> MeasuredCotangent:
         """M̃(ω) and its gradient, one dev batch at a time. Cost: as `value`, and a backward."""
         self.student.load_flat_params(params)
         params = params.detach().requires_grad_()
-        total, cotangent = 0.0, torch.zeros_like(params)
+        total, cotangent = params.new_zeros((), dtype=torch.float64), torch.zeros_like(params)
         for batch in self.batches:
             with torch.enable_grad():
-                value = self._sum(params, batch) / self.sentences
-                cotangent += torch.autograd.grad(value, params)[0]
-            total += float(value.detach())
-        return MeasuredCotangent(total, cotangent)
+                value = self._sum(params, batch)
+                cotangent += torch.autograd.grad(value / self.sentences, params)[0]
+            total += value.detach()
+        total, cotangent = self.student.combine(total), self.student.combine(cotangent)
+        return MeasuredCotangent(float(total) / self.sentences, cotangent)
 
     def _sum(self, params: Tensor, batch: dict[str, Any]) -> Tensor:
         candidates = find_candidates(self.task, self.student.module, batch, self.settings, self.seed)

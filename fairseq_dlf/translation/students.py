@@ -1,6 +1,5 @@
 """Students for episodes: read from a fairseq checkpoint, with the loss of translation."""
 
-from contextlib import AbstractContextManager
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, Callable, Optional
@@ -19,15 +18,16 @@ def build_student(
     path: str,
     task: FairseqTask,
     loss: DiagonalLoss,
-    forward_context: Callable[[], AbstractContextManager],
     dropout: Optional[float] = None,
     fresh: bool = False,
+    combine: Callable[[Tensor], Tensor] = lambda tensor: tensor,
 ) -> Student:
     """The student of a fairseq translation checkpoint, in training mode.
 
     Args:
         dropout: replaces every dropout rate of the checkpoint.
         fresh: keeps the random weights that the architecture starts with.
+        combine: sums over the workers that share its batches, as in `Student`.
 
     Raises:
         FileNotFoundError, ValueError: as `load_model`.
@@ -36,7 +36,7 @@ def build_student(
     if dropout is not None:
         set_dropout(model, dropout)
     model.train()
-    return Student(model, translation_objective(loss), forward_context)
+    return Student(model, translation_objective(loss), combine=combine)
 
 
 def translation_objective(loss: DiagonalLoss) -> Callable[[Forward, Tensor, Any], Tensor]:

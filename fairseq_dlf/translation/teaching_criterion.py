@@ -44,39 +44,40 @@ class DlfTeachingCriterion(FairseqCriterion):
     def forward(self, model, sample, reduce=True):
         device = next(model.parameters()).device
         if self.training and model.training:
-            loss, figures = self._teach(model, device)
+            loss, figures, sample_size = self._teach(model, device)
         else:
             loss, figures = self._examine(model, device)
+            sample_size = 1
         logging_output = {
             "loss": loss.detach(),
-            "sample_size": 1,
+            "sample_size": sample_size,
             "nsentences": 1,
             "ntokens": 1,
             **{f"_{name}": value for name, value in figures.items()},
         }
-        return loss, 1, logging_output
+        return loss, sample_size, logging_output
 
     def _teach(self, model, device):
         report = self.task.teach(model, device)
         result = report.result
-        self.task.note_outcome(result.collapse)
         coefficients = model(report.progress)
         figures = {
             "expected_bleu_before": 100 * result.measure_before,
             "expected_bleu": 100 * result.measure_after,
             "student_loss": float(result.losses.mean()),
-            "horizon": self.task.plan.truncation or self.task.plan.steps,
+            "horizon": self.task.cfg.truncate or self.task.cfg.student_steps,
             "forward_s": result.forward_s,
             "reverse_s": result.reverse_s,
             "collapsed": float(result.collapse is not None),
         }
         if result.hypergradient is None:
-            return 0.0 * coefficients.sum(), figures
+            # Without weight, so that the mean is over the good episodes of an update.
+            return 0.0 * coefficients.sum(), figures, 0
         found = result.hypergradient
         figures["dphi_norm"] = float(found.coefficients.norm())
         figures["leverage"] = 100 * float(found.coefficients.sum(dim=0).abs().sum())
         figures["domega_growth"] = found.norms[-1] / max(found.norms[0], torch.finfo(torch.float64).tiny)
-        return -(coefficients * found.coefficients).sum(), figures
+        return -(coefficients * found.coefficients).sum(), figures, 1
 
     def _examine(self, model, device):
         report = self.task.examine(model, device)
@@ -86,12 +87,11 @@ class DlfTeachingCriterion(FairseqCriterion):
 
     @classmethod
     def reduce_metrics(cls, logging_outputs) -> None:
-        """Logs the means over workers."""
-        workers = len(logging_outputs) if len(logging_outputs) > 1 else None
+        """Logs the means over episodes."""
         for name, digits in {"loss": 6, **{f"_{n}": d for n, d in AVERAGED.items()}}.items():
             present = [log for log in logging_outputs if name in log]
-            if present:
-                count = workers or utils.item(present[0]["sample_size"])
+            count = utils.item(sum(log["nsentences"] for log in present))
+            if count:
                 total = utils.item(sum(log[name] for log in present))
                 metrics.log_scalar(name.removeprefix("_"), total / count, count, round=digits)
 

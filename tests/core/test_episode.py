@@ -5,13 +5,13 @@ import gc
 import pytest
 import torch
 
-from fairseq_dlf.core.curvature import twice_differentiable
 from fairseq_dlf.core.episode import EpisodePlan, MeasuredCotangent, run_episode
 from fairseq_dlf.core.hypergradient import Step
 from fairseq_dlf.core.loss import DiagonalLoss
+from fairseq_dlf.core.probe import twice_differentiable
 from fairseq_dlf.core.student import Student
 from fairseq_dlf.core.teacher import Teacher
-from fairseq_dlf.core.trajectory import Checkpoints
+from fairseq_dlf.core.trajectory import Checkpoints, TrajectoryPlan
 from fairseq_dlf.core.update_rules import SGD
 from fairseq_dlf.translation.students import translation_objective
 
@@ -67,7 +67,7 @@ def made(tiny):
 
 def test_the_surrogate_loss_has_the_gradient_of_the_measure(made):
     """d(Σ⟨Φ_t(θ), dΦ_t⟩)/dθ is autograd's dM̃/dθ through the whole unroll."""
-    plan = EpisodePlan(STEPS, trajectory=lambda: Checkpoints(2), collapse_share=0.0)
+    plan = EpisodePlan(STEPS, trajectory=TrajectoryPlan(Checkpoints(2)), collapse_share=0.0)
     result = run_episode(made.student, RULE, made.start, made.detached, made.measure, plan)
     surrogate = (made.teacher(made.progress) * result.hypergradient.coefficients).sum()
     found = torch.autograd.grad(surrogate, list(made.teacher.parameters()))

@@ -114,12 +114,17 @@ def test_measure_is_the_mean_over_batches_with_its_gradient(made):
     built = made()
     student = Student(built.model, translation_objective(DiagonalLoss(built.task.target_dictionary.pad())))
     parts = [select_rows(built.batch, torch.tensor(rows), True) for rows in ([0], [1, 2])]
-    measure = ExpectedBleu(built.task, student, parts, ExpectedBleuSettings(4), seed=8)
+    measure = ExpectedBleu(
+        built.task, student, parts, ExpectedBleuSettings(4), seed=8, sentences=sum(len(p["target"]) for p in parts)
+    )
     params = student.flat_params()
     found = measure.value_and_cotangent(params)
     assert found.value == pytest.approx(measure.value(params), rel=1e-12)
     assert 0 < found.value < 1
-    singles = [ExpectedBleu(built.task, student, [p], ExpectedBleuSettings(4), 8).value(params) for p in parts]
+    singles = [
+        ExpectedBleu(built.task, student, [p], ExpectedBleuSettings(4), 8, len(p["target"])).value(params)
+        for p in parts
+    ]
     assert found.value == pytest.approx((singles[0] + 2 * singles[1]) / 3, rel=1e-12)
     assert found.cotangent.shape == params.shape
     assert found.cotangent.norm() > 0
