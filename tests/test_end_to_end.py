@@ -331,5 +331,5 @@ def test_three_collapses_in_a_row_end_the_run_with_advice(work, tmp_path):
         work, *options, "--save-dir", tmp_path, "--disable-validation", "--episodes-per-epoch=5", fails=True
     )
     assert printed.count("episode collapsed") == 3
-    assert "3 episodes in a row have collapsed" in printed
+    assert "3 updates in a row had no episode that did not collapse" in printed
     assert "Lower --student-lr" in printed
