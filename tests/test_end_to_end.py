@@ -11,8 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
+import fairseq.utils
 import pytest
 import torch
+from fairseq import options, tasks
+from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 
 import fairseq_dlf.translation  # noqa: F401
 
@@ -197,22 +200,115 @@ def test_constant_coefficients_with_accumulated_gradients(work):
     assert last_number("nll_loss", printed) > 0
 
 
-def test_two_workers_train_a_taught_student(work, teacher, tmp_path):
+def free_port():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        return free.getsockname()[1]
+
+
+def train_by_two(work, *options):
+    """Runs two workers on the CPU, and returns what the first printed."""
     workers = ["--cpu", "--distributed-world-size=2", "--distributed-no-spawn", "--distributed-backend=gloo"]
-    workers += ["--ddp-backend=legacy_ddp", f"--distributed-init-method=tcp://127.0.0.1:{port}"]
-    options = [*taught(work, teacher), *workers, "--task=dlf_translation", "--max-update=4"]
-
-    def worker(rank):
-        return train(work, *options, f"--distributed-rank={rank}", "--save-dir", tmp_path)
-
+    workers += ["--ddp-backend=legacy_ddp", f"--distributed-init-method=tcp://127.0.0.1:{free_port()}"]
     with ThreadPoolExecutor(2) as both:
-        printed = list(both.map(worker, (0, 1)))[0]
+        return list(both.map(lambda rank: train(work, *options, *workers, f"--distributed-rank={rank}"), (0, 1)))[0]
+
+
+def test_two_workers_train_a_taught_student(work, teacher, tmp_path):
+    options = [*taught(work, teacher), "--task=dlf_translation", "--max-update=4", "--save-dir", tmp_path]
+    printed = train_by_two(work, *options)
     assert "s_dev_bleu=" in printed
     assert last_number("expected_bleu", printed) > 0
     assert parameters(tmp_path / "checkpoint_last.pt")
+
+
+# A teacher that moves by its plain gradient, far enough to be seen in float32.
+PLAIN_TEACHER = ["--optimizer=sgd", "--lr=1e4", "--student-dropout=0", "--disable-validation", "--no-epoch-checkpoints"]
+
+
+def moved(folder):
+    return parameters(folder / "checkpoint_last.pt")["teacher.values"].double() - 1
+
+
+def assert_same_move(first, second):
+    assert moved(second).norm() > 0.01
+    assert (moved(first) - moved(second)).norm() <= 1e-5 * moved(second).norm()
+
+
+def teach(work, folder, *options, by=train):
+    start = [*TEACHING, "--student", work.warm, *PLAIN_TEACHER, "--max-update=2"]
+    return by(work, *start, *options, "--save-dir", folder)
+
+
+@pytest.mark.parametrize("way", ["exact", "forward"])
+def test_two_workers_share_an_episode(work, tmp_path, way):
+    options = ["--curvature", way, "--batch-size=7", "--measure-sentences=32"]
+    teach(work, tmp_path / "one", *options)
+    teach(work, tmp_path / "two", *options, "--share-episodes", by=train_by_two)
+    # A difference of gradients magnifies the rounding of their sums.
+    first, second = moved(tmp_path / "one"), moved(tmp_path / "two")
+    assert first.norm() > 0.01
+    assert (first - second).norm() <= {"exact": 1e-5, "forward": 2e-2}[way] * first.norm()
+
+
+def test_two_workers_with_an_episode_each_are_one_with_two(work, tmp_path):
+    teach(work, tmp_path / "one", "--update-freq=2", "--episodes-per-epoch=4")
+    printed = teach(work, tmp_path / "two", "--episodes-per-epoch=4", by=train_by_two)
+    assert_same_move(tmp_path / "two", tmp_path / "one")
+    assert ":episodes2|" in printed
+
+
+def test_an_update_of_two_episodes_is_the_mean_of_both(work, tmp_path):
+    teach(work, tmp_path, "--update-freq=2", "--max-update=1")
+    start = [*TEACHING, "--student", work.warm, *PLAIN_TEACHER, "--max-update=1", "--seed=3", "--cpu"]
+    arguments = [str(work.bin), "--user-dir=fairseq_dlf", *map(str, start)]
+    cfg = convert_namespace_to_omegaconf(options.parse_args_and_arch(options.get_training_parser(), arguments))
+    fairseq.utils.set_torch_seed(cfg.common.seed)
+    task = tasks.setup_task(cfg.task)
+    model = task.build_model(cfg.model)
+    task.load_dataset("train")
+    task.get_batch_iterator(task.dataset("train"), max_sentences=cfg.dataset.batch_size)
+    gradients = []
+    for turn in range(2):
+        report = task.runner.teach(model, torch.device("cpu"), update=0, turn=turn)
+        surrogate = -(model(report.progress) * report.result.hypergradient.coefficients).sum()
+        gradients.append(torch.autograd.grad(surrogate, model.teacher.values)[0])
+    assert (gradients[0] - gradients[1]).norm() > 0.1 * gradients[0].norm()
+    wanted = -1e4 * (gradients[0] + gradients[1]) / 2
+    assert (moved(tmp_path) - wanted).norm() <= 1e-4 * wanted.norm()
+
+
+def test_torchrun_starts_the_workers(work, tmp_path):
+    start = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", f"--master-port={free_port()}", "-m"]
+    command = [*start, MODULES["fairseq-train"], work.bin, "--user-dir=fairseq_dlf", *QUIET, *TEACHING]
+    command += ["--student", work.warm, *PLAIN_TEACHER, "--max-update=1", "--share-episodes", "--save-dir", tmp_path]
+    command += ["--cpu", "--distributed-backend=gloo", "--ddp-backend=legacy_ddp"]
+    options = {"cwd": REPOSITORY, "capture_output": True, "text": True, "env": ENVIRONMENT, "timeout": 300}
+    alone = subprocess.run([*map(str, command)], check=False, **options)
+    assert "fairseq trains each of them alone: pass --distributed-world-size 2" in alone.stderr
+    together = subprocess.run([*map(str, command), "--distributed-world-size=2"], check=False, **options)
+    assert together.returncode == 0, together.stderr[-3000:]
+    assert moved(tmp_path).norm() > 0.01
+
+
+EPISODES = {
+    "disk": ["--trajectory-storage=disk", "--trajectory-memory=1MB", "--student-optimizer=adamw"],
+    "central": ["--curvature=central", "--guard-every=1", "--student-lr-scheduler=cosine"],
+    "bf16": ["--student-precision=bf16", "--clip-cotangent=1e-3", "--student-optimizer=nesterov"],
+}
+
+
+@pytest.mark.parametrize("name", EPISODES)
+def test_ways_to_run_an_episode(work, tmp_path, name):
+    options = ["--student-lr=0.01", *EPISODES[name]]
+    printed = teach(work, tmp_path, *options)
+    assert moved(tmp_path).isfinite().all() and moved(tmp_path).norm() > 0
+    assert re.search(r"trajectory: \d of 3 steps are kept at a time", printed)
+    assert "norm of the cotangent before step: 3: " in printed
+    guarded = {"disk": 0, "central": 2, "bf16": 1}[name]
+    assert printed.count("guard: products of one step against exact ones") == guarded
+    signed = {"disk": "|adamw:lr0.01:b0.9,0.999:", "central": ":central:step1e-05|", "bf16": ":bf16:clipcot0.001|"}
+    assert signed[name] in printed
 
 
 def test_decoding_needs_no_teacher(work, student, tmp_path):
@@ -269,6 +365,18 @@ WRONG = {
     "momentum": ([*TEACH, "--student-optimizer=momentum", "--student-momentum=1"], "momentum is 1.0"),
     "dropout": ([*TEACH, "--student-dropout=1"], "dropout is 1.0"),
     "share": ([*TEACH, "--ce-share=2"], "ce_share is 2.0"),
+    "no processes": ([*TEACH, "--cpu", "--distributed-world-size=2"], "would start no process"),
+    "step of differences": ([*TEACH, "--curvature=forward", "--difference-step=0"], "differences is 0.0"),
+    "kinks": ([*TEACH, "--curvature=forward", "--allow-kinks=rleu"], "no kinks named ['rleu']"),
+    "little memory": ([*TEACH, "--trajectory-memory=1KB"], "one kept step takes"),
+    "no size": ([*TEACH, "--trajectory-memory=much"], "'much' is not one: write it as 2GiB"),
+    "two schedules": ([*TEACH, "--trajectory-memory=1GB", "--checkpoint-every=2"], "places the kept states itself"),
+    "folder": ([*TEACH, "--trajectory-dir=."], "set it to disk"),
+    "no folder": ([*TEACH, "--trajectory-storage=disk", "--trajectory-dir=none"], "none for the trajectory does not"),
+    "schedule": ([*TEACH, "--student-lr-scheduler=cosin"], "must be one of cosine, fixed"),
+    "guard": ([*TEACH, "--guard-every=-1"], "--guard-every is -1, but must not be negative"),
+    "cotangent": ([*TEACH, "--clip-cotangent=-1"], "clip of the cotangent is -1.0"),
+    "epsilon": ([*TEACH, "--student-optimizer=adam", "--student-adam-eps=0"], "epsilon is 0.0"),
     "start": ([*TEACH, "--student-start=cold"], "invalid choice: 'cold'"),
     "dev too short": ([*TEACH, "--measure-sentences=33"], "33 sentences were asked for, the data set has 32"),
     "candidates": ([*TEACH, "--candidates=1"], "needs at least 2"),
