@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -279,15 +280,15 @@ def test_an_update_of_two_episodes_is_the_mean_of_both(work, tmp_path):
 
 
 def test_torchrun_starts_the_workers(work, tmp_path):
-    start = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", f"--master-port={free_port()}", "-m"]
-    command = [*start, MODULES["fairseq-train"], work.bin, "--user-dir=fairseq_dlf", *QUIET, *TEACHING]
-    command += ["--student", work.warm, *PLAIN_TEACHER, "--max-update=1", "--share-episodes", "--save-dir", tmp_path]
-    command += ["--cpu", "--distributed-backend=gloo", "--ddp-backend=legacy_ddp"]
-    options = {"cwd": REPOSITORY, "capture_output": True, "text": True, "env": ENVIRONMENT, "timeout": 300}
-    alone = subprocess.run([*map(str, command)], check=False, **options)
-    assert "fairseq trains each of them alone: pass --distributed-world-size 2" in alone.stderr
-    together = subprocess.run([*map(str, command), "--distributed-world-size=2"], check=False, **options)
-    assert together.returncode == 0, together.stderr[-3000:]
+    options = [work.bin, "--user-dir=fairseq_dlf", *QUIET, *TEACHING, "--student", work.warm, *PLAIN_TEACHER]
+    options += ["--max-update=1", "--share-episodes", "--save-dir", tmp_path, "--cpu", "--ddp-backend=legacy_ddp"]
+    options += ["--distributed-world-size=2", "--distributed-no-spawn", "--distributed-backend=gloo"]
+    each = [sys.executable, "-m", MODULES["fairseq-train"], *options, "--distributed-init-method=env://"]
+    start = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", f"--master-port={free_port()}"]
+    command = [*start, "--no-python", "bash", "-c", f"{shlex.join(map(str, each))} --distributed-rank=$RANK"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, env=ENVIRONMENT, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert ":shared2|" in done.stdout + done.stderr
     assert moved(tmp_path).norm() > 0.01
 
 

@@ -10,19 +10,18 @@ from fairseq.logging import metrics
 
 logger = logging.getLogger(__name__)
 
-AVERAGED = {
+# Logged figures with their digits: means over all episodes, and over those that did not collapse.
+OF_EPISODES = {
     "expected_bleu_before": 2,
     "expected_bleu": 2,
     "student_loss": 4,
-    "dphi_norm": 6,
-    "leverage": 3,
-    "domega_growth": 3,
     "horizon": 0,
     "forward_s": 1,
     "reverse_s": 1,
     "bleu": 2,
     "collapsed": 2,
 }
+OF_HYPERGRADIENTS = {"loss": 6, "dphi_norm": 6, "leverage": 3, "domega_growth": 3}
 
 
 @register_criterion("dlf_teaching", dataclass=FairseqDataclass)
@@ -70,10 +69,10 @@ class DlfTeachingCriterion(FairseqCriterion):
             "reverse_s": result.reverse_s,
             "collapsed": float(result.collapse is not None),
         }
-        if result.hypergradient is None:
-            # Without weight, so that the mean is over the good episodes of an update.
-            return 0.0 * coefficients.sum(), figures, 0
         found = result.hypergradient
+        if found is None:
+            # Without weight, so that the mean is over the good episodes of an update.
+            return 0.0 * coefficients.sum(), {**figures, "dphi_norm": 0.0, "leverage": 0.0, "domega_growth": 0.0}, 0
         figures["dphi_norm"] = float(found.coefficients.norm())
         figures["leverage"] = 100 * float(found.coefficients.sum(dim=0).abs().sum())
         figures["domega_growth"] = found.norms[-1] / max(found.norms[0], torch.finfo(torch.float64).tiny)
@@ -87,15 +86,18 @@ class DlfTeachingCriterion(FairseqCriterion):
 
     @classmethod
     def reduce_metrics(cls, logging_outputs) -> None:
-        """Logs the means over episodes."""
-        for name, digits in {"loss": 6, **{f"_{n}": d for n, d in AVERAGED.items()}}.items():
-            present = [log for log in logging_outputs if name in log]
-            count = utils.item(sum(log["nsentences"] for log in present))
-            if count:
-                total = utils.item(sum(log[name] for log in present))
-                metrics.log_scalar(name.removeprefix("_"), total / count, count, round=digits)
+        """Logs the means over the episodes of an update, on all workers."""
+
+        def total(key):
+            return utils.item(sum(log.get(key, 0) for log in logging_outputs))
+
+        for figures, count in ((OF_EPISODES, total("nsentences")), (OF_HYPERGRADIENTS, total("sample_size"))):
+            for name, digits in figures.items():
+                key = name if name == "loss" else f"_{name}"
+                if count and any(key in log for log in logging_outputs):
+                    metrics.log_scalar(name, total(key) / count, count, round=digits)
 
     @staticmethod
     def logging_outputs_can_be_summed() -> bool:
-        """False: a collapsed worker reports fewer figures than the others."""
-        return False
+        """True: every entry is a number that sums over workers."""
+        return True

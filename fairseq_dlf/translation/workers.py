@@ -56,8 +56,10 @@ class Workers(NamedTuple):
 
 
 _COMMAND = (
-    "torchrun --nproc-per-node N --no-python fairseq-train … --distributed-world-size N, and on CPUs "
-    "--cpu --distributed-backend gloo --ddp-backend legacy_ddp"
+    "torchrun --nproc-per-node N --no-python fairseq-train … --distributed-world-size N; on CPUs torchrun "
+    "--nproc-per-node N --no-python bash -c 'fairseq-train … --cpu --distributed-world-size N "
+    "--distributed-no-spawn --distributed-init-method env:// --distributed-rank $RANK --distributed-backend gloo "
+    "--ddp-backend legacy_ddp'"
 )
 
 
