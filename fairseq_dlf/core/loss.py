@@ -1,11 +1,11 @@
 """The dynamic loss l_Φ: what the student minimises (Wu et al. 2018, section 3.2)."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional
+from torch.autograd.function import once_differentiable
 
 
 class TokenLosses(NamedTuple):
@@ -32,7 +32,8 @@ class DiagonalLoss:
         ce_share: α in [0, 1]; 0 is the paper's loss, 1 is cross-entropy.
         label_smoothing: ε in [0, 1).
 
-    Cost: one (tokens, types) tensor for log p, as fairseq's cross-entropy.
+    Cost: besides the logits, one (tokens, types) tensor in the backward pass; fairseq's
+        cross-entropy makes three.
     Paper: section 3.2 for the loss, section 5.2 for its diagonal form in translation.
     """
 
@@ -53,24 +54,84 @@ class DiagonalLoss:
         """
         logits = logits.reshape(-1, logits.size(-1))
         target = target.reshape(-1)
-        precision = torch.promote_types(logits.dtype, torch.float32)
-        log_probs = functional.log_softmax(logits, dim=-1, dtype=precision)
-        nll = functional.nll_loss(log_probs, target, ignore_index=self.padding, reduction="none")
+        padding = target == self.padding
+        smooths = self.ce_share > 0.0 and self.label_smoothing > 0.0
+        log_prob, log_prob_sum = _TokenLogProbs.apply(logits, target, smooths)
+        nll = -log_prob.masked_fill(padding, 0.0)
         loss = nll.new_zeros(())
         if self.ce_share < 1.0:
             # Where nll is 0 by padding the sigmoid is not: those tokens are masked.
-            reward = torch.sigmoid(-coefficients.to(precision)[target] * nll)
-            loss = loss - (1.0 - self.ce_share) * reward.masked_fill(target == self.padding, 0.0).sum()
+            reward = torch.sigmoid(-coefficients.to(nll.dtype)[target] * nll)
+            loss = loss - (1.0 - self.ce_share) * reward.masked_fill(padding, 0.0).sum()
         if self.ce_share > 0.0:
-            loss = loss + self.ce_share * self._cross_entropy(log_probs, nll, target)
+            smooth = -log_prob_sum.masked_fill(padding, 0.0) if smooths else None
+            loss = loss + self.ce_share * self._cross_entropy(nll, smooth, logits.size(-1))
         return TokenLosses(loss=loss, nll_nats=nll.detach().sum())
 
-    def _cross_entropy(self, log_probs: Tensor, nll: Tensor, target: Tensor) -> Tensor:
-        if self.label_smoothing == 0.0:
+    def _cross_entropy(self, nll: Tensor, smooth: Tensor | None, types: int) -> Tensor:
+        if smooth is None:
             return nll.sum()
-        uniform = self.label_smoothing / (log_probs.size(-1) - 1)
-        smooth = -log_probs.sum(dim=-1).masked_fill(target == self.padding, 0.0).sum()
-        return (1.0 - self.label_smoothing - uniform) * nll.sum() + uniform * smooth
+        uniform = self.label_smoothing / (types - 1)
+        return (1.0 - self.label_smoothing - uniform) * nll.sum() + uniform * smooth.sum()
+
+
+class _TokenLogProbs(torch.autograd.Function):
+    """log p(y), and Σ log p over all types where asked for, straight from the logits.
+
+    A log-softmax would keep a (tokens, types) tensor for the backward pass and make two
+    more there; this keeps none and makes one.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, target: Tensor, with_sum: bool) -> tuple[Tensor, Tensor | None]:
+        ctx.save_for_backward(logits, target)
+        precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        log_total = precise.logsumexp(dim=-1)
+        log_prob = precise.gather(1, target.unsqueeze(1)).squeeze(1) - log_total
+        return log_prob, precise.sum(dim=-1) - logits.size(-1) * log_total if with_sum else None
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Any) -> tuple[Tensor, None, None]:
+        return _LogitsGradient.apply(*ctx.saved_tensors, *cotangents), None, None
+
+
+class _LogitsGradient(torch.autograd.Function):
+    """The backward of `_TokenLogProbs`, with a derivative of its own.
+
+    With c and d the cotangents of log p(y) and Σ log p, the logits' gradient is
+    c e_y + d 1 − (c + |V| d) p.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, target: Tensor, of_target: Tensor, of_sum: Tensor | None) -> Tensor:
+        ctx.save_for_backward(logits, target, of_target, of_sum)
+        gradient = _probs(logits).mul_(-_weight(of_target, of_sum, logits.size(-1)).unsqueeze(1))
+        if of_sum is not None:
+            gradient += of_sum.unsqueeze(1)
+        return gradient.scatter_add_(1, target.unsqueeze(1), of_target.unsqueeze(1)).to(logits.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor, None, Tensor, Tensor | None]:
+        logits, target, of_target, of_sum = ctx.saved_tensors
+        types = logits.size(-1)
+        probs = _probs(logits)
+        cotangent = cotangent.to(probs.dtype)
+        mean = torch.linalg.vecdot(probs, cotangent)
+        for_target = cotangent.gather(1, target.unsqueeze(1)).squeeze(1) - mean
+        for_sum = cotangent.sum(dim=-1) - types * mean if of_sum is not None else None
+        centred = torch.sub(cotangent, mean.unsqueeze(1))
+        for_logits = probs.mul_(centred).mul_(-_weight(of_target, of_sum, types).unsqueeze(1))
+        return for_logits.to(logits.dtype), None, for_target, for_sum
+
+
+def _probs(logits: Tensor) -> Tensor:
+    """p in float32 or better, a new tensor."""
+    return torch.softmax(logits, dim=-1, dtype=torch.promote_types(logits.dtype, torch.float32))
+
+
+def _weight(of_target: Tensor, of_sum: Tensor | None, types: int) -> Tensor:
+    return of_target if of_sum is None else of_target + types * of_sum
 
 
 def _require_between(name: str, value: float, low: float, high: float) -> None:

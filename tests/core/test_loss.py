@@ -76,3 +76,39 @@ def test_half_precision_logits_are_computed_in_float32(batch):
 def test_refuses_shares_out_of_range(arguments, words):
     with pytest.raises(ValueError, match=words):
         DiagonalLoss(PADDING, **arguments)
+
+
+MIXTURES = [(0.0, 0.0), (0.4, 0.0), (0.4, 0.1), (1.0, 0.1), (1.0, 0.0)]
+
+
+@pytest.mark.parametrize(("ce_share", "smoothing"), MIXTURES)
+def test_second_derivatives_by_finite_differences(batch, ce_share, smoothing):
+    logits, target, coefficients = batch
+    loss = DiagonalLoss(PADDING, ce_share, smoothing)
+
+    def value(logits, coefficients):
+        return loss(logits, target, coefficients).loss + 0.0 * coefficients.sum()
+
+    point = (logits, coefficients.requires_grad_())
+    assert torch.autograd.gradcheck(value, point)
+    assert torch.autograd.gradgradcheck(value, point)
+
+
+@pytest.mark.parametrize(("ce_share", "smoothing"), MIXTURES)
+def test_keeps_no_copy_of_the_logits(batch, ce_share, smoothing):
+    logits, target, coefficients = batch
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor):
+        DiagonalLoss(PADDING, ce_share, smoothing)(logits, target, coefficients)
+    large = {tensor.data_ptr() for tensor in kept if tensor.numel() >= logits.numel()}
+    assert large == {logits.data_ptr()}
+
+
+def test_extreme_logits_give_finite_gradients(batch):
+    _, target, coefficients = batch
+    logits = (1e4 * torch.randn(2, 4, 7)).requires_grad_()
+    loss = DiagonalLoss(PADDING, 0.5, 0.1)(logits, target, coefficients.float()).loss
+    (gradient,) = torch.autograd.grad(loss, logits, create_graph=True)
+    (second,) = torch.autograd.grad(gradient.square().sum(), logits)
+    assert loss.isfinite() and gradient.isfinite().all() and second.isfinite().all()
+    assert not gradient[target == PADDING].any()
