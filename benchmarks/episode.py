@@ -54,7 +54,7 @@ def table(result: dict[str, Any]) -> str:
 def _row(student: str, case: Case, steps: int, repeats: int, left_out: dict[str, str]) -> dict[str, Any]:
     methods = _methods(case, left_out)
     runs = {name: partial(method, steps) for name, method in methods.items()}
-    warm_up = [partial(method, min(steps, WARM_UP_STEPS)) for method in methods.values()]
+    warm_up = {name: partial(method, min(steps, WARM_UP_STEPS)) for name, method in methods.items()}
     seconds = interleaved(runs, repeats, warm_up)
     found = ratios(seconds, PLAIN)
     progress(f"episode: {student}, T = {steps}: " + ", ".join(f"{name} {value}" for name, value in found.items()))

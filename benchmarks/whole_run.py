@@ -58,10 +58,12 @@ def episode_job(steps: int, mnist: str | None) -> Callable[[], Any]:
 
 
 def _row(case: Case, steps: int, repeats: int, mnist: str | None) -> dict[str, Any]:
-    plain = partial(peers.train_plainly, case, copy.deepcopy(case.module))
-    episode = partial(ours.episode, case, trajectory=ours.SOME_STATES)
-    warm_up = [partial(plain, WARM_UP_STEPS), partial(episode, WARM_UP_STEPS)]
-    seconds = interleaved({PLAIN: partial(plain, steps), EPISODE: partial(episode, steps)}, repeats, warm_up)
+    methods = {
+        PLAIN: partial(peers.train_plainly, case, copy.deepcopy(case.module)),
+        EPISODE: partial(ours.episode, case, trajectory=ours.SOME_STATES),
+    }
+    warm_up = {name: partial(method, WARM_UP_STEPS) for name, method in methods.items()}
+    seconds = interleaved({name: partial(method, steps) for name, method in methods.items()}, repeats, warm_up)
     found = ratios(seconds, PLAIN)[EPISODE]
     mib = peak_mib(f"{__package__}.whole_run:{episode_job.__name__}", steps=steps, mnist=mnist)
     progress(f"whole run: T = {steps}: {found} times plain training, {mib:.0f} MiB")

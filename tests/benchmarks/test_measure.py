@@ -20,12 +20,23 @@ def test_ratios_are_taken_within_each_repeat():
     assert found == {"ours": measure.Figure(3.0, 0.25, 3)}
 
 
-def test_runs_take_turns_and_rotate():
-    order = []
-    runs = {name: lambda name=name: order.append(name) for name in "abc"}
-    seconds = measure.interleaved(runs, 3, warm_up=[lambda: order.append("warm")])
-    assert "".join(order) == "warmabcbcacab"
-    assert all(len(values) == 3 for values in seconds.values())
+def test_runs_take_turns_and_rotate(tmp_path):
+    log = tmp_path / "log"
+
+    def note(text):
+        with log.open("a") as file:
+            file.write(text)
+
+    runs = {name: lambda name=name: note(name) for name in "abc"}
+    warm_up = {name: lambda: note("w") for name in "abc"}
+    seconds = measure.interleaved(runs, 3, warm_up)
+    assert log.read_text() == "wwwabcbcacab"
+    assert all(len(values) == 3 and min(values) >= 0 for values in seconds.values())
+
+
+def test_a_run_that_fails_ends_the_measurement():
+    with pytest.raises(RuntimeError, match="printed above"):
+        measure.interleaved({"a": lambda: 1 / 0}, 1)
 
 
 def block_job(mib):
