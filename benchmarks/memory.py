@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import Any
 
-from benchmarks import ours, peers, students
+from benchmarks import ours, peers
 from benchmarks.measure import markdown, progress
 from benchmarks.peak import peak_mib
+from benchmarks.students import Size, build
 
 STUDENT = "lstm"
 QUICK_STEPS, FULL_STEPS = (8, 64), (8, 32, 128, 256)
@@ -23,7 +24,7 @@ def run(quick: bool, steps: Sequence[int] | None = None, students: Sequence[str]
         steps: T; by default those of the quick or the full size.
         students: by default the LSTM.
     """
-    size = "quick" if quick else "full"
+    size: Size = "quick" if quick else "full"
     rows = [
         row
         for student in students or (STUDENT,)
@@ -44,21 +45,21 @@ def table(result: dict[str, Any]) -> str:
     return markdown(["student", "method", *(f"T = {t}: MiB (copies)" for t in lengths)], lines)
 
 
-def expected_peer_mib(student: str, size: students.Size, steps: int) -> float:
+def expected_peer_mib(student: str, size: Size, steps: int) -> float:
     """Peak of plain autograd over so many steps, extrapolated from two and four."""
     two, four = _two_peaks(student, size)
     return four + (steps - 4) * (four - two) / 2
 
 
 @cache
-def _two_peaks(student: str, size: students.Size) -> tuple[float, float]:
+def _two_peaks(student: str, size: Size) -> tuple[float, float]:
     two, four = (peak_mib(JOB, student=student, size=size, method="autograd", steps=t) for t in (2, 4))
     return two, four
 
 
-def episode_job(student: str, size: students.Size, method: str, steps: int) -> Callable[[], Any]:
+def episode_job(student: str, size: Size, method: str, steps: int) -> Callable[[], Any]:
     """An episode that is ready to run, for a process of its own."""
-    case = students.build(student, size)
+    case = build(student, size)
     ours.forward(case, 1)
     if method in ours.TRAJECTORIES:
         return partial(ours.episode, case, steps, trajectory=method)
@@ -68,8 +69,8 @@ def episode_job(student: str, size: students.Size, method: str, steps: int) -> C
 JOB = f"{__package__}.memory:{episode_job.__name__}"
 
 
-def _rows(student: str, size: students.Size, steps: Sequence[int], peer_steps: Sequence[int]) -> list[dict[str, Any]]:
-    copy_mib = students.build(student, size).parameters * COPY_BYTES / 2**20
+def _rows(student: str, size: Size, steps: Sequence[int], peer_steps: Sequence[int]) -> list[dict[str, Any]]:
+    copy_mib = build(student, size).parameters * COPY_BYTES / 2**20
     wanted = [(method, t) for method in ours.TRAJECTORIES for t in steps]
     wanted += [(peer, t) for peer in peers.PEERS for t in peer_steps if t <= PEER_LIMIT]
     rows = []
