@@ -2,15 +2,17 @@
 #   make demo       toy corpus, warm start, teacher, three students, comparison (minutes, CPU)
 #   make test       quick tests        make test-slow  the minutes-long ones
 #   make lint       ruff and mypy
+#   make bench      speed, memory and error in small sizes (about ten minutes); bench-full: every size (hours)
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
+BENCH_READY := $(VENV)/bench-ready
 DEMO_OUT ?= runs/toy
 
-.PHONY: demo test test-slow lint clean
+.PHONY: demo test test-slow lint bench bench-full clean
 
 demo: $(READY)
 	recipes/toy.sh --python $(BIN)/python --out $(DEMO_OUT)
@@ -25,6 +27,16 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench: $(BENCH_READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks
+
+bench-full: $(BENCH_READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks --full
+
+$(BENCH_READY): $(READY)
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[bench]'
+	touch $@
 
 # torch goes first: building or checking fairseq against another torch would
 # install two. constraints.txt pins the CPU-sized version that the tests run with.

@@ -1,0 +1,1 @@
+"""Speed, memory and error of the hypergradient, measured: `python -m benchmarks --help`."""

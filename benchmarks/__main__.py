@@ -1,0 +1,91 @@
+"""The command `python -m benchmarks`: runs what is asked for, prints tables, writes JSON."""
+
+import argparse
+import inspect
+import logging
+import time
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measure import ROOT, circumstances, progress, settle, write_json
+
+# What each measures. Modules are imported when they are run: each has run(quick, …) -> dict
+# and table(result) -> str, and takes those of the options below that its run() names.
+BENCHMARKS = {
+    "episode": "an episode's time, in units of plain training, beside other packages",
+    "memory": "peak memory of an episode against its length",
+    "error": "relative error of the hypergradient",
+    "criterion": "overhead of the criterion dlf",
+    "expected_bleu": "time of expected BLEU, by part",
+    "whole_run": "an episode over a whole training run of an MLP",
+}
+CHOICES = ("students", "steps", "repeats", "mnist")
+
+
+def main() -> None:
+    parser = build_parser()
+    arguments = parser.parse_args()
+    names = arguments.benchmarks or list(BENCHMARKS)
+    options = {name: value for name in CHOICES if (value := getattr(arguments, name)) is not None}
+    _require_known(parser, names, options)
+    settle()
+    for name in names:
+        _run(name, not arguments.full, options, arguments.out)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    listed = "; ".join(f"{name}: {meaning}" for name, meaning in BENCHMARKS.items())
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=f"Benchmarks, on one thread. {listed}.")
+    parser.add_argument("benchmarks", nargs="*", metavar="NAME", help=f"any of {', '.join(BENCHMARKS)}; default all")
+    parser.add_argument("--full", action="store_true", help="every student and length; hours, where quick is minutes")
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/out", help="folder of the JSON files")
+    parser.add_argument("--students", nargs="+", metavar="NAME", help="students of episode, memory and error")
+    parser.add_argument("--steps", nargs="+", type=positive, metavar="T", help="lengths of episodes")
+    parser.add_argument("--repeats", type=positive, metavar="N", help="how often each time is taken")
+    parser.add_argument("--mnist", metavar="DIR", help="MNIST's train-*-ubyte.gz for whole_run; default random images")
+    return parser
+
+
+def positive(text: str) -> int:
+    """A positive integer, for argparse."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no positive whole number")
+    return int(text)
+
+
+def _require_known(parser: argparse.ArgumentParser, names: list[str], options: Mapping[str, Any]) -> None:
+    from benchmarks.students import STUDENTS
+
+    for kind, given, known in (
+        ("benchmark", names, BENCHMARKS),
+        ("student", options.get("students", ()), STUDENTS),
+    ):
+        unknown = [name for name in given if name not in known]
+        if unknown:
+            parser.error(f"there is no {kind} {unknown[0]!r}; choose from {', '.join(known)}")
+    for option in options:
+        if not any(option in _accepted(name) for name in names):
+            parser.error(f"--{option} means nothing to {', '.join(names)}")
+
+
+def _accepted(name: str) -> set[str]:
+    return set(inspect.signature(import_module(f"benchmarks.{name}").run).parameters)
+
+
+def _run(name: str, quick: bool, options: Mapping[str, Any], out: Path) -> None:
+    module, began = import_module(f"benchmarks.{name}"), time.perf_counter()
+    size = "quick" if quick else "full"
+    progress(f"{name}: begins, {size} size")
+    result = module.run(quick, **{option: options[option] for option in options if option in _accepted(name)})
+    seconds = time.perf_counter() - began
+    content = {"benchmark": name, "size": size, "seconds": round(seconds, 1), **circumstances(), "result": result}
+    write_json(out / f"{name}.json", content)
+    print(f"### {name} ({size}, {seconds:.0f} s)\n\n{module.table(result)}\n", flush=True)
+
+
+if __name__ == "__main__":
+    # Packages log while they are imported.
+    logging.disable(logging.WARNING)
+    main()

@@ -1,0 +1,92 @@
+"""Cost of an episode, in units of plain training of the same steps."""
+
+import copy
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from benchmarks import memory, ours, peers
+from benchmarks.measure import Figure, figure, interleaved, markdown, progress, ratios
+from benchmarks.students import Case, Size, build
+
+# A Transformer's repeat takes about a minute for eight steps.
+QUICK_STEPS = {"lstm": (8, 32), "transformer-relu": (8,), "mlp": (8, 32)}
+FULL_STEPS = (8, 32, 128)
+FULL_STUDENTS = ("lstm", "transformer-gelu", "transformer-relu", "mlp", "conv")
+TRANSLATION_REPEATS, IMAGE_REPEATS = 3, 15
+PEER_MEMORY_MIB = 6 * 1024
+WARM_UP_STEPS = 2
+PLAIN, FORWARD = "plain", "way forward"
+
+
+def run(
+    quick: bool,
+    students: Sequence[str] | None = None,
+    steps: Sequence[int] | None = None,
+    repeats: int | None = None,
+) -> dict[str, Any]:
+    """Ratios to plain training by student, T and method.
+
+    Args:
+        students, steps, repeats: in place of those of the quick or the full size.
+    """
+    size: Size = "quick" if quick else "full"
+    rows = []
+    for student in students or (tuple(QUICK_STEPS) if quick else FULL_STUDENTS):
+        left_out = {peer: reason for peer in peers.PEERS if (reason := peers.hindrance(peer, student))}
+        case = build(student, size)
+        for t in steps or (QUICK_STEPS.get(student, (8,)) if quick else FULL_STEPS):
+            too_large = _too_large(student, size, t)
+            rows.append(_row(student, case, t, repeats or _repeats(student), too_large | left_out))
+    return {"rows": rows}
+
+
+def table(result: dict[str, Any]) -> str:
+    """One line for each student and T."""
+    methods = list(dict.fromkeys(name for row in result["rows"] for name in row["ratios"] | row["left_out"]))
+    lines = [
+        [row["student"], row["steps"], row["n"], f"{row['plain_step_ms']:.2f}", *(_cell(row, name) for name in methods)]
+        for row in result["rows"]
+    ]
+    return markdown(["student", "T", "n", "plain step, ms", *(f"{name}: ratio" for name in methods)], lines)
+
+
+def _row(student: str, case: Case, steps: int, repeats: int, left_out: dict[str, str]) -> dict[str, Any]:
+    methods = _methods(case, left_out)
+    runs = {name: partial(method, steps) for name, method in methods.items()}
+    warm_up = {name: partial(method, min(steps, WARM_UP_STEPS)) for name, method in methods.items()}
+    seconds = interleaved(runs, repeats, warm_up)
+    found = ratios(seconds, PLAIN)
+    progress(f"episode: {student}, T = {steps}: " + ", ".join(f"{name} {value}" for name, value in found.items()))
+    return {
+        "student": student,
+        "steps": steps,
+        "n": repeats,
+        "plain_step_ms": 1000 * figure(seconds[PLAIN]).median / steps,
+        "ratios": {name: value._asdict() for name, value in found.items()},
+        "left_out": left_out,
+    }
+
+
+def _methods(case: Case, left_out: dict[str, str]) -> dict[str, Callable[[int], Any]]:
+    return {
+        PLAIN: partial(peers.train_plainly, case, copy.deepcopy(case.module)),
+        FORWARD: partial(ours.forward, case),
+        **{way: partial(ours.episode, case, way=way) for way in ours.WAYS},
+        **{name: partial(peer, case) for name, peer in peers.PEERS.items() if name not in left_out},
+    }
+
+
+def _repeats(student: str) -> int:
+    return IMAGE_REPEATS if student in ("mlp", "conv") else TRANSLATION_REPEATS
+
+
+def _too_large(student: str, size: Size, steps: int) -> dict[str, str]:
+    mib = memory.expected_peer_mib(student, size, steps)
+    return dict.fromkeys(peers.PEERS, f"about {mib / 1024:.0f} GiB") if mib > PEER_MEMORY_MIB else {}
+
+
+def _cell(row: dict[str, Any], name: str) -> str:
+    if name in row["left_out"]:
+        return f"left out: {row['left_out'][name]}"
+    return str(Figure(**row["ratios"][name])) if name in row["ratios"] else ""

@@ -1,0 +1,62 @@
+"""Relative error of dΦ in float32, against exact products in float64."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from benchmarks import ours
+from benchmarks.measure import markdown, progress
+from benchmarks.students import Case, Size, build
+
+STUDENTS = ("lstm", "transformer-gelu", "transformer-relu", "mlp")
+QUICK_STEPS, FULL_STEPS = (8,), (8, 32)
+
+
+def run(quick: bool, students: Sequence[str] | None = None, steps: Sequence[int] | None = None) -> dict[str, Any]:
+    """‖dΦ − dΦ₆₄‖ / ‖dΦ₆₄‖ over all steps, by student, T and way.
+
+    Args:
+        students, steps: in place of those of the quick or the full size.
+    """
+    size: Size = "quick" if quick else "full"
+    rows = []
+    for student in students or STUDENTS:
+        case = build(student, size)
+        for t in steps or (QUICK_STEPS if quick else FULL_STEPS):
+            errors = _errors(case, t)
+            rows.append({"student": student, "steps": t, "n": 1, "errors": errors})
+            progress(f"error: {student}, T = {t}: " + ", ".join(f"{way} {e:.1e}" for way, e in errors.items()))
+    return {"rows": rows}
+
+
+def table(result: dict[str, Any]) -> str:
+    """One line for each student and T."""
+    ways = list(dict.fromkeys(way for row in result["rows"] for way in row["errors"]))
+    lines = [[row["student"], row["steps"], *(f"{row['errors'][way]:.1e}" for way in ways)] for row in result["rows"]]
+    return markdown(["student", "T", *(f"{way}: relative error" for way in ways)], lines)
+
+
+def _errors(case: Case, steps: int) -> dict[str, float]:
+    reference = case.double()
+    with without_float32(reference.module):
+        wanted = ours.episode(reference, steps)
+    return {way: float((ours.episode(case, steps, way) - wanted).norm() / wanted.norm()) for way in ours.WAYS}
+
+
+@contextmanager
+def without_float32(module: torch.nn.Module) -> Iterator[None]:
+    """A fairseq model in float64 throughout: its own GELU and softmax compute in float32."""
+    for layer in module.modules():
+        if getattr(getattr(layer, "activation_fn", None), "__name__", None) == "gelu":
+            layer.activation_fn = functional.gelu
+
+    def softmax(values: Tensor, dim: int, onnx_trace: bool = False) -> Tensor:
+        return torch.softmax(values, dim)
+
+    with mock.patch("fairseq.utils.softmax", softmax):
+        yield

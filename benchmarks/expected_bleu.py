@@ -1,0 +1,121 @@
+"""Cost of expected BLEU by part, for a thousand candidates."""
+
+import copy
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks import ours, peers
+from benchmarks.measure import figure, interleaved, markdown, progress
+from benchmarks.sentences import SentenceTask
+from benchmarks.students import Case, Size, build_translation, translation_case
+from fairseq_dlf.core.student import Student
+from fairseq_dlf.translation.bleu import sentence_bleu
+from fairseq_dlf.translation.decoding import WordJoiner, build_generator, evaluating
+from fairseq_dlf.translation.expected_bleu import (
+    MEASURE_SENTENCES,
+    Candidates,
+    ExpectedBleu,
+    ExpectedBleuSettings,
+    expected_bleu,
+    find_candidates,
+)
+
+SEED = 5
+QUICK_SENTENCES, FULL_SENTENCES = 32, 128
+QUICK_REPEATS, FULL_REPEATS = 3, 9
+STEP = "plain training step"
+Batches = Sequence[dict[str, Any]]
+
+
+def run(quick: bool, repeats: int | None = None) -> dict[str, Any]:
+    """Seconds of each part for a thousand candidates, and in plain training steps.
+
+    Args:
+        repeats: in place of those of the quick or the full size.
+    """
+    size: Size = "quick" if quick else "full"
+    task, module = build_translation("lstm_dlf_1", size)
+    case, settings = translation_case(task, module), ExpectedBleuSettings()
+    sentences = QUICK_SENTENCES if quick else FULL_SENTENCES
+    dev = task.batches(sentences // MEASURE_SENTENCES, SEED, MEASURE_SENTENCES)
+    found = [find_candidates(task, module, batch, settings, SEED) for batch in dev]
+    number = sum(int(candidates.present.sum()) for candidates in found)
+    runs = _parts(task, case, settings, dev, found)
+    seconds = interleaved(runs, repeats or (QUICK_REPEATS if quick else FULL_REPEATS))
+    rows = [_row(part, seconds, 1000 / number) for part in runs if part != STEP]
+    progress(f"expected BLEU: {number} candidates, " + ", ".join(f"{r['part']} {r['seconds']:.2f} s" for r in rows))
+    return {
+        "sentences": sentences,
+        "candidates": number,
+        "step_sentences": task.shape.sentences,
+        "step_ms": 1000 * figure(seconds[STEP]).median,
+        "rows": rows,
+    }
+
+
+def table(result: dict[str, Any]) -> str:
+    """One line for each part, and the whole."""
+    lines = [
+        [r["part"], f"{r['seconds']:.2f}", f"{r['steps']:.1f} ± {r['spread']:.1f}", r["n"]] for r in result["rows"]
+    ]
+    headings = ["part", "s per 1,000 candidates", f"{STEP}s of {result['step_sentences']} sentences", "n"]
+    return markdown(headings, lines)
+
+
+def _row(part: str, seconds: dict[str, list[float]], scale: float) -> dict[str, Any]:
+    steps = figure([scale * mine / step for mine, step in zip(seconds[part], seconds[STEP], strict=True)])
+    return {
+        "part": part,
+        "seconds": scale * figure(seconds[part]).median,
+        "steps": steps.median,
+        "spread": steps.spread,
+        "n": steps.n,
+    }
+
+
+def _parts(
+    task: SentenceTask, case: Case, settings: ExpectedBleuSettings, dev: Batches, found: Sequence[Candidates]
+) -> dict[str, Callable[[], Any]]:
+    student = ours.student(case)
+    params = student.flat_params()
+    measure = ExpectedBleu(task, student, dev, settings, SEED)
+    return {
+        STEP: partial(peers.train_plainly, case, copy.deepcopy(case.module), 1),
+        "generation": partial(_generate, task, case, settings, dev),
+        "BLEU": partial(_score_by_bleu, task, dev, found),
+        "scores with gradient": partial(_score_with_gradient, task, student, params, settings, found),
+        "whole measure": partial(measure.value_and_cotangent, params),
+    }
+
+
+def _generate(task: SentenceTask, case: Case, settings: ExpectedBleuSettings, dev: Batches) -> None:
+    for batch in dev:
+        with evaluating(case.module), torch.no_grad():
+            torch.manual_seed(SEED)
+            generator = build_generator(
+                task, case.module, beam=settings.candidates, sampling=settings.method == "sample"
+            )
+            generator.generate([case.module], batch)
+
+
+def _score_by_bleu(task: SentenceTask, dev: Batches, found: Sequence[Candidates]) -> None:
+    words = WordJoiner(task.target_dictionary)
+    for batch, candidates in zip(dev, found, strict=True):
+        references = [words.reference(target).split() for target in batch["target"]]
+        for owner, tokens in zip(candidates.owners[0].tolist(), candidates.targets, strict=True):
+            proposal = tokens[tokens != task.target_dictionary.pad()]
+            sentence_bleu(words.hypothesis(proposal).split(), references[owner])
+
+
+def _score_with_gradient(
+    task: SentenceTask, student: Student, params: Tensor, settings: ExpectedBleuSettings, found: Sequence[Candidates]
+) -> None:
+    leaf, padding = params.detach().requires_grad_(), task.target_dictionary.pad()
+    for candidates in found:
+        with evaluating(student.module):
+            value = student.run(leaf, lambda forward, c=candidates: expected_bleu(forward, c, settings, padding).sum())
+            torch.autograd.grad(value, leaf)

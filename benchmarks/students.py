@@ -1,0 +1,166 @@
+"""The students that are measured, each with batches, loss and coefficients, all from seeds."""
+
+import copy
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import torch
+from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_REGISTRY
+from torch import Tensor, nn
+from torch.nn import functional
+
+import fairseq_dlf.translation  # noqa: F401
+from benchmarks.sentences import MULTI30K, SMALL, SentenceTask, Shape
+from fairseq_dlf.core.loss import DiagonalLoss
+from fairseq_dlf.translation.students import translation_objective
+
+Objective = Callable[[Callable[..., Any], Tensor, Any], Tensor]
+# 'small' serves comparisons in float64, where nothing is timed; 'quick' has smaller batches than 'full'.
+Size = Literal["small", "quick", "full"]
+SHAPES: dict[Size, Shape] = {"small": SMALL, "quick": MULTI30K._replace(sentences=16), "full": MULTI30K}
+CONV_IMAGES: dict[Size, int] = {"small": 5, "quick": 100, "full": 500}
+
+LEARNING_RATE = 0.1
+DROPOUT = 0.1
+CLASSES = 10
+TRANSLATION_BATCHES = 16
+IMAGE_BATCHES = 64
+
+
+@dataclass(frozen=True)
+class Case:
+    """A student with all that its training depends on.
+
+    Attributes:
+        module: the network, in training mode; its parameters are ω_0.
+        batches: taken in turn.
+        objective: maps (forward, Φ, batch) to the mean loss.
+        coefficients: Φ before each step's own noise, (coefficients,).
+    """
+
+    module: nn.Module
+    batches: Sequence[Any]
+    objective: Objective
+    coefficients: Tensor
+
+    @property
+    def parameters(self) -> int:
+        return sum(p.numel() for p in self.module.parameters())
+
+    def batch(self, step: int) -> Any:
+        return self.batches[step % len(self.batches)]
+
+    def seed(self, step: int) -> int:
+        """Seeds the dropout masks of a step."""
+        return 1000 + step
+
+    def phis(self, steps: int) -> Tensor:
+        """Φ_1 … Φ_T, different in each step, (steps, coefficients)."""
+        # Drawn in float32 for every precision, so that a student's copies see the same numbers.
+        noise = torch.randn(steps, len(self.coefficients), generator=torch.Generator().manual_seed(3))
+        return self.coefficients + 0.1 * noise.to(self.coefficients.dtype)
+
+    def measure_gradient(self) -> Tensor:
+        """A fixed random vector v, (parameters,): episodes are measured by the inner product of v and ω_T."""
+        vector = torch.randn(self.parameters, generator=torch.Generator().manual_seed(4))
+        return vector.to(self.coefficients.dtype)
+
+    def double(self) -> "Case":
+        """The same student in float64, with a module of its own."""
+        return replace(
+            self,
+            module=copy.deepcopy(self.module).double(),
+            batches=[_double(batch) for batch in self.batches],
+            coefficients=self.coefficients.double(),
+        )
+
+
+def build(name: str, size: Size) -> Case:
+    """The student of this name, the same numbers each time."""
+    torch.manual_seed(1)
+    return STUDENTS[name](size)
+
+
+def build_translation(arch: str, size: Size, **options: Any) -> tuple[SentenceTask, nn.Module]:
+    """A task of synthetic sentences and an untrained model for it."""
+    task = SentenceTask(SHAPES[size])
+    args = Namespace(criterion="dlf", dropout=DROPOUT, max_source_positions=64, max_target_positions=64, **options)
+    if size == "small":
+        for side in ("encoder", "decoder"):
+            vars(args).update(
+                {f"{side}_embed_dim": 8, f"{side}_hidden_size": 8, f"{side}_ffn_embed_dim": 8, f"{side}_layers": 1}
+            )
+        args.decoder_out_embed_dim = 8
+    ARCH_CONFIG_REGISTRY[arch](args)
+    return task, ARCH_MODEL_REGISTRY[arch].build_model(args, task)
+
+
+def translation_case(task: SentenceTask, module: nn.Module) -> Case:
+    """A translation model with the paper's diagonal loss and Φ = 1."""
+    dictionary = task.target_dictionary
+    objective = translation_objective(DiagonalLoss(dictionary.pad()))
+    batches = task.batches(TRANSLATION_BATCHES, seed=2)
+    return Case(module.train(), batches, objective, torch.ones(len(dictionary)))
+
+
+def matrix_loss(forward: Callable[..., Any], coefficients: Tensor, batch: tuple[Tensor, Tensor]) -> Tensor:
+    """−σ(yᵀ Φ log p), mean over the images; Φ is a matrix, flattened (paper, section 3.2)."""
+    images, labels = batch
+    log_probs = functional.log_softmax(forward(images), dim=-1)
+    rows = coefficients.view(CLASSES, CLASSES)[labels]
+    return -torch.sigmoid((rows * log_probs).sum(dim=-1)).mean()
+
+
+def image_case(module: nn.Module, batches: Sequence[tuple[Tensor, Tensor]]) -> Case:
+    """A classifier of images with Φ = 1, the identity."""
+    return Case(module.train(), batches, matrix_loss, torch.eye(CLASSES).flatten())
+
+
+def mlp(inputs: int = 784, hidden: int = 500) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, CLASSES))
+
+
+def random_images(images: int, batches: int = IMAGE_BATCHES, side: int = 28) -> list[tuple[Tensor, Tensor]]:
+    """Batches of uniform noise with random labels."""
+    return [(torch.rand(images, 1, side, side), torch.randint(CLASSES, (images,))) for _ in range(batches)]
+
+
+def _mlp(size: Size) -> Case:
+    if size == "small":
+        return image_case(mlp(inputs=36, hidden=7), random_images(5, side=6))
+    return image_case(mlp(), random_images(20))
+
+
+def _conv(size: Size) -> Case:
+    channels, hidden = ((2, 3), 6) if size == "small" else ((20, 50), 500)
+    module = nn.Sequential(
+        nn.Conv2d(1, channels[0], 5),
+        nn.MaxPool2d(2),
+        nn.Conv2d(channels[0], channels[1], 5),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(16 * channels[1], hidden),
+        nn.ReLU(),
+        nn.Linear(hidden, CLASSES),
+    )
+    return image_case(module, random_images(CONV_IMAGES[size], batches=8))
+
+
+def _double(batch: Any) -> Any:
+    """Images in float64; a batch of sentences has integers only."""
+    return batch if isinstance(batch, dict) else (batch[0].double(), batch[1])
+
+
+STUDENTS: dict[str, Callable[[Size], Case]] = {
+    "lstm": lambda size: translation_case(*build_translation("lstm_dlf_1", size)),
+    "transformer-gelu": lambda size: translation_case(
+        *build_translation("transformer_dlf_small", size, activation_fn="gelu")
+    ),
+    "transformer-relu": lambda size: translation_case(
+        *build_translation("transformer_dlf_small", size, activation_fn="relu")
+    ),
+    "mlp": _mlp,
+    "conv": _conv,
+}

@@ -1,0 +1,93 @@
+"""One episode over a whole training run of the MLP, its past in bounded memory."""
+
+import copy
+import gzip
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks import ours, peers
+from benchmarks.measure import figure, interleaved, markdown, progress, ratios
+from benchmarks.peak import peak_mib
+from benchmarks.students import Case, build, image_case, mlp
+
+QUICK_STEPS, FULL_STEPS = (1000,), (5000,)
+REPEATS = 3
+WARM_UP_STEPS = 20
+IMAGES = 20
+PLAIN, EPISODE = "plain", "episode"
+# Bytes before the data of an IDX file: magic number and sizes.
+IMAGE_HEADER, LABEL_HEADER = 16, 8
+SIDE = 28
+
+
+def run(
+    quick: bool, steps: Sequence[int] | None = None, repeats: int | None = None, mnist: str | None = None
+) -> dict[str, Any]:
+    """Ratio to plain training, and peak memory, of an episode with the full horizon.
+
+    Args:
+        steps, repeats: in place of those of the quick or the full size.
+        mnist: folder of MNIST's files; random images without.
+    """
+    case = _case(mnist)
+    rows = [_row(case, t, repeats or REPEATS, mnist) for t in steps or (QUICK_STEPS if quick else FULL_STEPS)]
+    return {"data": "MNIST" if mnist else "random", "rows": rows}
+
+
+def table(result: dict[str, Any]) -> str:
+    """One line for each T."""
+    lines = [
+        [r["steps"], result["data"], r["n"], f"{r['median']:.2f} ± {r['spread']:.2f}", f"{r['seconds']:.1f}"]
+        + [f"{r['mib']:.0f}"]
+        for r in result["rows"]
+    ]
+    return markdown(["T", "images", "n", "ratio to plain training", "s per episode", "peak, MiB"], lines)
+
+
+def episode_job(steps: int, mnist: str | None) -> Callable[[], Any]:
+    """The run, ready, for a process of its own."""
+    case = _case(mnist)
+    ours.forward(case, 1)
+    return partial(ours.episode, case, steps, trajectory=ours.SOME_STATES)
+
+
+def _row(case: Case, steps: int, repeats: int, mnist: str | None) -> dict[str, Any]:
+    methods = {
+        PLAIN: partial(peers.train_plainly, case, copy.deepcopy(case.module)),
+        EPISODE: partial(ours.episode, case, trajectory=ours.SOME_STATES),
+    }
+    warm_up = {name: partial(method, WARM_UP_STEPS) for name, method in methods.items()}
+    seconds = interleaved({name: partial(method, steps) for name, method in methods.items()}, repeats, warm_up)
+    found = ratios(seconds, PLAIN)[EPISODE]
+    mib = peak_mib(f"{__package__}.whole_run:{episode_job.__name__}", steps=steps, mnist=mnist)
+    progress(f"whole run: T = {steps}: {found} times plain training, {mib:.0f} MiB")
+    return {"steps": steps, "seconds": figure(seconds[EPISODE]).median, "mib": mib, **found._asdict()}
+
+
+def _case(mnist: str | None) -> Case:
+    if mnist is None:
+        return build("mlp", "quick")
+    torch.manual_seed(1)
+    return image_case(mlp(), _mnist_batches(Path(mnist).expanduser()))
+
+
+def _mnist_batches(folder: Path) -> list[tuple[Tensor, Tensor]]:
+    """MNIST's training images in [0, 1], in batches, in an order of a fixed seed."""
+    images = _idx(folder / "train-images-idx3-ubyte.gz", IMAGE_HEADER).reshape(-1, 1, SIDE, SIDE)
+    labels = _idx(folder / "train-labels-idx1-ubyte.gz", LABEL_HEADER)
+    order = torch.randperm(len(labels)).split(IMAGES)
+    return [(torch.from_numpy(images[i]) / 255.0, torch.from_numpy(labels[i]).long()) for i in order]
+
+
+def _idx(path: Path, header: int) -> np.ndarray:
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"there is no {path.name} in {path.parent}: --mnist wants a folder of MNIST's .gz files"
+        )
+    return np.frombuffer(gzip.decompress(path.read_bytes()), dtype=np.uint8, offset=header)
