@@ -82,7 +82,7 @@ def _parts(
 ) -> dict[str, Callable[[], Any]]:
     student = ours.student(case)
     params = student.flat_params()
-    measure = ExpectedBleu(task, student, dev, settings, SEED)
+    measure = ExpectedBleu(task, student, dev, settings, SEED, sum(len(batch["target"]) for batch in dev))
     return {
         STEP: partial(peers.train_plainly, case, copy.deepcopy(case.module), 1),
         "generation": partial(_generate, task, case, settings, dev),

@@ -1,16 +1,20 @@
 """This package's episode on a measured student: the only file here that knows the core's interface."""
 
+import tempfile
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing, nullcontext
+from functools import partial
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from benchmarks.students import LEARNING_RATE, Case
-from fairseq_dlf.core.curvature import Curvature, Exact, twice_differentiable
+from fairseq_dlf.core.curvature import CentralDifference, Curvature, Exact, ForwardDifference
 from fairseq_dlf.core.hypergradient import Step, reverse, unroll
+from fairseq_dlf.core.probe import twice_differentiable
+from fairseq_dlf.core.storage import OnDisk
 from fairseq_dlf.core.student import Student
-from fairseq_dlf.core.trajectory import Checkpoints, Everything, Trajectory
+from fairseq_dlf.core.trajectory import Binomial, Checkpoints, Everything, TrajectoryPlan
 from fairseq_dlf.core.update_rules import SGD
 
 
@@ -22,14 +26,20 @@ class Way(NamedTuple):
 
 
 EXACT = "exact"
-WAYS = {EXACT: Way(Exact, twice_differentiable)}
+WAYS = {
+    "forward": Way(ForwardDifference, nullcontext),
+    "central": Way(CentralDifference, nullcontext),
+    EXACT: Way(Exact, twice_differentiable),
+}
 
 ALL_STATES = "everything"
 SOME_STATES = "checkpoints √T"
-# Each makes the store of an episode of so many steps.
-TRAJECTORIES: dict[str, Callable[[int], Trajectory]] = {
-    ALL_STATES: lambda steps: Everything(),
-    SOME_STATES: lambda steps: Checkpoints(max(1, round(steps**0.5))),
+# Each plans the store of an episode of so many steps.
+TRAJECTORIES: dict[str, Callable[[int], TrajectoryPlan]] = {
+    ALL_STATES: lambda steps: TrajectoryPlan(),
+    "everything on disk": lambda steps: TrajectoryPlan(Everything(), partial(OnDisk, folder=tempfile.gettempdir())),
+    SOME_STATES: lambda steps: TrajectoryPlan(Checkpoints(max(1, round(steps**0.5)))),
+    "binomial √(2T)": lambda steps: TrajectoryPlan(Binomial(max(1, round((2 * steps) ** 0.5)))),
 }
 
 
@@ -39,15 +49,15 @@ def student(case: Case, way: str = EXACT) -> Student:
 
 def episode(case: Case, steps: int, way: str = EXACT, trajectory: str = ALL_STATES) -> Tensor:
     """dΦ_1 … dΦ_T of v·ω_T, by `steps` updates and the reverse pass over them, (steps, coefficients)."""
-    taught, rule, store, source = student(case, way), SGD(), TRAJECTORIES[trajectory](steps), _source(case, steps)
-    unroll(taught, rule, rule.initial(taught.flat_params()), steps, source, store)
-    curvature = WAYS[way].curvature()
-    return reverse(taught, rule, curvature, store, steps, source, case.measure_gradient()).coefficients
+    taught, rule, source, curvature = student(case, way), SGD(), _source(case, steps), WAYS[way].curvature()
+    with closing(TRAJECTORIES[trajectory](steps).open(0, steps, curvature.reuses_gradients)) as store:
+        unroll(taught, rule, rule.initial(taught.flat_params()), steps, source, store)
+        return reverse(taught, rule, curvature, store, source, case.measure_gradient()).coefficients
 
 
 def forward(case: Case, steps: int) -> Tensor:
     """ω_T after the same updates, with no past kept, (parameters,)."""
-    taught, rule = student(case), SGD()
+    taught, rule = student(case, "forward"), SGD()
     return unroll(taught, rule, rule.initial(taught.flat_params()), steps, _source(case, steps)).final.params
 
 

@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import ROOT, settle
+import torch
+
+from benchmarks.measure import ROOT
 
 # Large tensors in pages of their own, given back when freed: without this a figure depends
 # on how the allocator happened to split its heap.
@@ -32,7 +34,7 @@ def peak_mib(job: str, **arguments: Any) -> float:
 
 
 def _measure(job: str, arguments: dict[str, Any]) -> float:
-    settle()
+    torch.set_num_threads(1)
     module, _, function = job.partition(":")
     run = getattr(importlib.import_module(module), function)(**arguments)
     ctypes.CDLL(None).malloc_trim(0)

@@ -10,6 +10,7 @@ import fairseq_dlf
 ROOT = Path(fairseq_dlf.__file__).parent
 # Within core each file may import only those above it.
 CORE_ORDER = [
+    "allocation",
     "loss",
     "teacher",
     "progress",

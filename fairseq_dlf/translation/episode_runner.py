@@ -11,6 +11,7 @@ from fairseq.data import FairseqDataset, data_utils
 from fairseq.tasks import FairseqTask
 from torch import Tensor
 
+from fairseq_dlf.core.allocation import keep_freed_memory
 from fairseq_dlf.core.episode import EpisodePlan, EpisodeResult, run_episode
 from fairseq_dlf.core.guard import compare_with_exact, require_agreement
 from fairseq_dlf.core.hypergradient import Step, StepSource, unroll
@@ -253,6 +254,8 @@ class EpisodeRunner:
 
     def _student_on(self, device: torch.device) -> Student:
         if self._warm_params is None:
+            if device.type == "cpu":
+                keep_freed_memory()
             self.student.module.to(device)
             self.student = self.student.within(student_context(self.cfg, device))
             self._warm_params = self.student.flat_params()
