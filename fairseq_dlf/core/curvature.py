@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from fairseq_dlf.core.student import Gradients, Student
+from fairseq_dlf.core.student import Gradients, Student, joined
 
 
 class Products(NamedTuple):
@@ -68,18 +68,28 @@ class Exact:
     def linearize(
         self, student: Student, params: Tensor, coefficients: Tensor, batch: Any, seed: int, known: Gradients | None
     ) -> Linearization:
-        params = params.detach().requires_grad_()
+        pieces = [piece.requires_grad_() for piece in student.pieces(params.detach())]
         coefficients = coefficients.detach().requires_grad_()
         with torch.enable_grad():
-            loss = student.loss(params, coefficients, batch, seed)
-            (gradient,) = torch.autograd.grad(loss, params, create_graph=True)
+            loss = student.loss_of_pieces(pieces, coefficients, batch, seed)
+            gradients = torch.autograd.grad(loss, pieces, create_graph=True, materialize_grads=True)
+        # A gradient that depends on nothing, such as an unused parameter's, has no graph.
+        moving = [place for place, gradient in enumerate(gradients) if gradient.requires_grad]
 
         def multiply(vector: Tensor) -> Products:
+            if not moving:
+                return Products(torch.zeros_like(vector), torch.zeros_like(coefficients))
+            cotangents = student.pieces(vector)
             # A loss that is all cross-entropy does not depend on Φ: zeros, not an error.
-            found = torch.autograd.grad(gradient, (params, coefficients), grad_outputs=vector, materialize_grads=True)
-            return Products(*map(student.combine, found))
+            *hessian, mixed = torch.autograd.grad(
+                [gradients[place] for place in moving],
+                [*pieces, coefficients],
+                grad_outputs=[cotangents[place] for place in moving],
+                materialize_grads=True,
+            )
+            return Products(student.combine(joined(hessian)), student.combine(mixed))
 
-        return Linearization(lambda: student.combine(gradient.detach()), multiply)
+        return Linearization(lambda: student.combine(joined([g.detach() for g in gradients])), multiply)
 
 
 RELATIVE_STEP = 1e-5

