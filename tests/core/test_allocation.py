@@ -14,11 +14,11 @@ if sys.argv[1] == "keep":
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(3):
-    tensors = [torch.zeros(3_000_000) for _ in range(4)]
+    tensors = [torch.zeros(12_000_000) for _ in range(2)]
     del tensors
 before = faults()
 for _ in range(5):
-    tensors = [torch.zeros(3_000_000) for _ in range(4)]
+    tensors = [torch.zeros(12_000_000) for _ in range(2)]
     del tensors
 print(faults() - before)
 """
