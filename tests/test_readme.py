@@ -137,7 +137,7 @@ def test_the_options_table_has_the_defaults_of_the_code(heading, arguments):
 
 def readable(value):
     """A default as the table writes it."""
-    if value is None:
+    if value is None or value == "":
         return "none"
     if isinstance(value, bool):
         return "on" if value else "off"
