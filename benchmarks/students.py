@@ -38,12 +38,16 @@ class Case:
         batches: taken in turn.
         objective: maps (forward, Φ, batch) to the mean loss.
         coefficients: Φ before each step's own noise, (coefficients,).
+        cross_entropy: the same of plain cross-entropy, whatever Φ.
+        direction: what ω_T is measured along, (parameters,); by default a random one.
     """
 
     module: nn.Module
     batches: Sequence[Any]
     objective: Objective
     coefficients: Tensor
+    cross_entropy: Objective
+    direction: Tensor | None = None
 
     @property
     def parameters(self) -> int:
@@ -63,7 +67,9 @@ class Case:
         return self.coefficients + 0.1 * noise.to(self.coefficients.dtype)
 
     def measure_gradient(self) -> Tensor:
-        """A fixed random vector v, (parameters,): episodes are measured by the inner product of v and ω_T."""
+        """The vector v, (parameters,): episodes are measured by the inner product of v and ω_T."""
+        if self.direction is not None:
+            return self.direction.to(self.coefficients.dtype)
         vector = torch.randn(self.parameters, generator=torch.Generator().manual_seed(4))
         return vector.to(self.coefficients.dtype)
 
@@ -100,9 +106,9 @@ def build_translation(arch: str, size: Size, **options: Any) -> tuple[SentenceTa
 def translation_case(task: SentenceTask, module: nn.Module) -> Case:
     """A translation model with the paper's diagonal loss and Φ = 1."""
     dictionary = task.target_dictionary
-    objective = translation_objective(DiagonalLoss(dictionary.pad()))
+    objective, cross_entropy = (translation_objective(DiagonalLoss(dictionary.pad(), share)) for share in (0.0, 1.0))
     batches = task.batches(TRANSLATION_BATCHES, seed=2)
-    return Case(module.train(), batches, objective, torch.ones(len(dictionary)))
+    return Case(module.train(), batches, objective, torch.ones(len(dictionary)), cross_entropy)
 
 
 def matrix_loss(forward: Callable[..., Any], coefficients: Tensor, batch: tuple[Tensor, Tensor]) -> Tensor:
@@ -113,9 +119,15 @@ def matrix_loss(forward: Callable[..., Any], coefficients: Tensor, batch: tuple[
     return -torch.sigmoid((rows * log_probs).sum(dim=-1)).mean()
 
 
+def image_cross_entropy(forward: Callable[..., Any], coefficients: Tensor, batch: tuple[Tensor, Tensor]) -> Tensor:
+    """−log p(y), mean over the images."""
+    images, labels = batch
+    return functional.cross_entropy(forward(images), labels)
+
+
 def image_case(module: nn.Module, batches: Sequence[tuple[Tensor, Tensor]]) -> Case:
     """A classifier of images with Φ = 1, the identity."""
-    return Case(module.train(), batches, matrix_loss, torch.eye(CLASSES).flatten())
+    return Case(module.train(), batches, matrix_loss, torch.eye(CLASSES).flatten(), image_cross_entropy)
 
 
 def mlp(inputs: int = 784, hidden: int = 500) -> nn.Module:

@@ -37,7 +37,8 @@ def curvature(cfg: DlfTeachingConfig) -> Curvature:
     name = str(cfg.curvature)
     if name == "exact":
         return Exact()
-    return {"central": CentralDifference, "forward": ForwardDifference}[name](cfg.difference_step)
+    way = {"central": CentralDifference, "forward": ForwardDifference}[name]
+    return way() if cfg.difference_step is None else way(cfg.difference_step)
 
 
 def takes_differences(cfg: DlfTeachingConfig) -> bool:
@@ -148,7 +149,7 @@ def reverse_signature(cfg: DlfTeachingConfig) -> str:
     """The reverse pass in the signature: horizon, truncation, way, and what bends the gradient."""
     fields = [f"rmd:T{cfg.student_steps}:K{cfg.truncate}:{cfg.curvature}"]
     if takes_differences(cfg):
-        fields.append(f"step{cfg.difference_step:g}")
+        fields.append(f"step{curvature(cfg).relative_step:g}")
     if str(cfg.student_precision) != "float32":
         fields.append(str(cfg.student_precision))
     if cfg.clip_cotangent:

@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-from pathlib import Path
 from typing import Any, List, NamedTuple, Optional
 
 import numpy as np
@@ -102,7 +101,9 @@ class EpisodeRunner:
         self.loss = DiagonalLoss(task.target_dictionary.pad(), cfg.ce_share, cfg.label_smoothing)
         self.rule = update_rule(cfg)
         self.student = build_student(cfg.student, task, self.loss, cfg.student_dropout, combine=workers.combine)
-        self.student_digest = hashlib.sha256(Path(cfg.student).read_bytes()).hexdigest()[:8]
+        # Of the weights alone: the file also holds its own path and times.
+        weights = self.student.flat_params().numpy().tobytes()
+        self.student_digest = hashlib.sha256(weights).hexdigest()[:8]
         self.plan = self._plan()
         self.batch_limits: Optional[dict[str, Any]] = None
         self.continued: Optional[Tensor] = None

@@ -7,7 +7,7 @@ from fairseq.dataclass import ChoiceEnum
 from fairseq.tasks.translation import TranslationConfig
 from omegaconf import II
 
-from fairseq_dlf.core.curvature import RELATIVE_STEP
+from fairseq_dlf.core.curvature import CENTRAL_STEP, FORWARD_STEP
 from fairseq_dlf.translation.translation_task import ExpectedBleuConfig
 
 
@@ -60,8 +60,12 @@ class DlfTeachingConfig(TranslationConfig, ExpectedBleuConfig):
         default="exact",
         metadata={"help": "second-order products: by double backward, or by differences of gradients (cheaper)"},
     )
-    difference_step: float = field(
-        default=RELATIVE_STEP, metadata={"help": "step of the differences, relative to the norm of the parameters"}
+    difference_step: Optional[float] = field(
+        default=None,
+        metadata={
+            "help": "step of the differences, relative to the norm of the parameters; by default "
+            f"{CENTRAL_STEP:g} for central and {FORWARD_STEP:g} for forward"
+        },
     )
     allow_kinks: str = field(
         default="", metadata={"help": "take differences in spite of these kinks, by name: relu,max,…"}
