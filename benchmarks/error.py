@@ -14,7 +14,8 @@ from benchmarks import ours
 from benchmarks.measure import markdown, progress
 from benchmarks.students import Case, Size, build
 
-STUDENTS = ("lstm", "transformer-gelu", "transformer-relu", "mlp")
+QUICK_STUDENTS = ("lstm", "transformer-gelu", "mlp")
+FULL_STUDENTS = (*QUICK_STUDENTS, "transformer-relu")
 QUICK_STEPS, FULL_STEPS = (8,), (8, 32)
 TRAINING_STEPS, TRAINING_RATE = 60, 1e-3
 
@@ -27,7 +28,7 @@ def run(quick: bool, students: Sequence[str] | None = None, steps: Sequence[int]
     """
     size: Size = "quick" if quick else "full"
     rows = []
-    for student in students or STUDENTS:
+    for student in students or (QUICK_STUDENTS if quick else FULL_STUDENTS):
         case = _trained(build(student, size))
         for t in steps or (QUICK_STEPS if quick else FULL_STEPS):
             errors = _errors(case, t)

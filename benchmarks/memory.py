@@ -11,6 +11,7 @@ from benchmarks.students import Size, build
 
 STUDENT = "lstm"
 QUICK_STEPS, FULL_STEPS = (8, 64), (8, 32, 128, 256)
+QUICK_STORES = (ours.ALL_STATES, ours.FEWEST_STATES)
 # The peers keep the graph of every step.
 PEER_LIMIT = 32
 PEER_STEPS = (8, 32)
@@ -25,10 +26,11 @@ def run(quick: bool, steps: Sequence[int] | None = None, students: Sequence[str]
         students: by default the LSTM.
     """
     size: Size = "quick" if quick else "full"
+    stores = QUICK_STORES if quick else tuple(ours.TRAJECTORIES)
     rows = [
         row
         for student in students or (STUDENT,)
-        for row in _rows(student, size, steps or (QUICK_STEPS if quick else FULL_STEPS), steps or PEER_STEPS)
+        for row in _rows(student, size, stores, steps or (QUICK_STEPS if quick else FULL_STEPS), steps or PEER_STEPS)
     ]
     return {"rows": rows}
 
@@ -69,9 +71,11 @@ def episode_job(student: str, size: Size, method: str, steps: int) -> Callable[[
 JOB = f"{__package__}.memory:{episode_job.__name__}"
 
 
-def _rows(student: str, size: Size, steps: Sequence[int], peer_steps: Sequence[int]) -> list[dict[str, Any]]:
+def _rows(
+    student: str, size: Size, stores: Sequence[str], steps: Sequence[int], peer_steps: Sequence[int]
+) -> list[dict[str, Any]]:
     copy_mib = build(student, size).parameters * COPY_BYTES / 2**20
-    wanted = [(method, t) for method in ours.TRAJECTORIES for t in steps]
+    wanted = [(method, t) for method in stores for t in steps]
     wanted += [(peer, t) for peer in peers.PEERS for t in peer_steps if t <= PEER_LIMIT]
     rows = []
     for method, t in wanted:

@@ -280,7 +280,8 @@ def test_an_update_of_two_episodes_is_the_mean_of_both(work, tmp_path):
 
 
 def test_torchrun_starts_the_workers(work, tmp_path):
-    options = [work.bin, "--user-dir=fairseq_dlf", *QUIET, *TEACHING, "--student", work.warm, *PLAIN_TEACHER]
+    options = [work.bin, "--user-dir=fairseq_dlf", *QUIET, *TEACHING, "--student", work.warm]
+    options += [option for option in PLAIN_TEACHER if option != "--disable-validation"]
     options += ["--max-update=1", "--share-episodes", "--save-dir", tmp_path, "--cpu", "--ddp-backend=legacy_ddp"]
     options += ["--distributed-world-size=2", "--distributed-no-spawn", "--distributed-backend=gloo"]
     each = [sys.executable, "-m", MODULES["fairseq-train"], *options, "--distributed-init-method=env://"]
@@ -289,6 +290,7 @@ def test_torchrun_starts_the_workers(work, tmp_path):
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, env=ENVIRONMENT, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     assert ":shared2|" in done.stdout + done.stderr
+    assert last_number("bleu", done.stdout + done.stderr) >= 0
     assert moved(tmp_path).norm() > 0.01
 
 
