@@ -5,12 +5,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import fairseq_dlf
 
 ROOT = Path(fairseq_dlf.__file__).parent
 # Within core each file may import only those above it.
 CORE_ORDER = [
     "allocation",
+    "byte_sizes",
+    "seeds",
+    "tensor_file",
     "loss",
     "teacher",
     "progress",
@@ -53,10 +58,11 @@ def test_core_imports_only_what_stands_above_it():
 
 def test_front_ends_do_not_know_each_other():
     for front, other in (("translation", "images"), ("images", "translation")):
-        for file in (ROOT / front).glob("*.py"):
+        for file in (ROOT / front).rglob("*.py"):
             assert not any(m.startswith(f"fairseq_dlf.{other}") for m in imported_modules(file)), file
 
 
-def test_the_core_does_not_load_fairseq():
-    code = "import sys, fairseq_dlf.core.episode; sys.exit('fairseq' in sys.modules)"
+@pytest.mark.parametrize("module", ["core.episode", "images.__main__"])
+def test_only_translation_loads_fairseq(module):
+    code = f"import sys, fairseq_dlf.{module}; sys.exit('fairseq' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT.parent, check=False).returncode == 0

@@ -12,12 +12,13 @@ from fairseq_dlf.core.curvature import Curvature, Exact
 from fairseq_dlf.core.hypergradient import (
     Hypergradient,
     NonFiniteCotangentError,
+    Observer,
     StepSource,
     Watch,
     reverse,
     unroll,
 )
-from fairseq_dlf.core.student import Student
+from fairseq_dlf.core.student import Buffers, Student
 from fairseq_dlf.core.trajectory import TrajectoryPlan
 from fairseq_dlf.core.update_rules import StudentState, UpdateRule
 
@@ -54,6 +55,7 @@ class EpisodePlan:
         cotangent_clip: bound on ‖∂M̃/∂ω_t‖ in the reverse pass; 0 is none.
         collapse_share: the episode counts as collapsed when the measure after it is
             below this share of the measure before it.
+        collapse_floor: the same, below this value: for students that start from nothing.
     """
 
     steps: int
@@ -62,6 +64,7 @@ class EpisodePlan:
     trajectory: TrajectoryPlan = field(default_factory=TrajectoryPlan)
     cotangent_clip: float = 0.0
     collapse_share: float = 0.5
+    collapse_floor: float = 0.0
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -89,6 +92,7 @@ class EpisodeResult:
     Attributes:
         final: the student's state after T updates.
         losses: the student's loss before each update, (T,).
+        buffers: the module's buffers after T updates, by name; the reverse pass leaves them alone.
         measure_before, measure_after: M̃ at ω_0 and ω_T.
         hypergradient: None where the episode collapsed.
         collapse: the cause in words, or None.
@@ -98,6 +102,7 @@ class EpisodeResult:
 
     final: StudentState
     losses: Tensor
+    buffers: Buffers
     measure_before: float
     measure_after: float
     hypergradient: Hypergradient | None
@@ -114,12 +119,14 @@ def run_episode(
     measure: Measure,
     plan: EpisodePlan,
     watch: Watch | None = None,
+    observe: Observer | None = None,
 ) -> EpisodeResult:
     """Teaches the student from `start`, measures it and finds dΦ_1 … dΦ_T.
 
     Args:
         source: gives step t; called again for the same t in the reverse pass.
         watch: is told of the progress.
+        observe: as in `unroll`: for coefficients that depend on the student at step t.
 
     Cost: T training steps forward, T products backward, two measures.
     Paper: Algorithm 1, lines 4–12.
@@ -127,10 +134,10 @@ def run_episode(
     began = time.perf_counter()
     before = measure.value(start.params)
     with closing(plan.trajectory.open(plan.first, plan.steps, plan.curvature.reuses_gradients)) as trajectory:
-        done = unroll(student, rule, start, plan.steps, source, trajectory, watch)
+        done = unroll(student, rule, start, plan.steps, source, trajectory, watch, observe)
         turned = time.perf_counter()
         after = measure.value_and_cotangent(done.final.params)
-        collapse = _collapse_of(before, after, done.losses, plan.collapse_share)
+        collapse = _collapse_of(before, after, done.losses, plan)
         hypergradient = None
         if collapse is None:
             cotangent, clip = after.cotangent, plan.cotangent_clip
@@ -141,6 +148,7 @@ def run_episode(
     return EpisodeResult(
         final=done.final,
         losses=done.losses,
+        buffers=done.buffers,
         measure_before=before,
         measure_after=after.value,
         hypergradient=hypergradient,
@@ -150,14 +158,15 @@ def run_episode(
     )
 
 
-def _collapse_of(before: float, after: MeasuredCotangent, losses: Tensor, share: float) -> str | None:
+def _collapse_of(before: float, after: MeasuredCotangent, losses: Tensor, plan: EpisodePlan) -> str | None:
     if not bool(losses.isfinite().all()):
         return "the student's loss is not finite: lower its learning rate or clip its gradient"
     if math.isnan(after.value):
         return "the measure after the episode is not a number"
-    if after.value < share * before:
-        return (
-            f"the measure fell from {before:.4f} to {after.value:.4f}, under {share:g} of its start: "
-            "lower the teacher's or the student's learning rate"
-        )
+    advice = "lower the teacher's or the student's learning rate"
+    if after.value < plan.collapse_share * before:
+        fall = f"from {before:.4f} to {after.value:.4f}, under {plan.collapse_share:g} of its start"
+        return f"the measure fell {fall}: {advice}"
+    if after.value < plan.collapse_floor:
+        return f"the measure ended at {after.value:.4f}, under its floor of {plan.collapse_floor:.4f}: {advice}"
     return None

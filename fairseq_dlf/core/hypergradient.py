@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fairseq_dlf.core.curvature import Curvature
-from fairseq_dlf.core.student import Gradients, Student
+from fairseq_dlf.core.student import Buffers, Gradients, Student
 from fairseq_dlf.core.trajectory import Past, Trajectory
 from fairseq_dlf.core.update_rules import StudentState, UpdateRule
 
@@ -31,6 +31,8 @@ class Step(NamedTuple):
 
 
 StepSource = Callable[[int], Step]
+# Is shown the student before update t, on the way forward only, for a step that depends on it.
+Observer = Callable[[int, Tensor, Buffers], None]
 
 
 class Watch(Protocol):
@@ -53,10 +55,12 @@ class Unroll(NamedTuple):
     Attributes:
         final: the state after the last update.
         losses: the student's loss before each update, (T,).
+        buffers: the module's buffers after the last update, by name.
     """
 
     final: StudentState
     losses: Tensor
+    buffers: Buffers
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,16 @@ class Hypergradient:
     initial_params: Tensor
     norms: Sequence[float]
 
+    @property
+    def leverage(self) -> float:
+        """‖Σ_t ∂M̃/∂Φ_t‖₁: what M̃ could gain, to first order, if every coefficient moved by 1 in its best direction."""
+        return float(self.coefficients.sum(dim=0).abs().sum())
+
+    @property
+    def growth(self) -> float:
+        """‖∂M̃/∂ω‖ at the first step of the pass over that at the last: far above 1, the unroll is unstable."""
+        return self.norms[-1] / max(self.norms[0], torch.finfo(torch.float64).tiny)
+
 
 def unroll(
     student: Student,
@@ -83,22 +97,33 @@ def unroll(
     source: StepSource,
     trajectory: Trajectory | None = None,
     watch: Watch | None = None,
+    observe: Observer | None = None,
+    buffers: Buffers | None = None,
+    first: int = 0,
 ) -> Unroll:
     """Trains the student for `steps` updates, recording states where a trajectory is given.
+
+    Args:
+        observe: sees (t, ω_t, buffers) before `source(t)` is asked for; must not change them.
+        buffers: where the module's buffers start, by default as they are in the module.
+        first: number of the first update, for a run in several parts.
 
     Cost: `steps` training steps.
     """
     losses = []
     keeps_gradients = trajectory is not None and trajectory.keeps_gradients
-    for t in range(steps):
-        gradients, following = _update(student, rule, Past(state, None), source(t), keeps_gradients)
+    buffers = student.buffers() if buffers is None else {name: buffer.clone() for name, buffer in buffers.items()}
+    for t in range(first, first + steps):
+        if observe is not None:
+            observe(t, state.params, buffers)
+        gradients, following = _update(student, rule, Past(state, None), source(t), keeps_gradients, buffers)
         if trajectory is not None:
             trajectory.record(t, Past(state, gradients))
         state = following
         losses.append(gradients.loss)
         if watch is not None:
             watch.forward(t + 1)
-    return Unroll(state, torch.stack(losses))
+    return Unroll(state, torch.stack(losses), buffers)
 
 
 def reverse(
@@ -157,11 +182,18 @@ def reverse(
 
 
 def _update(
-    student: Student, rule: UpdateRule, past: Past, step: Step, of_coefficients: bool
+    student: Student,
+    rule: UpdateRule,
+    past: Past,
+    step: Step,
+    of_coefficients: bool,
+    buffers: Buffers | None = None,
 ) -> tuple[Gradients, StudentState]:
     """The gradients of one update, unless they are known, and the state after it."""
     state, known = past
-    gradients = known or student.gradients(state.params, step.coefficients, step.batch, step.seed, of_coefficients)
+    gradients = known or student.gradients(
+        state.params, step.coefficients, step.batch, step.seed, of_coefficients, buffers
+    )
     with torch.no_grad():
         return gradients, rule.step(state, gradients.params, step.learning_rate)
 

@@ -75,6 +75,48 @@ class DiagonalLoss:
         return (1.0 - self.label_smoothing - uniform) * nll.sum() + uniform * smooth.sum()
 
 
+@dataclass(frozen=True)
+class MatrixLoss:
+    """−σ(yᵀΦ log p) for every example, mixed with cross-entropy.
+
+    Attributes:
+        ce_share: α in [0, 1]; 0 is the paper's loss, 1 is cross-entropy.
+
+    Cost: a few (examples, classes) tensors.
+    Paper: section 3.2, with the full matrix of image classification (section 5.1).
+    """
+
+    ce_share: float = 0.0
+
+    def __post_init__(self) -> None:
+        _require_between("ce_share", self.ce_share, 0.0, 1.0)
+
+    def __call__(self, logits: Tensor, labels: Tensor, coefficients: Tensor) -> Tensor:
+        """The mean loss of a batch, a scalar.
+
+        Args:
+            logits: (examples, classes).
+            labels: (examples,), int64.
+            coefficients: Φ row by row, (classes²,): row y belongs to examples of class y.
+
+        Raises:
+            ValueError: Φ is not a matrix of these classes.
+        """
+        classes = logits.size(-1)
+        if coefficients.numel() != classes**2:
+            raise ValueError(
+                f"{coefficients.numel():,} coefficients were given, but a matrix of {classes} classes has "
+                f"{classes**2:,}: pass a teacher of these classes"
+            )
+        log_probs = torch.log_softmax(logits, dim=-1)
+        rows = coefficients.view(classes, classes)[labels]
+        loss = -torch.sigmoid((rows * log_probs).sum(dim=-1)).mean()
+        if self.ce_share == 0.0:
+            return loss
+        cross_entropy = -log_probs.gather(1, labels.unsqueeze(1)).mean()
+        return (1.0 - self.ce_share) * loss + self.ce_share * cross_entropy
+
+
 class _TokenLogProbs(torch.autograd.Function):
     """log p(y), and Σ log p over all types where asked for, straight from the logits.
 

@@ -4,6 +4,21 @@ import torch
 from torch import Tensor
 
 
+def expected_accuracy(logits: Tensor, labels: Tensor) -> Tensor:
+    """The accuracy of a class drawn from the student's distribution: p(y) of each example.
+
+    Args:
+        logits: (examples, classes), with a graph.
+        labels: (examples,), int64.
+
+    Returns:
+        (examples,), the dtype of logits.
+
+    Paper: section 4.1 (smoothed accuracy).
+    """
+    return torch.softmax(logits, dim=-1).gather(1, labels.unsqueeze(1)).squeeze(1)
+
+
 def expected_score(log_probs: Tensor, scores: Tensor, present: Tensor, sharpness: float) -> Tensor:
     """E_q[score] under q = softmax over candidates of sharpness · log p.
 

@@ -1,6 +1,6 @@
 """The student as a function of one flat parameter vector."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
@@ -10,6 +10,8 @@ from torch.func import functional_call
 
 Forward = Callable[..., Any]
 Objective = Callable[[Forward, Tensor, Any], Tensor]
+# A module's buffers by name, such as the running figures of batch normalisation.
+Buffers = Mapping[str, Tensor]
 
 
 class Gradients(NamedTuple):
@@ -30,7 +32,10 @@ class Student:
     """A module whose loss and gradient are functions of (ω, Φ, batch, seed).
 
     Parameters that are shared between layers appear once in ω. Training never
-    touches the module's own parameters; `load_flat_params` does, for decoding.
+    touches the module's own parameters and buffers; `load_flat_params` does, for decoding.
+    What a forward does to buffers, as batch normalisation to its running figures, goes to
+    the buffers that the caller passes, and is forgotten where none are passed: gradients,
+    products and replays leave no trace.
 
     Args:
         module: the network; only parameters with `requires_grad` are part of ω.
@@ -78,6 +83,15 @@ class Student:
             for name, value in zip(self.names, self.pieces(params.detach()), strict=True):
                 own[name].copy_(value)
 
+    def load_buffers(self, buffers: Buffers) -> None:
+        """Writes buffers into the module."""
+        for name, buffer in self.module.named_buffers():
+            buffer.copy_(buffers[name])
+
+    def buffers(self) -> dict[str, Tensor]:
+        """Copies of the module's buffers by name."""
+        return {name: buffer.detach().clone() for name, buffer in self.module.named_buffers()}
+
     def loss(self, params: Tensor, coefficients: Tensor, batch: Any, seed: int) -> Tensor:
         """L_Φ(ω) on this worker's batch, with the dropout masks of `seed`: a scalar with a graph."""
         return self.loss_of_pieces(self.pieces(params), coefficients, batch, seed)
@@ -86,23 +100,47 @@ class Student:
         """ω cut into the module's parameters, views in the order of `names`."""
         return [piece.view(shape) for piece, shape in zip(params.split(self.sizes), self.shapes, strict=True)]
 
-    def loss_of_pieces(self, pieces: Sequence[Tensor], coefficients: Tensor, batch: Any, seed: int) -> Tensor:
+    def loss_of_pieces(
+        self,
+        pieces: Sequence[Tensor],
+        coefficients: Tensor,
+        batch: Any,
+        seed: int,
+        buffers: Buffers | None = None,
+    ) -> Tensor:
         """As `loss`. Pieces that are leaves spare autograd the way back through the cutting."""
         with _random_numbers_of(seed, pieces[0].device):
-            return self._run(pieces, lambda forward: self.objective(forward, coefficients, batch))
+            return self._run(pieces, lambda forward: self.objective(forward, coefficients, batch), buffers)
 
-    def run(self, params: Tensor, function: Callable[[Forward], Tensor]) -> Tensor:
-        """function(forward), where `forward` runs the module with parameters ω, with a graph to them."""
-        return self._run(self.pieces(params), function)
+    def run(self, params: Tensor, function: Callable[[Forward], Tensor], buffers: Buffers | None = None) -> Tensor:
+        """function(forward), where `forward` runs the module with parameters ω, with a graph to them.
+
+        Args:
+            buffers: the module's buffers in place of its own; the forward changes them in place.
+        """
+        return self._run(self.pieces(params), function, buffers)
 
     def gradients(
-        self, params: Tensor, coefficients: Tensor, batch: Any, seed: int, of_coefficients: bool = False
+        self,
+        params: Tensor,
+        coefficients: Tensor,
+        batch: Any,
+        seed: int,
+        of_coefficients: bool = False,
+        buffers: Buffers | None = None,
     ) -> Gradients:
-        """L_Φ(ω) and its gradients, summed over workers. Cost: one training step's forward and backward."""
+        """L_Φ(ω) and its gradients, summed over workers.
+
+        Args:
+            of_coefficients: whether ∂L/∂Φ is wanted.
+            buffers: as in `run`.
+
+        Cost: one training step's forward and backward.
+        """
         pieces = [piece.requires_grad_() for piece in self.pieces(params.detach())]
         leaf = coefficients.detach().requires_grad_(of_coefficients)
         with torch.enable_grad():
-            loss = self.loss_of_pieces(pieces, leaf, batch, seed)
+            loss = self.loss_of_pieces(pieces, leaf, batch, seed, buffers)
         wanted = [*pieces, leaf] if of_coefficients else pieces
         found = torch.autograd.grad(loss, wanted, materialize_grads=True)
         flat = joined(found[: len(pieces)])
@@ -112,8 +150,11 @@ class Student:
             self.combine(found[-1]) if of_coefficients else None,
         )
 
-    def _run(self, pieces: Sequence[Tensor], function: Callable[[Forward], Tensor]) -> Tensor:
+    def _run(
+        self, pieces: Sequence[Tensor], function: Callable[[Forward], Tensor], buffers: Buffers | None = None
+    ) -> Tensor:
         named = dict(zip(self.names, pieces, strict=True))
+        named.update(self.buffers() if buffers is None else buffers)
 
         def forward(*args: Any, **kwargs: Any) -> Any:
             return functional_call(self.module, named, args, kwargs)

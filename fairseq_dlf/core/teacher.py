@@ -42,19 +42,21 @@ class Teacher(nn.Module):
         self.keys = nn.Parameter(keys.detach().clone())
 
     @classmethod
-    def untaught(cls, initial: Tensor, features: int, keys: int) -> "Teacher":
+    def untaught(cls, initial: Tensor, features: int, keys: int, key_scale: float = KEY_SCALE) -> "Teacher":
         """A teacher with Φ = `initial` for every s.
 
-        Every column of W is `initial`, while V is small but random: with both
-        factors at zero the gradient of both would be zero, and the teacher never move.
+        Every column of W is `initial`, while V is random: with both factors at zero the
+        gradient of both would be zero, and the teacher never move.
 
         Args:
             initial: (coefficients,); flatten a matrix Φ.
             features: length of s.
             keys: N.
+            key_scale: standard deviation of V. The larger, the more the columns of W differ in
+                the s that they answer to, and with them in their gradients: small V start as one.
         """
         values = initial.detach().unsqueeze(1).repeat(1, keys)
-        return cls(values, KEY_SCALE * torch.randn(keys, features, dtype=initial.dtype))
+        return cls(values, key_scale * torch.randn(keys, features, dtype=initial.dtype))
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> "Teacher":
@@ -71,6 +73,15 @@ class Teacher(nn.Module):
     @property
     def sizes(self) -> TeacherSizes:
         return TeacherSizes(self.values.size(0), *self.keys.shape)
+
+    def bound(self, low: Tensor, high: Tensor) -> None:
+        """Moves W to where low ≤ Φ ≤ high for every s: Φ is a mean of W's columns.
+
+        Args:
+            low, high: (coefficients,).
+        """
+        with torch.no_grad():
+            self.values.clamp_(low.unsqueeze(1), high.unsqueeze(1))
 
     def forward(self, progress: Tensor) -> Tensor:
         """Coefficients for progress vectors: (..., features) → (..., coefficients)."""

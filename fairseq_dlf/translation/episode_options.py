@@ -1,6 +1,5 @@
 """What the options of `dlf_teaching` ask of an episode, as objects of the core."""
 
-import re
 import tempfile
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
@@ -8,15 +7,13 @@ from typing import Callable, ContextManager, Iterator
 
 import torch
 
+from fairseq_dlf.core.byte_sizes import human_size, size_in_bytes
 from fairseq_dlf.core.curvature import CentralDifference, Curvature, Exact, ForwardDifference
 from fairseq_dlf.core.probe import twice_differentiable
 from fairseq_dlf.core.storage import OnDevice, OnDisk, OnHost, StorageMaker
 from fairseq_dlf.core.trajectory import Binomial, Checkpoints, Everything, Schedule, TrajectoryPlan
 from fairseq_dlf.core.update_rules import SGD, Adam, UpdateRule
 from fairseq_dlf.translation.teaching_config import DlfTeachingConfig
-
-_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
-
 
 def update_rule(cfg: DlfTeachingConfig) -> UpdateRule:
     """The student's rule."""
@@ -102,30 +99,6 @@ def _storage(cfg: DlfTeachingConfig) -> StorageMaker:
     if cfg.trajectory_dir is not None:
         raise ValueError(f"--trajectory-dir was given, but --trajectory-storage is {name}: set it to disk")
     return {"device": OnDevice, "host": OnHost}[name]
-
-
-def size_in_bytes(text: str) -> int:
-    """Bytes of a size as '2GiB', '500MB', '1e6'.
-
-    Raises:
-        ValueError: it is not one.
-    """
-    match = re.fullmatch(r"\s*([0-9.]+(?:e[0-9]+)?)\s*([A-Za-z]*)\s*", text)
-    unit = _UNITS.get(match[2].upper()) if match else None
-    try:
-        if match is None or unit is None:
-            raise ValueError
-        return int(float(match[1]) * unit)
-    except ValueError as error:
-        raise ValueError(f"the size {text!r} is not one: write it as 2GiB, 500MB or a number of bytes") from error
-
-
-def human_size(size: int) -> str:
-    """Bytes as '14.5 MiB'."""
-    for unit, factor in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
-        if size >= factor:
-            return f"{size / factor:.1f} {unit}"
-    return f"{size} B"
 
 
 def rule_signature(cfg: DlfTeachingConfig) -> str:

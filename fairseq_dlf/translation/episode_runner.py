@@ -11,12 +11,14 @@ from fairseq.tasks import FairseqTask
 from torch import Tensor
 
 from fairseq_dlf.core.allocation import keep_freed_memory
+from fairseq_dlf.core.byte_sizes import human_size
 from fairseq_dlf.core.episode import EpisodePlan, EpisodeResult, run_episode
 from fairseq_dlf.core.guard import compare_with_exact, require_agreement
 from fairseq_dlf.core.hypergradient import Step, StepSource, unroll
 from fairseq_dlf.core.loss import DiagonalLoss
 from fairseq_dlf.core.probe import require_second_derivatives, require_smooth, twice_differentiable
 from fairseq_dlf.core.progress import progress_vector
+from fairseq_dlf.core.seeds import mixed_seed
 from fairseq_dlf.core.student import Student
 from fairseq_dlf.core.trajectory import TrajectoryPlan
 from fairseq_dlf.core.update_rules import StudentState
@@ -24,7 +26,6 @@ from fairseq_dlf.translation.bleu import CorpusBleu
 from fairseq_dlf.translation.decoding import batches_of, fixed_sample, greedy_bleu, on_device
 from fairseq_dlf.translation.episode_options import (
     curvature,
-    human_size,
     student_context,
     takes_differences,
     trajectory_plan,
@@ -134,7 +135,7 @@ class EpisodeRunner:
     def teach(self, teacher, device: torch.device, update: int, turn: int) -> EpisodeReport:
         """Runs this worker's `turn`-th episode of an update, and goes back through it."""
         # The 0 keeps the seeds, and with them the results, of runs before there were several workers.
-        salt = _mix(self.cfg.seed, 0, update, self.workers.episode(turn))
+        salt = mixed_seed(self.cfg.seed, 0, update, self.workers.episode(turn))
         lesson = self._prepare(teacher, salt, device, self.continued)
         self._compare_with_exact(lesson)
         measure = self._measure(lesson.student, salt, device)
@@ -168,12 +169,12 @@ class EpisodeRunner:
         with torch.no_grad():
             coefficients = teacher(progress)
         batches = self._student_batches()
-        order = _shuffled(len(batches), self.plan.steps, _mix(salt, BATCH_SALT))
+        order = _shuffled(len(batches), self.plan.steps, mixed_seed(salt, BATCH_SALT))
         helper = (self.workers.rank,) if self.workers.shared and self.workers.rank else ()
 
         def source(t: int) -> Step:
             batch = on_device(self._batch(batches[order[t]]), device)
-            return Step(coefficients[t], batch, _mix(salt, DROPOUT_SALT, t, *helper), self._rates[t])
+            return Step(coefficients[t], batch, mixed_seed(salt, DROPOUT_SALT, t, *helper), self._rates[t])
 
         return Lesson(student, self.rule.initial(params), progress, source)
 
@@ -217,12 +218,12 @@ class EpisodeRunner:
 
     def _measure(self, student: Student, salt: int, device: torch.device) -> ExpectedBleu:
         pairs = self._dev_pairs()
-        indices = fixed_sample(pairs, self.cfg.measure_sentences, _mix(salt, MEASURE_SALT))
+        indices = fixed_sample(pairs, self.cfg.measure_sentences, mixed_seed(salt, MEASURE_SALT))
         batches = list(batches_of(pairs, indices, device, MEASURE_SENTENCES))
         # In full precision whatever the student's: BLEU's differences are small.
         plain = student.within(twice_differentiable)
         own = self.workers.part(batches)
-        return ExpectedBleu(self.task, plain, own, self.settings, _mix(salt, MEASURE_SALT), len(indices))
+        return ExpectedBleu(self.task, plain, own, self.settings, mixed_seed(salt, MEASURE_SALT), len(indices))
 
     def _student_batches(self) -> List[Any]:
         """Index lists of the student's batches, in fairseq's way; the same for every episode."""
@@ -309,12 +310,6 @@ class EpisodeRunner:
         )
         # Who allows kinks has been told; a step that cannot be repeated is no such thing.
         require_agreement(found._replace(hessian=0.0, mixed=0.0) if self.cfg.allow_kinks else found)
-
-
-def _mix(*numbers: int) -> int:
-    """A seed from several numbers, in the range that torch and NumPy take."""
-    digest = hashlib.sha256(",".join(map(str, numbers)).encode()).digest()
-    return int.from_bytes(digest[:4], "big")
 
 
 def _shuffled(batches: int, steps: int, seed: int) -> np.ndarray:

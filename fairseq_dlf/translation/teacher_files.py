@@ -1,8 +1,6 @@
-"""Teachers on disk: fairseq checkpoints and safetensors files with a header, read without pickle."""
+"""Teachers of translation on disk: fairseq checkpoints and their exports, read without pickle."""
 
 import hashlib
-import json
-import os
 import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -11,17 +9,15 @@ from typing import Any
 
 import torch
 from fairseq.data import Dictionary
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from fairseq_dlf.core.teacher import Teacher
+from fairseq_dlf.core.tensor_file import read_tensor_file, write_tensor_file
 
 # s_t of translation (paper, section 5.2), in the order of the teacher's columns.
 FEATURES = ("updates", "train_bleu", "dev_bleu")
 TASK_STATE_KEY = "dlf_teacher_header"
 MODEL_PREFIX = "teacher."
-_HEADER_KEY = "fairseq_dlf_teacher"
 
 
 @dataclass(frozen=True)
@@ -100,15 +96,7 @@ def export_checkpoint(checkpoint: Path) -> Path:
 
 def write_safetensors(path: Path, teacher: TeacherFile) -> None:
     """Writes a teacher and its header; a failure leaves no half-written file behind."""
-    tensors = {name: t.detach().contiguous().cpu() for name, t in teacher.teacher.state_dict().items()}
-    content = save(tensors, metadata={_HEADER_KEY: json.dumps(asdict(teacher.header))})
-    partial = path.with_name(path.name + ".tmp")
-    try:
-        partial.write_bytes(content)
-        os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    write_tensor_file(path, "teacher", teacher.teacher.state_dict(), asdict(teacher.header))
 
 
 def _is_zip(file: Path) -> bool:
@@ -117,19 +105,8 @@ def _is_zip(file: Path) -> bool:
 
 
 def _read_safetensors(file: Path) -> TeacherFile:
-    try:
-        with safe_open(str(file), framework="pt") as reader:
-            metadata = reader.metadata() or {}
-            tensors = {name: reader.get_tensor(name) for name in reader.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise ValueError(
-            f"{file} is neither a safetensors file nor a fairseq checkpoint, or is damaged ({error}): "
-            "export the teacher again"
-        ) from error
-    if _HEADER_KEY not in metadata:
-        raise ValueError(f"{file} is a safetensors file, but has no teacher header: it is not a teacher")
-    header = TeacherHeader.from_mapping(json.loads(metadata[_HEADER_KEY]), file)
-    return TeacherFile(Teacher.from_tensors(tensors), header)
+    tensors, header = read_tensor_file(file, "teacher")
+    return TeacherFile(Teacher.from_tensors(tensors), TeacherHeader.from_mapping(header, file))
 
 
 def _read_checkpoint(file: Path) -> TeacherFile:

@@ -74,8 +74,8 @@ class DlfTeachingCriterion(FairseqCriterion):
             # Without weight, so that the mean is over the good episodes of an update.
             return 0.0 * coefficients.sum(), {**figures, "dphi_norm": 0.0, "leverage": 0.0, "domega_growth": 0.0}, 0
         figures["dphi_norm"] = float(found.coefficients.norm())
-        figures["leverage"] = 100 * float(found.coefficients.sum(dim=0).abs().sum())
-        figures["domega_growth"] = found.norms[-1] / max(found.norms[0], torch.finfo(torch.float64).tiny)
+        figures["leverage"] = 100 * found.leverage
+        figures["domega_growth"] = found.growth
         return -(coefficients * found.coefficients).sum(), figures, 1
 
     def _examine(self, model, device):
