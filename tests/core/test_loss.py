@@ -6,7 +6,7 @@ import pytest
 import torch
 from fairseq.criterions.label_smoothed_cross_entropy import label_smoothed_nll_loss
 
-from fairseq_dlf.core.loss import DiagonalLoss
+from fairseq_dlf.core.loss import DiagonalLoss, MatrixLoss
 
 PADDING = 1
 
@@ -112,3 +112,30 @@ def test_extreme_logits_give_finite_gradients(batch):
     (second,) = torch.autograd.grad(gradient.square().sum(), logits)
     assert loss.isfinite() and gradient.isfinite().all() and second.isfinite().all()
     assert not gradient[target == PADDING].any()
+
+
+@pytest.mark.parametrize("ce_share", [0.0, 0.3, 1.0])
+def test_the_matrix_loss_equals_the_formula(ce_share):
+    torch.manual_seed(5)
+    logits, labels = torch.randn(4, 3, dtype=torch.float64), [2, 0, 1, 2]
+    phi = torch.randn(3, 3, dtype=torch.float64)
+    total = 0.0
+    for row, y in zip(logits.tolist(), labels, strict=True):
+        log_p = [score - math.log(sum(math.exp(s) for s in row)) for score in row]
+        inside = sum(phi[y, j].item() * log_p[j] for j in range(3))
+        total += (1 - ce_share) * -1 / (1 + math.exp(-inside)) - ce_share * log_p[y]
+    found = MatrixLoss(ce_share)(logits, torch.tensor(labels), phi.flatten())
+    assert found.item() == pytest.approx(total / 4, rel=1e-12)
+
+
+def test_a_diagonal_matrix_is_the_diagonal_loss():
+    torch.manual_seed(6)
+    logits, labels, diagonal = torch.randn(5, 4), torch.tensor([3, 0, 1, 2, 3]), torch.rand(4)
+    found = MatrixLoss()(logits, labels, torch.diag(diagonal).flatten())
+    wanted = DiagonalLoss(padding=-1)(logits, labels, diagonal).loss / 5
+    torch.testing.assert_close(found, wanted)
+
+
+def test_a_matrix_of_other_classes_is_refused():
+    with pytest.raises(ValueError, match="9 coefficients were given, but a matrix of 4 classes has 16"):
+        MatrixLoss()(torch.ones(1, 4), torch.tensor([0]), torch.ones(9))

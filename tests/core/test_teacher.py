@@ -80,3 +80,25 @@ def test_progress_must_be_normalised(value):
 def test_progress_must_have_the_teachers_features():
     with pytest.raises(ValueError, match="the teacher wants"):
         progress_vector(["a", "b"], {"a": 0.5})
+
+
+def test_bounds_hold_for_every_state():
+    torch.manual_seed(3)
+    teacher = Teacher(5 * torch.randn(4, 6), 3 * torch.randn(6, 2))
+    low, high = torch.tensor([0.5, -1.0, 0.0, float("-inf")]), torch.tensor([1.5, 1.0, float("inf"), 0.0])
+    before = teacher(torch.rand(50, 2))
+    assert not bool(((before >= low) & (before <= high)).all())
+    teacher.bound(low, high)
+    after = teacher(torch.rand(50, 2))
+    assert bool(((after >= low - 1e-6) & (after <= high + 1e-6)).all())
+
+
+def test_the_scale_of_the_keys_sets_columns_apart():
+    """How much the weights of the columns change with s decides how soon Φ becomes dynamic."""
+    spread = []
+    for scale in (0.1, 5.0):
+        torch.manual_seed(4)
+        teacher = Teacher.untaught(torch.ones(3), features=2, keys=4, key_scale=scale)
+        weights = torch.softmax(torch.rand(100, 2) @ teacher.keys.t(), dim=-1)
+        spread.append(float(weights.std(dim=0).mean()))
+    assert spread[1] > 5 * spread[0]
