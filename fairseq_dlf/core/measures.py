@@ -4,19 +4,21 @@ import torch
 from torch import Tensor
 
 
-def expected_accuracy(logits: Tensor, labels: Tensor) -> Tensor:
-    """The accuracy of a class drawn from the student's distribution: p(y) of each example.
+def expected_accuracy(logits: Tensor, labels: Tensor, sharpness: float = 1.0) -> Tensor:
+    """The accuracy of a class drawn from the student's distribution: q(y) of each example, q ∝ p^sharpness.
 
     Args:
         logits: (examples, classes), with a graph.
         labels: (examples,), int64.
+        sharpness: β > 0; 1 is the paper's measure, which confidence alone can raise. With a
+            greater one only examples near a decision boundary count; in the limit it is accuracy.
 
     Returns:
         (examples,), the dtype of logits.
 
     Paper: section 4.1 (smoothed accuracy).
     """
-    return torch.softmax(logits, dim=-1).gather(1, labels.unsqueeze(1)).squeeze(1)
+    return torch.softmax(sharpness * logits, dim=-1).gather(1, labels.unsqueeze(1)).squeeze(1)
 
 
 def expected_score(log_probs: Tensor, scores: Tensor, present: Tensor, sharpness: float) -> Tensor:

@@ -15,6 +15,7 @@ from fairseq_dlf.core.trajectory import Binomial, Checkpoints, Everything, Sched
 from fairseq_dlf.core.update_rules import SGD, Adam, UpdateRule
 from fairseq_dlf.translation.teaching_config import DlfTeachingConfig
 
+
 def update_rule(cfg: DlfTeachingConfig) -> UpdateRule:
     """The student's rule."""
     name = str(cfg.student_optimizer)

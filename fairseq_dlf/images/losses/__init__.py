@@ -1,0 +1,26 @@
+"""Losses that students minimise, one file a family; importing this registers them all."""
+
+from fairseq_dlf.images.losses import cross_entropy, dynamic, large_margin, smooth
+from fairseq_dlf.images.losses.registry import (
+    LOSSES,
+    Loss,
+    LossFamily,
+    LossInput,
+    loss_family,
+    make_loss,
+    parse_options,
+)
+
+__all__ = [
+    "LOSSES",
+    "Loss",
+    "LossFamily",
+    "LossInput",
+    "cross_entropy",
+    "dynamic",
+    "large_margin",
+    "loss_family",
+    "make_loss",
+    "parse_options",
+    "smooth",
+]

@@ -1,0 +1,108 @@
+"""The losses that students can minimise, by name."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+from torch import Tensor
+
+from fairseq_dlf.images.models import Scores
+
+
+class LossInput(NamedTuple):
+    """What a loss is computed from.
+
+    Attributes:
+        scores: the model's output.
+        labels: (n,), int64.
+        coefficients: Φ row by row, (classes²,); only dynamic losses read it.
+        iteration: number of the update, from 0.
+        iterations: planned updates of the run.
+    """
+
+    scores: Scores
+    labels: Tensor
+    coefficients: Tensor
+    iteration: int
+    iterations: int
+
+
+# A scalar, the mean over the batch, with a graph.
+Loss = Callable[[LossInput], Tensor]
+
+
+@dataclass(frozen=True)
+class LossFamily:
+    """A loss and what must be known to use it.
+
+    Attributes:
+        name: on the command line.
+        function: (given, *, options) → mean loss.
+        help: the first line of its docstring.
+        needs_teacher: whether its coefficients come from a teacher.
+        head_bias: whether the model's last layer has a bias.
+        options: its options with their defaults.
+    """
+
+    name: str
+    function: Callable[..., Tensor]
+    help: str
+    needs_teacher: bool
+    head_bias: bool
+    options: Mapping[str, float]
+
+
+LOSSES: dict[str, LossFamily] = {}
+
+
+def loss_family(
+    name: str, *, needs_teacher: bool = False, head_bias: bool = True
+) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]]:
+    """Registers a function `(given: LossInput, *, option=default, …) -> Tensor` as a loss."""
+
+    def register(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        if name in LOSSES:
+            raise ValueError(f"there is a loss named {name} already: choose another name")
+        parameters = list(inspect.signature(function).parameters.values())[1:]
+        options = {parameter.name: parameter.default for parameter in parameters}
+        text = (function.__doc__ or "").partition("\n")[0]
+        LOSSES[name] = LossFamily(name, function, text, needs_teacher, head_bias, options)
+        return function
+
+    return register
+
+
+def make_loss(name: str, options: Mapping[str, float] | None = None) -> Loss:
+    """The loss of a name with its options set.
+
+    Raises:
+        ValueError: there is no such loss, or it has no such option.
+    """
+    if name not in LOSSES:
+        raise ValueError(f"there is no loss named {name!r}: wanted one of {', '.join(sorted(LOSSES))}")
+    family = LOSSES[name]
+    unknown = sorted(set(options or {}) - set(family.options))
+    if unknown:
+        known = ", ".join(f"{key}={value:g}" for key, value in family.options.items()) or "none"
+        raise ValueError(f"the loss {name} has no option {', '.join(unknown)}: its options are {known}")
+    return partial(family.function, **(options or {}))
+
+
+def parse_options(text: str) -> dict[str, float]:
+    """Options from 'margin=4,lambda_min=5'; none from ''.
+
+    Raises:
+        ValueError: it is not such a list.
+    """
+    options = {}
+    for part in filter(None, text.split(",")):
+        name, separator, value = part.partition("=")
+        try:
+            options[name.strip()] = float(value)
+        except ValueError:
+            separator = ""
+        if not separator or not name.strip():
+            raise ValueError(f"loss options are {text!r}, wanted NAME=NUMBER,NAME=NUMBER")
+    return options

@@ -1,0 +1,46 @@
+"""What a run keeps in its folder to go on after a crash."""
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+STATE_NAME = "last.pt"
+
+
+def save_state(folder: Path, signature: str, state: dict[str, Any]) -> None:
+    """Replaces the folder's state; a failure leaves the old one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / (STATE_NAME + ".tmp")
+    try:
+        torch.save({"signature": signature, **state}, partial)
+        os.replace(partial, folder / STATE_NAME)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def load_state(folder: Path, signature: str) -> dict[str, Any] | None:
+    """The folder's state, on the CPU; None where there is none.
+
+    Raises:
+        ValueError: it is damaged, or of a run with other settings.
+    """
+    path = folder / STATE_NAME
+    if not path.exists():
+        return None
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        found = state["signature"]
+    except (RuntimeError, EOFError, OSError, KeyError, TypeError, pickle.UnpicklingError) as error:
+        raise ValueError(
+            f"{path} cannot be read ({str(error).splitlines()[0]}): delete {folder} to start that run again"
+        ) from error
+    if found != signature:
+        raise ValueError(
+            f"{folder} holds a run with other settings ({found}; these are {signature}): pass another --out, or "
+            "delete the folder"
+        )
+    return state

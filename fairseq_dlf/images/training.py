@@ -1,0 +1,285 @@
+"""Training students: epoch by epoch, the best by dev, test read once at the end."""
+
+import logging
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import fairseq_dlf
+from fairseq_dlf.core.hypergradient import unroll
+from fairseq_dlf.core.update_rules import StudentState
+from fairseq_dlf.images.episode_bar import EpisodeBar
+from fairseq_dlf.images.image_data import ImageData
+from fairseq_dlf.images.losses.registry import LOSSES, make_loss
+from fairseq_dlf.images.measure import accuracy, predictions
+from fairseq_dlf.images.records import (
+    PATH_NAME,
+    RECORD_NAME,
+    EpochFigures,
+    RunRecord,
+    read_record,
+    write_coefficients,
+    write_record,
+)
+from fairseq_dlf.images.run_folder import STATE_NAME, load_state, save_state
+from fairseq_dlf.images.settings import StudentSettings
+from fairseq_dlf.images.student_run import StudentRun
+from fairseq_dlf.images.students import StudentFile, read_student, write_student
+from fairseq_dlf.images.teacher_files import TeacherFile
+from fairseq_dlf.images.teaching import coefficient_path
+
+logger = logging.getLogger(__name__)
+
+BEST_NAME, RATES_NAME = "best.safetensors", "rates"
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """What a student is trained with.
+
+    Attributes:
+        student: rates, batches, length.
+        loss: name of a loss family.
+        loss_options: its options.
+        teacher: the teacher of a loss that needs one.
+        warm: a student that training starts from; None is fresh weights.
+    """
+
+    student: StudentSettings
+    loss: str
+    loss_options: Mapping[str, float] = field(default_factory=dict)
+    teacher: TeacherFile | None = None
+    warm: StudentFile | None = None
+
+    def __post_init__(self) -> None:
+        make_loss(self.loss, self.loss_options)
+        needs_teacher = LOSSES[self.loss].needs_teacher
+        if needs_teacher and self.teacher is None:
+            raise ValueError(f"--loss {self.loss} takes its coefficients from a teacher: pass --teacher FILE")
+        if not needs_teacher and self.teacher is not None:
+            raise ValueError(f"--loss {self.loss} takes no teacher: leave out --teacher, or pass --loss dlf")
+
+    def signature(self, data: ImageData, seed: int) -> str:
+        """All that changes the student."""
+        options = ",".join(f"{name}={value:g}" for name, value in sorted(self.loss_options.items()))
+        fields = ["dlf-images", f"{self.student.model}:{'fresh' if self.warm is None else self.warm.digest}"]
+        fields += [f"{self.loss}({options})", self.student.signature]
+        if self.teacher is not None:
+            fields.append(f"points{self.student.progress_points}x{self.student.progress_images}")
+            fields.append(f"teacher:{self.teacher.digest}")
+        fields.append(f"data:{data.name}:{data.fingerprint}:{len(data.train.labels)}|seed:{seed}")
+        return "|".join([*fields, f"v{fairseq_dlf.__version__}"])
+
+
+def train_seeds(
+    data: ImageData, settings: TrainingSettings, rates: Sequence[float], seeds: Sequence[int], out: Path
+) -> list[RunRecord]:
+    """Trains a student for every seed, at the rate that is best by dev.
+
+    With several rates, the first seed is trained at each, in `out`/rates, without reading
+    test; the one with the greatest dev accuracy is taken for all seeds.
+    """
+    rate = rates[0] if len(rates) == 1 else _best_rate(data, settings, rates, seeds[0], out)
+    chosen = replace(settings, student=replace(settings.student, learning_rate=rate))
+    records = []
+    for seed in seeds:
+        folder = out / f"seed{seed}"
+        if len(rates) > 1 and seed == seeds[0] and not folder.exists():
+            shutil.copytree(out / RATES_NAME / f"{rate:g}", folder)
+        records.append(Training(data, chosen, seed, folder).finish())
+    return records
+
+
+def _best_rate(data: ImageData, settings: TrainingSettings, rates: Sequence[float], seed: int, out: Path) -> float:
+    found = {}
+    for rate in rates:
+        tried = replace(settings, student=replace(settings.student, learning_rate=rate))
+        training = Training(data, tried, seed, out / RATES_NAME / f"{rate:g}")
+        training.run()
+        found[rate] = training.best_accuracy
+    best = max(rates, key=lambda rate: found[rate])
+    listed = ", ".join(f"{rate:g}: {100 * (1 - value):.2f} %" for rate, value in found.items())
+    logger.info(f"dev error by rate, seed {seed}: {listed}; taking {best:g}")
+    if best in (min(rates), max(rates)) and len(rates) > 2:
+        logger.warning(f"the best rate {best:g} is at the edge of those tried: a further one may be better")
+    return best
+
+
+class Training:
+    """One student's training in a folder, where it can be resumed bit for bit.
+
+    Args:
+        data: images, on the device of the run.
+        settings: how it is trained.
+        seed: of weights, batches and augmentation.
+        folder: where state, best student and record go.
+
+    Raises:
+        ValueError: the folder holds another run.
+    """
+
+    def __init__(self, data: ImageData, settings: TrainingSettings, seed: int, folder: Path):
+        self.data = data
+        self.settings = settings
+        self.seed = seed
+        self.folder = folder
+        self.signature = settings.signature(data, seed)
+        family = LOSSES[settings.loss]
+        teacher = settings.teacher.teacher.to(data.train.images.device) if settings.teacher is not None else None
+        loss = make_loss(settings.loss, settings.loss_options)
+        self.run_of = StudentRun(data, settings.student, loss, teacher, seed, head_bias=family.head_bias)
+        if settings.warm is not None:
+            settings.warm.load_into(self.run_of.student.module)
+        student = self.run_of.student
+        self.state: StudentState = settings.student.rule.initial(student.flat_params())
+        self.buffers = student.buffers()
+        self.curve: list[EpochFigures] = []
+        self.updates = 0
+        self.best_accuracy, self.best_epoch = -1.0, 0
+        self.elapsed_s = 0.0
+        self._restore()
+
+    def run(self) -> None:
+        """Trains to the end, from where the folder's state is; reads no test images."""
+        if self.updates < self.run_of.updates:
+            logger.info(f"training: {self.signature}")
+        while self.updates < self.run_of.updates:
+            self._epoch()
+
+    def finish(self) -> RunRecord:
+        """Trains to the end, reads test once with the best student, and writes the record."""
+        path = self.folder / RECORD_NAME
+        if path.exists():
+            logger.info(f"{path} is there already")
+            return read_record(path)
+        self.run()
+        record = self._record()
+        write_record(path, record)
+        logger.info(
+            f"{self.folder}: test error {record.test_error:.2f} %, dev error {record.dev_error:.2f} % at epoch "
+            f"{record.best_epoch}, {record.elapsed_s:.0f} s"
+        )
+        return record
+
+    def _epoch(self) -> None:
+        began = time.perf_counter()
+        run, total = self.run_of, self.run_of.updates
+        number = len(self.curve) + 1
+        steps = min(run.batches.steps_per_epoch, total - self.updates)
+        rate = self.settings.student.rate(self.updates, total)
+        with EpisodeBar(f"epoch {number}", total, done=self.updates) as bar:
+            done = unroll(
+                run.student,
+                self.settings.student.rule,
+                self.state,
+                steps,
+                run.source,
+                watch=bar,
+                observe=run.observe,
+                buffers=self.buffers,
+                first=self.updates,
+            )
+        self.state, self.buffers = done.final, dict(done.buffers)
+        self.updates += steps
+        self.elapsed_s += time.perf_counter() - began
+        figures = EpochFigures(
+            epoch=number,
+            updates=self.updates,
+            train_loss=float(done.losses.mean()),
+            train_accuracy=self._accuracy("train"),
+            dev_accuracy=self._accuracy("dev"),
+            learning_rate=rate,
+        )
+        self.curve.append(figures)
+        if figures.dev_accuracy > self.best_accuracy:
+            self.best_accuracy, self.best_epoch = figures.dev_accuracy, number
+            self._write_best()
+        self._save()
+        logger.info(
+            f"epoch {number}: loss {figures.train_loss:.4f}, train accuracy {figures.train_accuracy:.2%}, dev "
+            f"accuracy {figures.dev_accuracy:.2%} (best {self.best_accuracy:.2%}), rate {rate:g}, "
+            f"{self.elapsed_s:.0f} s"
+        )
+        if not torch.isfinite(done.losses[-1]):
+            raise RuntimeError(f"the loss of {self.folder} is not finite after {self.updates:,} updates: lower --lr")
+
+    def _accuracy(self, split: str) -> float:
+        # Of train a fixed part, as large as dev: all of it would cost a fifth of an epoch.
+        images = getattr(self.data, split)
+        images = type(images)(*(part[: len(self.data.dev.labels)] for part in images))
+        return accuracy(self.run_of.student, self.state.params, self.buffers, images)
+
+    def _record(self) -> RunRecord:
+        run, teacher = self.run_of, self.settings.teacher
+        params, buffers = self._read_best()
+        predicted = predictions(run.student, params, buffers, self.data.test.images)
+        wrong = (predicted != self.data.test.labels).nonzero().flatten().tolist()
+        if teacher is not None:
+            write_coefficients(self.folder / PATH_NAME, coefficient_path(run, self.data))
+        return RunRecord(
+            signature=self.signature,
+            data=self.data.name,
+            model=self.settings.student.model,
+            loss=self.settings.loss,
+            teacher=None if teacher is None else teacher.header.signature,
+            taught_on=None if teacher is None else teacher.header.model,
+            seed=self.seed,
+            learning_rate=self.settings.student.learning_rate,
+            epochs=len(self.curve),
+            parameters=sum(run.student.sizes),
+            curve=tuple(self.curve),
+            best_epoch=self.best_epoch,
+            dev_error=100.0 * (1.0 - self.best_accuracy),
+            test_error=100.0 * len(wrong) / len(predicted),
+            test_images=len(predicted),
+            test_wrong=tuple(wrong),
+            elapsed_s=self.elapsed_s,
+            version=fairseq_dlf.__version__,
+        )
+
+    # The folder -------------------------------------------------------------------
+
+    def _write_best(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        student = self.run_of.student
+        student.load_flat_params(self.state.params)
+        student.load_buffers(self.buffers)
+        write_student(self.folder / BEST_NAME, student.module, self.settings.student.model)
+
+    def _read_best(self) -> tuple[Tensor, dict[str, Tensor]]:
+        student = self.run_of.student
+        read_student(self.folder / BEST_NAME).load_into(student.module)
+        return student.flat_params(), student.buffers()
+
+    def _save(self) -> None:
+        state: dict[str, Any] = {
+            "params": self.state.params,
+            "slots": list(self.state.slots),
+            "buffers": self.buffers,
+            "progress": self.run_of.progress,
+            "updates": self.updates,
+            "curve": [asdict(row) for row in self.curve],
+            "best_accuracy": self.best_accuracy,
+            "best_epoch": self.best_epoch,
+            "elapsed_s": self.elapsed_s,
+        }
+        save_state(self.folder, self.signature, state)
+
+    def _restore(self) -> None:
+        state = load_state(self.folder, self.signature)
+        if state is None:
+            return
+        device = self.state.params.device
+        self.state = StudentState(state["params"].to(device), tuple(slot.to(device) for slot in state["slots"]))
+        self.buffers = {name: buffer.to(device) for name, buffer in state["buffers"].items()}
+        self.run_of.progress.copy_(state["progress"])
+        self.curve = [EpochFigures(**row) for row in state["curve"]]
+        self.updates, self.elapsed_s = state["updates"], state["elapsed_s"]
+        self.best_accuracy, self.best_epoch = state["best_accuracy"], state["best_epoch"]
+        logger.info(f"going on in {self.folder / STATE_NAME} after {len(self.curve)} epochs")

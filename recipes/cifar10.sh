@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# First rows of the paper's Table 2: ResNet-8 on CIFAR-10 with five losses. Days on a CPU, hours on a GPU.
+set -euo pipefail
+
+ABOUT="L2T-DLF on CIFAR-10: ResNet-8, five losses (the paper's Table 2)."
+DATA_KIND=cifar10
+DATA_HELP="folder of the binary version; required"
+DEFAULT_OUT=runs/cifar10
+: "${MODELS:=resnet-8:80}"                 # add resnet-20:80 and resnet-32:80 for the next rows
+
+: "${SEEDS:=3}"
+: "${EPOCHS:=}"
+
+# Rates to choose among by dev, three for every loss
+: "${CROSS_ENTROPY_LR:=0.03,0.1,0.3}"
+: "${SMOOTH_LR:=0.003,0.01,0.03}"    # its slope is up to 50 times as steep
+: "${LARGE_MARGIN_LR:=0.03,0.1,0.3}"
+: "${CONSTANT_LR:=0.1,0.3,1}"        # the sigmoid's slope is a quarter
+: "${TAUGHT_LR:=0.1,0.3,1}"
+: "${LARGE_MARGIN_OPTIONS:=margin=2,gamma=1e-5,power=45}"
+
+# Teacher
+: "${TEACH_EPISODES:=100}"           # paper
+: "${TEACH_OPTIONS:=}"               # further options of `teach`
+
+# shellcheck source=recipes/images_common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/images_common.sh"
+run_image_recipe "$@"
