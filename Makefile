@@ -1,5 +1,6 @@
 # From a fresh machine with only Python 3.11 to tests and the demo.
 #   make demo       toy corpus, warm start, teacher, three students, comparison (minutes, CPU)
+#   make demo-images  scikit-learn's digits: a teacher, five losses, table and plots (minutes, CPU)
 #   make test       quick tests        make test-slow  the minutes-long ones
 #   make lint       ruff and mypy
 #   make bench      speed, memory and error in small sizes (about ten minutes); bench-full: every size (hours)
@@ -11,11 +12,15 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 BENCH_READY := $(VENV)/bench-ready
 DEMO_OUT ?= runs/toy
+DEMO_IMAGES_OUT ?= runs/digits
 
-.PHONY: demo test test-slow lint bench bench-full clean
+.PHONY: demo demo-images test test-slow lint bench bench-full clean
 
 demo: $(READY)
 	recipes/toy.sh --python $(BIN)/python --out $(DEMO_OUT)
+
+demo-images: $(READY)
+	recipes/digits.sh --python $(BIN)/python --out $(DEMO_IMAGES_OUT)
 
 test: $(READY)
 	$(BIN)/python -m pytest -m 'not slow'

@@ -5,11 +5,12 @@
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 folder=
+spec=
 download=()
 
 image_usage() {
     cat <<EOF
-usage: ${0##*/} --data DIR [options]
+usage: ${0##*/}${DATA_HELP:+ --data DIR} [options]
 
 $ABOUT
 
@@ -17,9 +18,9 @@ For each model: the rate of every loss by dev, --seeds students at it; a teacher
 then the table of test errors and the plots.
 Safe to run again: finished steps are skipped, an unfinished one goes on.
 
-  --data DIR       $DATA_HELP
+${DATA_HELP:+  --data DIR       $DATA_HELP
   --download       fetch what is missing there
-  --out DIR        where everything goes (default: $DEFAULT_OUT)
+}  --out DIR        where everything goes (default: $DEFAULT_OUT)
   --seeds N        students of every loss (default: $SEEDS)
   --epochs E       length of students' runs (default: ${EPOCHS:-$MODELS})
   --episodes N     steps of the teacher (default: $TEACH_EPISODES)
@@ -37,7 +38,8 @@ parse_image_options() {
             -h | --help) image_usage; exit 0 ;;
             --dry-run) dry_run=yes; shift; continue ;;
             --download) download=(--download); shift; continue ;;
-            --data | --out | --seeds | --epochs | --episodes | --python) ;;
+            --data) [ -n "$DATA_HELP" ] || fail "unknown option $1: see --help" ;;
+            --out | --seeds | --epochs | --episodes | --python) ;;
             *) fail "unknown option $1: see --help" ;;
         esac
         [ $# -ge 2 ] || fail "$1 needs a value: see --help"
@@ -52,8 +54,13 @@ parse_image_options() {
         shift 2
     done
     out=${out:-$DEFAULT_OUT}
-    [ -n "$folder" ] || fail "--data is missing: pass the folder of $DATA_KIND, or one to --download it to"
-    [ -d "$folder" ] || [ ${#download[@]} -gt 0 ] || fail "there is no folder $folder: pass --data DIR, or --download"
+    spec=$DATA_KIND
+    if [ -n "$DATA_HELP" ]; then
+        [ -n "$folder" ] || fail "--data is missing: pass the folder of $DATA_KIND, or one to --download it to"
+        [ -d "$folder" ] || [ ${#download[@]} -gt 0 ] ||
+            fail "there is no folder $folder: pass --data DIR, or --download"
+        spec=$DATA_KIND:$folder
+    fi
     command -v "$python" > /dev/null || fail "there is no $python: run make, or pass --python"
 }
 
@@ -68,7 +75,7 @@ train_loss() {
     local model=$1 epochs=$2 name=$3 rates=$4
     shift 4
     runs+=("$out/$model/$name")
-    images "$model-$name" train --data "$DATA_KIND:$folder" "${download[@]}" --model "$model" --epochs "$epochs" \
+    images "$model-$name" train --data "$spec" "${download[@]}" --model "$model" --epochs "$epochs" \
         --seeds "$SEEDS" --lr "$rates" --out "$out/$model/$name" "$@"
 }
 
@@ -86,7 +93,7 @@ run_image_recipe() {
             --loss-options "$LARGE_MARGIN_OPTIONS"
         train_loss "$model" "$epochs" constant "$CONSTANT_LR" --loss constant
         teachers+=("$out/$model/teacher")
-        images "$model-teach" teach --data "$DATA_KIND:$folder" --model "$model" --out "$out/$model/teacher" \
+        images "$model-teach" teach --data "$spec" --model "$model" --out "$out/$model/teacher" \
             --teacher-steps "$TEACH_EPISODES" "${options[@]}"
         train_loss "$model" "$epochs" taught "$TAUGHT_LR" --loss dlf --teacher "$out/$model/teacher/teacher.safetensors"
         # The first model's teacher for every other model.

@@ -12,6 +12,8 @@ from fairseq import options
 from omegaconf import OmegaConf
 
 import fairseq_dlf.translation  # noqa: F401
+from fairseq_dlf.images.command_line import build_parser as build_images_parser
+from fairseq_dlf.images.losses import LOSSES
 from fairseq_dlf.translation import average, compare, prepare
 from fairseq_dlf.translation.teacher_model import DlfTeacherConfig
 
@@ -90,6 +92,29 @@ def test_dlf_commands_parse(words):
     assert vars(DLF[words[0]]().parse_args(words[1:]))
 
 
+def images_commands():
+    return [words[3:] for words in COMMANDS if words[:3] == ["python", "-m", "fairseq_dlf.images"]]
+
+
+@pytest.mark.parametrize("arguments", [pytest.param(words, id=words[0]) for words in images_commands()])
+def test_images_commands_parse(arguments):
+    assert build_images_parser().parse_args(arguments).command == arguments[0]
+
+
+def test_every_images_command_and_loss_is_described():
+    assert {arguments[0] for arguments in images_commands()} == {"teach", "train", "table", "plot"}
+    for name in LOSSES:
+        assert f"`{name}`" in section("Image classification"), name
+
+
+def test_the_options_of_teach_have_the_defaults_of_the_code():
+    parsed = vars(build_images_parser().parse_args(["teach", "--out", "x"]))
+    rows = re.findall(r"^\| `(--[a-z-]+)` \| ([^|]*) \|", section("Options of `teach`"), re.M)
+    assert len(rows) > 10
+    for option, default in rows:
+        assert readable(parsed[option.removeprefix("--").replace("-", "_")]) == default, option
+
+
 @pytest.mark.parametrize("words", of("fairseq-hydra-train"))
 def test_hydra_commands_name_a_configuration_and_its_keys(words):
     folder, name = (words[words.index(option) + 1] for option in ("--config-dir", "--config-name"))
@@ -107,7 +132,8 @@ def test_make_commands_have_their_targets():
 
 def recipe_commands():
     """Commands that run a file of recipes/ or prepare-iwslt14.sh, the file first."""
-    plain = [words[1:] if words[0] in ("bash", "python") else words for words in COMMANDS]
+    own = [words for words in COMMANDS if "-m" not in words]
+    plain = [words[1:] if words[0] in ("bash", "python") else words for words in own]
     return [words for words in plain if words[0].startswith("recipes/") or words[0].endswith(".sh")]
 
 
@@ -116,7 +142,8 @@ def test_recipes_know_their_options(words):
     shell = Path(words[0])
     text = (ROOT / shell).read_text()
     if shell.suffix == ".sh" and shell.parent.name == "recipes":
-        text += (ROOT / "recipes/common.sh").read_text()
+        shared = "images_common.sh" if "images_common.sh" in text else "common.sh"
+        text += (ROOT / "recipes" / shared).read_text()
     for option in (word for word in words[1:] if word.startswith("--")):
         assert re.search(rf"(?<![\w-]){option}(?![\w-])", text), f"{shell} has no option {option}"
 
@@ -149,7 +176,7 @@ def test_the_files_of_the_code_list_exist():
     assert len(named) > 20
     for name in named:
         assert (ROOT / name).exists(), name
-    for package in ("core", "translation"):
+    for package in ("core", "translation", "images"):
         modules = {str(path.relative_to(ROOT)) for path in (ROOT / "fairseq_dlf" / package).glob("[a-z]*.py")}
         assert modules <= set(named), f"not in the list: {sorted(modules - set(named))}"
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from fairseq_dlf.core.episode import MeasuredCotangent
 from fairseq_dlf.core.measures import expected_accuracy
-from fairseq_dlf.core.student import Buffers, Student
+from fairseq_dlf.core.student import Buffers, Forward, Student
 from fairseq_dlf.images.image_data import ImageSet
 
 # As large as memory allows: the statistics of batch normalisation are those of a chunk.
@@ -55,7 +55,7 @@ class ExpectedAccuracy:
         parts = -(-len(self.images.labels) // CHUNK)
         for images, labels in zip(self.images.images.chunk(parts), self.images.labels.chunk(parts), strict=True):
 
-            def of_chunk(forward, images=images, labels=labels):  # type: ignore[no-untyped-def]
+            def of_chunk(forward: Forward, images: Tensor = images, labels: Tensor = labels) -> Tensor:
                 return expected_accuracy(forward(images).logits, labels, self.sharpness).sum()
 
             yield self.student.run(params, of_chunk)
@@ -63,12 +63,12 @@ class ExpectedAccuracy:
 
 def predictions(student: Student, params: Tensor, buffers: Buffers, images: Tensor) -> Tensor:
     """The class with the highest score, (images,) int64, by the running figures of batch normalisation."""
+
+    def of_all(forward: Forward) -> Tensor:
+        return torch.cat([forward(chunk).logits.argmax(dim=-1) for chunk in images.split(CHUNK)])
+
     with torch.no_grad(), _evaluating(student.module):
-        found = [
-            student.run(params, lambda forward, chunk=chunk: forward(chunk).logits.argmax(dim=-1), buffers)
-            for chunk in images.split(CHUNK)
-        ]
-    return torch.cat(found)
+        return student.run(params, of_all, buffers)
 
 
 def accuracy(student: Student, params: Tensor, buffers: Buffers, images: ImageSet) -> float:

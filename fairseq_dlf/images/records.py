@@ -138,8 +138,12 @@ class CoefficientPath:
 def write_record(path: Path, record: RunRecord) -> None:
     """Writes a record as JSON; a failure leaves no half-written file behind."""
     partial = path.with_name(path.name + ".tmp")
-    partial.write_text(json.dumps(asdict(record), indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    try:
+        partial.write_text(json.dumps(asdict(record), indent=1) + "\n", encoding="utf-8")
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def read_record(path: Path) -> RunRecord:
@@ -152,7 +156,7 @@ def read_record(path: Path) -> RunRecord:
         found = json.loads(path.read_text(encoding="utf-8"))
         found["curve"] = tuple(_row(EpochFigures, row, path) for row in found["curve"])
         found["test_wrong"] = tuple(found["test_wrong"])
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is no record of a training, or is damaged ({error!r}): train again") from error
     record: RunRecord = _row(RunRecord, found, path)
     return record
@@ -162,18 +166,26 @@ def find_runs(folders: Sequence[Path]) -> list[Run]:
     """The trainings of --out folders, each with its seeds in order.
 
     Raises:
-        ValueError: a folder is not there, or holds no finished training.
+        ValueError: a folder is not there, holds no finished training, or trainings that
+            differ in more than their seeds.
     """
     runs = []
     for folder in folders:
         if not folder.is_dir():
             raise ValueError(f"there is no folder {folder}: pass --out folders of `train`")
-        paths = [folder / RECORD_NAME] if (folder / RECORD_NAME).is_file() else folder.glob(f"seed*/{RECORD_NAME}")
-        records = sorted((read_record(path) for path in paths), key=lambda record: record.seed)
+        records = sorted(map(read_record, run_files(folder, RECORD_NAME)), key=lambda record: record.seed)
         if not records:
             raise ValueError(f"{folder} holds no finished training (seed*/{RECORD_NAME}): run `train` to its end")
+        _require_one_setting(folder, records)
         runs.append(Run(folder.resolve().name, folder, tuple(records)))
     return runs
+
+
+def run_files(folder: Path, name: str) -> list[Path]:
+    """A folder's own file of that name, or else its seeds' files, in the order of their seeds."""
+    if (folder / name).is_file():
+        return [folder / name]
+    return sorted(folder.glob(f"seed*/{name}"), key=lambda path: (len(path.parent.name), path.parent.name))
 
 
 def append_step(path: Path, step: TeacherStep) -> None:
@@ -213,9 +225,22 @@ def read_coefficients(path: Path) -> CoefficientPath:
         ValueError: the file is damaged, or of another kind.
     """
     tensors, header = read_tensor_file(path, "coefficients")
-    return CoefficientPath(
-        tensors["coefficients"], tensors["epochs"], tuple(header["class_names"]), header["data"], header["model"]
-    )
+    try:
+        return CoefficientPath(
+            tensors["coefficients"], tensors["epochs"], tuple(header["class_names"]), header["data"], header["model"]
+        )
+    except KeyError as error:
+        raise ValueError(f"{path} lacks {error}, which Φ along a run needs: train or teach again") from error
+
+
+def _require_one_setting(folder: Path, records: Sequence[RunRecord]) -> None:
+    found = {record.signature.replace(f"|seed:{record.seed}|", "|") for record in records}
+    if len(found) > 1:
+        first, second, *_ = sorted(found)
+        raise ValueError(
+            f"the seeds of {folder} were trained with different settings ({first}; {second}), so that their mean says "
+            "nothing: move them to folders of their own"
+        )
 
 
 def _row(kind: Any, found: Mapping[str, Any], path: Path) -> Any:

@@ -14,6 +14,7 @@ from fairseq_dlf.core.byte_sizes import human_size, size_in_bytes
 from fairseq_dlf.core.episode import EpisodePlan, EpisodeResult, run_episode
 from fairseq_dlf.core.hypergradient import unroll
 from fairseq_dlf.core.seeds import mixed_seed
+from fairseq_dlf.core.student import joined
 from fairseq_dlf.core.teacher import Teacher
 from fairseq_dlf.core.trajectory import Binomial, TrajectoryPlan
 from fairseq_dlf.images.episode_bar import EpisodeBar
@@ -195,18 +196,18 @@ class Teaching:
         return figures | self._learn(run.progress, result)
 
     def _learn(self, progress: Tensor, result: EpisodeResult) -> dict[str, float]:
-        """One update of θ: the gradient of −Σ_t ⟨Φ_t(θ), dΦ_t⟩ is −∂M̃/∂θ."""
+        """One update of θ: ∂M̃/∂θ is the gradient of Σ_t ⟨Φ_t(θ), dΦ_t⟩ (paper, Algorithm 1)."""
         found = result.hypergradient
         assert found is not None
-        before = _flat(self.teacher)
-        self.optimizer.zero_grad()
-        (-(self.teacher(progress) * found.coefficients).sum()).backward()
-        gradient = torch.cat([parameter.grad.flatten() for parameter in self.teacher.parameters()])
+        before, parameters = _flat(self.teacher), list(self.teacher.parameters())
+        gradients = torch.autograd.grad((self.teacher(progress) * found.coefficients).sum(), parameters)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = -gradient  # Adam goes down
         self.optimizer.step()
         if self.bounds is not None:
             self.teacher.bound(*(bound.to(self.device) for bound in self.bounds))
         return {
-            "gradient_norm": float(gradient.norm()),
+            "gradient_norm": float(joined(gradients).norm()),
             "dtheta_norm": float((_flat(self.teacher) - before).norm()),
             "dphi_norm": float(found.coefficients.norm()),
             "leverage": found.leverage,
@@ -339,4 +340,4 @@ def coefficient_path(run: StudentRun, data: ImageData) -> CoefficientPath:
 
 
 def _flat(teacher: Teacher) -> Tensor:
-    return torch.cat([parameter.detach().flatten() for parameter in teacher.parameters()])
+    return joined([parameter.detach() for parameter in teacher.parameters()])

@@ -11,7 +11,7 @@ import pytest
 from fairseq_dlf.images.command_line import build_parser
 
 ROOT = Path(__file__).parents[2]
-MODELS = {"mnist": ["mlp", "lenet"], "cifar10": ["resnet-8"]}
+MODELS = {"digits": ["mlp-50"], "mnist": ["mlp", "lenet"], "cifar10": ["resnet-8"]}
 LOSSES = ["cross_entropy", "smooth", "large_margin", "constant", "dlf"]
 
 
@@ -22,7 +22,8 @@ def run_recipe(name, *arguments, **variables):
 
 def dry_run(name, folder, *arguments, **variables):
     """The commands of a recipe as this package parses them."""
-    done = run_recipe(name, "--data", folder, "--out", folder / "out", "--dry-run", *arguments, **variables)
+    data = [] if name == "digits" else ["--data", folder]
+    done = run_recipe(name, *data, "--out", folder / "out", "--dry-run", *arguments, **variables)
     assert done.returncode == 0, done.stderr
     assert not (folder / "out").exists()
     lines = [shlex.split(line) for line in done.stdout.splitlines()]
@@ -70,7 +71,8 @@ def test_variables_come_from_the_environment(tmp_path):
 def test_help_names_every_option(name):
     done = run_recipe(name, "--help")
     assert done.returncode == 0
-    for option in ("--data", "--download", "--out", "--seeds", "--epochs", "--episodes", "--python", "--dry-run"):
+    assert ("--data" in done.stdout) == ("--download" in done.stdout) == (name != "digits")
+    for option in ("--out", "--seeds", "--epochs", "--episodes", "--python", "--dry-run"):
         assert option in done.stdout
 
 

@@ -7,6 +7,6 @@ from fairseq_dlf.images.losses.registry import LossInput, loss_family
 
 
 @loss_family("cross_entropy")
-def cross_entropy(given: LossInput) -> Tensor:
-    """cross-entropy, −log p(y)"""
-    return functional.cross_entropy(given.scores.logits, given.labels)
+def cross_entropy(given: LossInput, *, smoothing: float = 0.0) -> Tensor:
+    """cross-entropy, −log p(y), with label smoothing where asked for"""
+    return functional.cross_entropy(given.scores.logits, given.labels, label_smoothing=smoothing)

@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# The whole method on scikit-learn's digits: minutes on a CPU. Shows that it runs; 359 test images decide nothing.
+set -euo pipefail
+
+ABOUT="L2T-DLF on scikit-learn's 1,797 digits: an MLP, five losses, in minutes."
+DATA_KIND=digits
+DATA_HELP=                           # they come with scikit-learn
+DEFAULT_OUT=runs/digits
+: "${MODELS:=mlp-50:20}"             # with the epochs of its students
+
+: "${SEEDS:=3}"
+: "${EPOCHS:=}"
+
+# Rates to choose among by dev, three for every loss
+: "${CROSS_ENTROPY_LR:=0.05,0.1,0.2}"
+: "${SMOOTH_LR:=0.001,0.003,0.01}"   # its slope is up to 50 times as steep
+: "${LARGE_MARGIN_LR:=0.05,0.1,0.2}"
+: "${CONSTANT_LR:=0.3,0.6,1.2}"      # the sigmoid's slope is a quarter
+: "${TAUGHT_LR:=0.2,0.5,1}"
+: "${LARGE_MARGIN_OPTIONS:=margin=4}"
+
+# Teacher
+: "${TEACH_EPISODES:=20}"            # seconds each
+: "${TEACH_OPTIONS:=--epochs 10 --lr 0.5 --phi-start 0.2 --teacher-lr 0.002 --sharpness 5 --key-scale 3}"
+
+# shellcheck source=recipes/images_common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/images_common.sh"
+run_image_recipe "$@"
