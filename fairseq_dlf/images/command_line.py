@@ -65,6 +65,7 @@ def _teach(options: argparse.Namespace) -> None:
         cotangent_clip=options.clip_cotangent,
         collapse_share=options.collapse_share,
         measure_images=options.measure_images,
+        measure_share=options.measure_share,
         sharpness=options.sharpness,
         validate_every=options.validate_every,
         validation_students=options.validation_students,
@@ -164,6 +165,12 @@ def _add_teach(commands) -> None:  # type: ignore[no-untyped-def]
     group.add_argument("--clip-cotangent", type=float, default=0.0, help="bound on |∂M/∂ω| on its way; 0 is none")
     group.add_argument("--collapse-share", type=float, default=0.5, help="an episode under it is discarded")
     group.add_argument("--measure-images", type=int, default=0, help="dev images of the measure; 0 is all")
+    group.add_argument(
+        "--measure-share",
+        type=_number,
+        default=1.0,
+        help="share of dev for the measure; the rest chooses the best teacher (default: 1, all for both, as the paper)",
+    )
     group.add_argument(
         "--sharpness",
         type=_number,

@@ -81,6 +81,7 @@ class Teaching:
         self.done = -1  # -1: not even the untaught teacher is validated
         self.best_step, self.best_accuracy, self.best_measure = 0, 0.0, 0.0
         self.collapses_in_a_row = 0
+        self.measured, self.held_out = self._parts_of_dev()
         self.plan = self._plan()
         self._restore()
 
@@ -214,8 +215,22 @@ class Teaching:
             "cotangent_growth": found.growth,
         }
 
+    def _parts_of_dev(self) -> tuple[ImageSet, ImageSet]:
+        """The images of M̃, and those that choose θ."""
+        dev, share = self.data.dev, self.settings.measure_share
+        if share == 1.0:
+            return dev, dev
+        count = round(share * len(dev.labels))
+        if not 0 < count < len(dev.labels):
+            raise ValueError(
+                f"--measure-share {share:g} leaves {count} of {len(dev.labels)} dev images to the measure: both it "
+                "and the choice of the best teacher need some"
+            )
+        images, labels = dev.images, dev.labels
+        return ImageSet(images[:count], labels[:count]), ImageSet(images[count:], labels[count:])
+
     def _measured(self, seed: int) -> ImageSet:
-        dev, count = self.data.dev, self.settings.measure_images
+        dev, count = self.measured, self.settings.measure_images
         if not 0 < count < len(dev.labels):
             return dev
         generator = torch.Generator().manual_seed(mixed_seed(seed, MEASURE_SALT))
@@ -234,7 +249,7 @@ class Teaching:
                 done = unroll(
                     run.student, self.student.rule, start, run.updates, run.source, watch=bar, observe=run.observe
                 )
-            found.append(accuracy(run.student, done.final.params, done.buffers, self.data.dev))
+            found.append(accuracy(run.student, done.final.params, done.buffers, self.held_out))
             path = path or self._path(run)
         value = sum(found) / len(found)
         header = self._header(step)

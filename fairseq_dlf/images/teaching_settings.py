@@ -25,6 +25,8 @@ class TeachingSettings:
         collapse_share: an episode is discarded where its measure ends below this share of its start, or
             of the best end so far.
         measure_images: dev images of M̃, drawn anew for each episode; 0 is all.
+        measure_share: share of dev that M̃ is taken on; θ is chosen on the rest, so that a teacher which
+            fits its dev images only is not chosen. 1 takes all of dev for both (paper).
         sharpness: β of M̃; 1 is the paper's mean p(y).
         validate_every: teacher steps between validations of θ.
         validation_students: students of a validation, whose accuracies are averaged.
@@ -43,6 +45,7 @@ class TeachingSettings:
     cotangent_clip: float = 0.0
     collapse_share: float = 0.5
     measure_images: int = 0
+    measure_share: float = 1.0
     sharpness: float = 1.0
     validate_every: int = 5
     validation_students: int = 1
@@ -63,6 +66,8 @@ class TeachingSettings:
         for name in positive:
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} is {getattr(self, name)}, but must be positive")
+        if not 0.0 < self.measure_share <= 1.0:
+            raise ValueError(f"measure_share is {self.measure_share}, but must lie in (0, 1]; 1 is all of dev")
         for name, initial in (("diagonal", self.phi_start), ("off_diagonal", 0.0)):
             bounds = getattr(self, name)
             if bounds is not None and not bounds[0] <= initial <= bounds[1]:
@@ -90,7 +95,7 @@ class TeachingSettings:
         fields = [f"rmd:K{self.truncation}:exact", f"adam:lr{self.teacher_rate:g}"]
         fields.append(f"N{self.keys}:scale{self.key_scale:g}:start{self.phi_start:g}|ce:{self.ce_share:g}")
         fields.append(
-            f"eacc:b{self.sharpness:g}:dev{self.measure_images}|val{self.validate_every}x{self.validation_students}"
+            f"eacc:b{self.sharpness:g}:dev{self.measure_images}of{self.measure_share:g}|val{self.validate_every}x{self.validation_students}"
         )
         if self.cotangent_clip:
             fields.append(f"clipcot{self.cotangent_clip:g}")

@@ -125,6 +125,16 @@ def test_the_measure_can_take_some_dev_images_anew_each_time(data, student, tmp_
     assert torch.equal(first.images, again.images) and not torch.equal(first.images, other.images)
 
 
+def test_a_part_of_dev_can_be_held_out_for_the_choice_of_the_teacher(data, student, tmp_path, monkeypatch):
+    images, seen = data(), []
+    monkeypatch.setattr(teaching, "accuracy", lambda *given: seen.append(given[-1]) or 0.5)
+    made = teach(images, student(), tmp_path, teacher_steps=1, measure_share=0.6)
+    assert torch.equal(made._measured(1).images, images.dev.images[:18])
+    assert all(torch.equal(given.images, images.dev.images[18:]) for given in seen) and len(seen) == 2
+    with pytest.raises(ValueError, match="--measure-share 0.999 leaves 30 of 30 dev images"):
+        teach(images, student(), tmp_path / "other", measure_share=0.999)
+
+
 def test_a_folder_of_other_settings_is_refused(data, student, tmp_path):
     teach(data(), student(), tmp_path, teacher_steps=1)
     with pytest.raises(ValueError, match="holds a run with other settings"):
@@ -156,6 +166,7 @@ def test_a_short_memory_gives_the_same_teacher(data, student, tmp_path):
         ({"teacher_steps": 0}, "teacher_steps is 0, but must be positive"),
         ({"teacher_rate": 0.0}, "teacher_rate is 0.0"),
         ({"keys": 0}, "keys is 0"),
+        ({"measure_share": 1.5}, "measure_share is 1.5, but must lie in"),
         ({"diagonal": (1.1, 2.0)}, "the bounds diagonal = 1.1,2 leave out 1"),
         ({"off_diagonal": (0.1, 1.0)}, "the bounds off_diagonal = 0.1,1 leave out 0"),
     ],
@@ -177,6 +188,7 @@ def test_every_setting_but_the_number_of_steps_is_in_the_signature():
         "cotangent_clip": 1.0,
         "collapse_share": 0.1,
         "measure_images": 5,
+        "measure_share": 0.5,
         "validate_every": 3,
         "validation_students": 2,
         "diagonal": (0.0, 2.0),

@@ -1,0 +1,123 @@
+"""The commands as a user types them, on scikit-learn's digits."""
+
+import json
+import shlex
+
+import pytest
+
+from fairseq_dlf.images.command_line import build_parser, main
+
+SMALL = "--data digits --model mlp-20 --train-images 200 --threads 1"
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(command):
+    return main(shlex.split(command))
+
+
+def test_teach_train_table_and_plot(in_a_folder, capsys):
+    teach = f"teach {SMALL} --epochs 3 --lr 0.5 --phi-start 0.2 --teacher-lr 0.01 --teacher-steps 3 --out teacher"
+    assert run(f"{teach} --validate-every 2 --sharpness 5 --key-scale 3") == 0
+    train = f"train {SMALL} --epochs 15 --seeds 2"
+    assert run(f"{train} --loss dlf --teacher teacher/teacher.safetensors --lr 0.3 --out dlf") == 0
+    assert run(f"{train} --lr 0.03,0.1 --out ce") == 0
+    capsys.readouterr()
+    assert run("table ce dlf --json table.json") == 0
+    shown = capsys.readouterr().out
+    assert "| ce (baseline) | digits | mlp-20 | cross_entropy | 2 |" in shown and "| dlf | digits |" in shown
+    rows = json.loads((in_a_folder / "table.json").read_text())["rows"]
+    assert [row["test_images"] for row in rows] == [359, 359]
+    assert rows[0]["test_error_mean"] < 15.0 and rows[1]["test_error_mean"] < 70.0  # chance is 90
+    assert run("plot teacher ce dlf --out plots") == 0
+    printed = capsys.readouterr().out.split()
+    assert len(printed) == len(set(printed)) >= 8
+    assert all((in_a_folder / name).stat().st_size > 2000 for name in printed)
+
+
+def test_the_same_command_again_does_nothing_and_other_settings_are_refused(capsys):
+    assert run(f"train {SMALL} --epochs 1 --out ce") == 0
+    assert run(f"train {SMALL} --epochs 1 --out ce") == 0
+    assert "record.json is there already" in capsys.readouterr().err
+    assert run(f"train {SMALL} --epochs 2 --out ce") == 1
+    assert "holds a run with other settings" in capsys.readouterr().err
+
+
+def test_a_teacher_brings_its_share_of_cross_entropy(in_a_folder):
+    steps = "--teacher-steps 1 --lr 0.1 --epochs 1"
+    assert run(f"teach {SMALL} {steps} --ce-share 0.25 --out teacher") == 0
+    train = f"train {SMALL} --epochs 1 --loss dlf --teacher teacher/teacher.safetensors"
+    assert run(f"{train} --out dlf") == 0
+    assert run(f"{train} --loss-options ce_share=0.5 --out other") == 0
+    records = [json.loads((in_a_folder / name / "seed1/record.json").read_text()) for name in ("dlf", "other")]
+    assert "dlf(ce_share=0.25)" in records[0]["signature"] and "dlf(ce_share=0.5)" in records[1]["signature"]
+
+
+def test_what_is_not_given_is_the_papers(in_a_folder):
+    assert run(f"train {SMALL} --epochs 1 --out ce") == 0
+    record = json.loads((in_a_folder / "ce/seed1/record.json").read_text())
+    assert "sgd:lr0.05:m0.9:wd0:batch20:ep1" in record["signature"]
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("train --data mnist:nowhere --out x", "nowhere"),
+        ("train --data imagenet:x --out x", "there are no data 'imagenet'"),
+        ("train --model resnet-9 --out x", "resnet"),
+        ("train --model perceptron --out x", "perceptron"),
+        ("train --model lenet --out x", "lenet"),
+        ("train --loss dlf --out x", "--loss dlf takes its coefficients from a teacher: pass --teacher FILE"),
+        ("train --loss smooth --loss-options margin=2 --out x", "has no option margin: its options are sharpness=50"),
+        ("train --loss smooth --loss-options fifty --out x", "wanted NAME=NUMBER"),
+        ("train --teacher nowhere.safetensors --loss dlf --out x", "does not exist: pass the teacher.safetensors"),
+        ("train --student nowhere.safetensors --out x", "does not exist: pass the best.safetensors"),
+        ("train --batch-size 5000 --out x", "the batch size is 5,000"),
+        ("train --train-images 5000 --out x", "5,000 training images were asked for"),
+        ("train --device nonsense --out x", "--device nonsense cannot be used"),
+        ("train --milestones 40,60 --out x", "must be ascending shares of the run"),
+        ("teach --epochs 1 --truncate 1000 --out x", "the last 1000 steps"),
+        ("teach --epochs 1 --trajectory-memory 2furlongs --out x", "the size '2furlongs' is not one"),
+        ("teach --phi-off-diagonal 0.1,1 --out x", "leave out 0, where Φ starts"),
+        ("table nowhere", "nowhere"),
+        ("plot nowhere", "nowhere"),
+    ],
+)
+def test_wrong_arguments_end_with_one_clear_line(command, words, capsys):
+    assert run(command) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith(f"python -m fairseq_dlf.images {command.split()[0]}: error: ") and words in error
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("train", "--out"),
+        ("train --out x --loss nonsense", "invalid choice: 'nonsense'"),
+        ("train --out x --seeds 0", "got 0, wanted 1 or more"),
+        ("train --out x --lr 0.1,zero", "--lr"),
+        ("train --out x --epochs -1", "got -1, wanted a positive number"),
+        ("teach --out x --phi-diagonal 1", "wanted LOW,HIGH"),
+        ("teach --out x --phi-diagonal 2,1", "wanted LOW,HIGH"),
+    ],
+)
+def test_arguments_of_a_wrong_form_are_refused(command, words, capsys):
+    with pytest.raises(SystemExit):
+        build_parser().parse_args(command.split())
+    assert words in capsys.readouterr().err
+
+
+def test_every_option_has_a_help_text(capsys):
+    for command in ("teach", "train", "table", "plot"):
+        with pytest.raises(SystemExit):
+            build_parser().parse_args([command, "--help"])
+        lines = capsys.readouterr().out.splitlines()
+        assert len(lines) > 8
+    parser = build_parser()._subparsers._group_actions[0].choices
+    for command, own in parser.items():
+        for action in own._actions:
+            assert action.help, f"{command} {action.option_strings}"
