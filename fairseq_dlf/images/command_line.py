@@ -13,6 +13,7 @@ from fairseq_dlf.images.image_data import ImageData, load_image_data
 from fairseq_dlf.images.losses.registry import LOSSES, parse_options
 from fairseq_dlf.images.plots import plot
 from fairseq_dlf.images.records import find_runs
+from fairseq_dlf.images.run_folder import only_run_in
 from fairseq_dlf.images.settings import StudentSettings, chosen_device, paper_settings
 from fairseq_dlf.images.students import read_student
 from fairseq_dlf.images.table import markdown, table, to_json
@@ -74,7 +75,8 @@ def _teach(options: argparse.Namespace) -> None:
         seed=options.seed,
     )
     warm = None if options.student is None else read_student(options.student)
-    Teaching(data, student, settings, options.out, warm).run()
+    with only_run_in(options.out):
+        Teaching(data, student, settings, options.out, warm).run()
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -92,7 +94,8 @@ def _train(options: argparse.Namespace) -> None:
         None if options.student is None else read_student(options.student),
     )
     seeds = range(options.first_seed, options.first_seed + options.seeds)
-    train_seeds(data, settings, rates, seeds, options.out)
+    with only_run_in(options.out):
+        train_seeds(data, settings, rates, seeds, options.out)
 
 
 def _table(options: argparse.Namespace) -> None:

@@ -1,13 +1,32 @@
 """What a run keeps in its folder to go on after a crash."""
 
+import fcntl
 import os
 import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
-STATE_NAME = "last.pt"
+STATE_NAME, LOCK_NAME = "last.pt", "lock"
+
+
+@contextmanager
+def only_run_in(folder: Path) -> Iterator[None]:
+    """Makes the folder, and keeps other processes from running in it at the same time.
+
+    Raises:
+        ValueError: another process runs there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK_NAME).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(f"another process runs in {folder}: wait for its end, or pass another --out") from error
+        yield  # a process that dies gives the lock back
 
 
 def save_state(folder: Path, signature: str, state: dict[str, Any]) -> None:
