@@ -73,7 +73,10 @@ def _body(name: str, shape: Shape) -> tuple[nn.Module, int]:
     for pattern, build in MODELS.items():
         match = re.fullmatch(pattern, name)
         if match:
-            return build(shape, *(int(number) for number in match.groups() if number is not None))
+            sizes = [int(number) for number in match.groups() if number is not None]
+            if 0 in sizes:
+                raise ValueError(f"the model {name} has a depth, width or growth of 0: give 1 or more")
+            return build(shape, *sizes)
     raise ValueError(
         f"there is no model named {name!r}: wanted mlp, mlp-WIDTH, lenet, resnet-DEPTH (as resnet-8), "
         "wrn-DEPTH-WIDTH (as wrn-40-10) or densenet-DEPTH-GROWTH (as densenet-190-40)"
