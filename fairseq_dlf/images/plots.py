@@ -168,19 +168,22 @@ def _teaching_figure(teachers: Sequence[_Contents]) -> "Figure":
 
 
 def _draw_measures(axes: "Axes", steps: Sequence[TeacherStep], colour: str, prefix: str) -> None:
-    good = [
+    measures = [
         (row.step, 100.0 * row.measure_after) for row in steps if row.measure_after is not None and not row.collapsed
     ]
-    if good:
-        axes.plot(*zip(*good, strict=True), ".-", color=colour, lw=0.8, alpha=0.7, label=f"{prefix}expected, episode")
+    if measures:
+        axes.plot(
+            *zip(*measures, strict=True), ".-", color=colour, lw=0.8, alpha=0.7, label=f"{prefix}expected, episode"
+        )
     valid = [(row.step, 100.0 * row.dev_accuracy) for row in steps if row.dev_accuracy is not None]
     if valid:
         axes.plot(*zip(*valid, strict=True), "o-", color=colour, lw=2.5, ms=6, label=f"{prefix}validated")
     collapsed = [row.step for row in steps if row.collapsed]
     if collapsed:
         # On the lower edge: their measures would squeeze all others.
-        where = {"transform": axes.get_xaxis_transform(), "clip_on": False, "ls": ""}
-        axes.plot(collapsed, [0.0] * len(collapsed), "x", color=colour, mew=2, label=f"{prefix}collapsed", **where)
+        edge, zeros = axes.get_xaxis_transform(), [0.0] * len(collapsed)
+        crosses = axes.plot(collapsed, zeros, "x", color=colour, mew=2, label=f"{prefix}collapsed", transform=edge)
+        crosses[0].set_clip_on(False)
 
 
 def _draw_norms(axes: "Axes", steps: Sequence[TeacherStep], colour: str, prefix: str) -> None:
@@ -222,7 +225,7 @@ def _coefficient_figure(
             _annotate(axes, values, limit)
     for axes in panels[len(places) :]:
         axes.set_axis_off()
-    figure.colorbar(image, ax=list(panels), label="Φ − I (0: as cross-entropy-like identity)")
+    figure.colorbar(image, ax=list(panels), label="Φ − I")
     figure.suptitle(f"Φ − I of {path.model} on {path.data} ({label})")
     return figure
 
