@@ -6,7 +6,9 @@ ABOUT="L2T-DLF on scikit-learn's 1,797 digits: an MLP, five losses, in minutes."
 DATA_KIND=digits
 DATA_HELP=                           # they come with scikit-learn
 DEFAULT_OUT=runs/digits
-: "${MODELS:=mlp-50:20}"             # with the epochs of its students
+# Model : epochs of its students : epochs of an episode : rate of an episode
+: "${MODELS:=mlp-50:20:10:0.5}"
+: "${STUDENT_OPTIONS:=}"              # further options of students, in episodes and after
 
 : "${SEEDS:=3}"
 : "${EPOCHS:=}"
@@ -21,7 +23,7 @@ DEFAULT_OUT=runs/digits
 
 # Teacher
 : "${TEACH_EPISODES:=20}"            # seconds each
-: "${TEACH_OPTIONS:=--epochs 10 --lr 0.5 --phi-start 0.2 --teacher-lr 0.002 --sharpness 5 --key-scale 3}"
+: "${TEACH_OPTIONS:=--phi-start 0.2 --teacher-lr 0.002 --sharpness 5 --key-scale 3}"
 
 # shellcheck source=recipes/images_common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/images_common.sh"

@@ -22,7 +22,7 @@ ${DATA_HELP:+  --data DIR       $DATA_HELP
   --download       fetch what is missing there
 }  --out DIR        where everything goes (default: $DEFAULT_OUT)
   --seeds N        students of every loss (default: $SEEDS)
-  --epochs E       length of students' runs (default: ${EPOCHS:-$MODELS})
+  --epochs E       length of students' runs (default: ${EPOCHS:-those in MODELS})
   --episodes N     steps of the teacher (default: $TEACH_EPISODES)
   --python EXE     Python that has fairseq_dlf (default: .venv of the repository, else python3)
   --dry-run        print the commands, run none
@@ -76,25 +76,28 @@ train_loss() {
     shift 4
     runs+=("$out/$model/$name")
     images "$model-$name" train --data "$spec" "${download[@]}" --model "$model" --epochs "$epochs" \
-        --seeds "$SEEDS" --lr "$rates" --out "$out/$model/$name" "$@"
+        --seeds "$SEEDS" --lr "$rates" --out "$out/$model/$name" "${shared[@]}" "$@"
 }
 
 run_image_recipe() {
-    local runs=() teachers=() models options model epochs plain first=
+    local runs=() teachers=() models options shared model epochs teach_epochs teach_lr first= line
     parse_image_options "$@"
     read -ra models <<< "$MODELS"
     read -ra options <<< "$TEACH_OPTIONS"
+    read -ra shared <<< "$STUDENT_OPTIONS"
     steps=$((${#models[@]} * 7 + 1))
-    for plain in "${models[@]}"; do
-        model=${plain%%:*} epochs=${EPOCHS:-${plain##*:}}
+    for line in "${models[@]}"; do
+        IFS=: read -r model epochs teach_epochs teach_lr <<< "$line"
+        [ -n "$teach_lr" ] || fail "MODELS has $line, wanted MODEL:EPOCHS:EPOCHS-OF-EPISODES:RATE-OF-EPISODES"
+        epochs=${EPOCHS:-$epochs}
         train_loss "$model" "$epochs" cross_entropy "$CROSS_ENTROPY_LR" --loss cross_entropy
         train_loss "$model" "$epochs" smooth "$SMOOTH_LR" --loss smooth
         train_loss "$model" "$epochs" large_margin "$LARGE_MARGIN_LR" --loss large_margin \
             --loss-options "$LARGE_MARGIN_OPTIONS"
         train_loss "$model" "$epochs" constant "$CONSTANT_LR" --loss constant
         teachers+=("$out/$model/teacher")
-        images "$model-teach" teach --data "$spec" --model "$model" --out "$out/$model/teacher" \
-            --teacher-steps "$TEACH_EPISODES" "${options[@]}"
+        images "$model-teach" teach --data "$spec" "${download[@]}" --model "$model" --epochs "$teach_epochs" \
+            --lr "$teach_lr" --out "$out/$model/teacher" --teacher-steps "$TEACH_EPISODES" "${shared[@]}" "${options[@]}"
         train_loss "$model" "$epochs" taught "$TAUGHT_LR" --loss dlf --teacher "$out/$model/teacher/teacher.safetensors"
         # The first model's teacher for every other model.
         if [ -n "$first" ]; then
