@@ -46,6 +46,9 @@ class Classifier(nn.Module):
 def build_model(name: str, shape: Shape, classes: int, seed: int, head_bias: bool = True) -> Classifier:
     """A model with fresh weights; the global generator is left alone.
 
+    Convolutions beside batch normalisation start as in He et al. 2015 (normal, by outputs),
+    all other layers as PyTorch's own.
+
     Args:
         name: mlp, mlp-WIDTH, lenet, resnet-DEPTH, wrn-DEPTH-WIDTH or densenet-DEPTH-GROWTH.
         shape: (channels, height, width) of an image.
@@ -89,10 +92,15 @@ def _mlp(shape: Shape, width: int = 500) -> tuple[nn.Module, int]:
 
 
 class _ChannelsLast(nn.Module):
-    """Puts channels last in memory, where convolutions on a CPU are up to twice as fast."""
+    """Puts channels last in memory, where convolutions on a CPU have faster first derivatives.
+
+    Cost: measured on one core, a gradient takes 0.6 to 0.9 of the time. Second derivatives take 0.8 of
+        theirs for LeNet, but 1.1 to 1.3 with batch normalisation.
+    """
 
     def forward(self, images: Tensor) -> Tensor:
-        return images.contiguous(memory_format=torch.channels_last)
+        # `contiguous` leaves images of one channel as they are, and with them every layer after.
+        return images.clone(memory_format=torch.channels_last)
 
 
 def _lenet(shape: Shape) -> tuple[nn.Module, int]:
@@ -203,6 +211,10 @@ class _DenseLayer(nn.Module):
 
 def _densenet(shape: Shape, depth: int, growth: int) -> tuple[nn.Module, int]:
     blocks = _depth("densenet", depth, 4, 6)
+    if min(shape[1:]) < 4:
+        raise ValueError(
+            f"densenet needs images of 4 x 4 pixels or more, these have {shape[1]} x {shape[2]}: take resnet"
+        )
     inputs = 2 * growth
     layers: list[nn.Module] = [_ChannelsLast(), nn.Conv2d(shape[0], inputs, 3, 1, 1, bias=False)]
     for stage in range(3):

@@ -151,13 +151,34 @@ def test_derivatives_of_first_and_second_order(name):
     assert torch.autograd.gradgradcheck(of, inputs)
 
 
-def test_large_margin_bears_features_of_zeros():
-    batch = given()
-    features = torch.zeros_like(batch.scores.features).requires_grad_()
-    scores = Scores(features @ batch.scores.weight.t(), features, batch.scores.weight)
-    loss = make_loss("large_margin")(batch._replace(scores=scores))
-    (gradient,) = torch.autograd.grad(loss, features)
-    assert loss.isfinite() and gradient.isfinite().all()
+@pytest.mark.parametrize("margin", [1, 2, 3, 4])
+@pytest.mark.parametrize("empty", ["features", "weight"])
+def test_large_margin_bears_zeros(empty, margin):
+    """An example of zeros, or whose class has a row of zeros, has no angle: it counts as in softmax."""
+    batch = given(iteration=50)
+    leaves = {name: getattr(batch.scores, name).clone() for name in ("features", "weight")}
+    leaves[empty][1] = 0.0  # example 1 is of class 1
+    inputs = [leaf.requires_grad_() for leaf in leaves.values()]
+    scores = Scores(inputs[0] @ inputs[1].t(), *inputs)
+    ones = batch._replace(scores=Scores(*(part[1:2] for part in scores[:2]), inputs[1]), labels=batch.labels[1:2])
+    found = make_loss("large_margin", {"margin": margin})(ones)
+    torch.testing.assert_close(found, functional.cross_entropy(ones.scores.logits, ones.labels))
+    loss = make_loss("large_margin", {"margin": margin})(batch._replace(scores=scores))
+    gradients = torch.autograd.grad(loss, inputs, create_graph=True)
+    products = torch.autograd.grad(sum(gradient.square().sum() for gradient in gradients), inputs)
+    assert all(tensor.isfinite().all() for tensor in (loss, *gradients, *products))
+
+
+def test_large_margin_with_m_1_is_softmax_where_rounding_lifts_a_cosine_above_1():
+    batch = given(iteration=50)
+    start = (1.0 + 1e-9) * batch.scores.weight[batch.labels] @ batch.scores.weight.t()
+    products = []
+    for loss in (make_loss("large_margin", {"margin": 1}), make_loss("cross_entropy")):
+        logits = start.clone().requires_grad_()
+        scores = Scores(logits, batch.scores.weight[batch.labels], batch.scores.weight)
+        (gradient,) = torch.autograd.grad(loss(batch._replace(scores=scores)), logits, create_graph=True)
+        products.append((gradient.detach(), *torch.autograd.grad(gradient.square().sum(), logits)))
+    torch.testing.assert_close(*products)
 
 
 def test_a_newcomer_is_one_function():
@@ -198,5 +219,6 @@ def test_unknown_losses_options_and_margins_are_named():
         make_loss("huber")
     with pytest.raises(ValueError, match="the loss smooth has no option margin: its options are sharpness=50"):
         make_loss("smooth", {"margin": 2.0})
-    with pytest.raises(ValueError, match="the margin is 5, but must be 1, 2, 3 or 4"):
-        make_loss("large_margin", {"margin": 5.0})(given())
+    for margin in (5, 2.5):
+        with pytest.raises(ValueError, match=f"the margin is {margin}, but must be 1, 2, 3 or 4"):
+            make_loss("large_margin", {"margin": margin})(given())

@@ -72,6 +72,13 @@ def test_runs_with_parameters_and_buffers_from_outside(name):
     assert not torch.allclose(found.logits, model(images).logits)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_lenet_computes_with_channels_last(channels):
+    body = build_model("lenet", (channels, 28, 28), 10, seed=1).body
+    found = body[:2](torch.rand(2, channels, 28, 28))
+    assert found.is_contiguous(memory_format=torch.channels_last)
+
+
 def test_a_residual_block_keeps_what_it_is_given():
     """With its last normalisation's weight at 0, a block is its shortcut: thinned out, padded with zeros."""
     block = build_model("resnet-8", CIFAR, 10, seed=1).body[5]
@@ -94,6 +101,7 @@ def test_a_residual_block_keeps_what_it_is_given():
         ("densenet-12-2", CIFAR, "densenet has depth 12"),
         ("mlp-0", MNIST, "the model mlp-0 has a depth, width or growth of 0"),
         ("lenet", (1, 8, 8), "lenet needs images of 16 x 16 pixels or more, these have 8 x 8: take mlp"),
+        ("densenet-10-3", (3, 3, 8), "densenet needs images of 4 x 4 pixels or more, these have 3 x 8: take resnet"),
     ],
 )
 def test_what_cannot_be_built_is_named(name, shape, words):

@@ -31,13 +31,16 @@ def large_margin(
     logits, features, rows = given.scores
     labels = given.labels.unsqueeze(1)
     score = logits.gather(1, labels).squeeze(1)
-    length = (features.norm(dim=1) * rows[given.labels].norm(dim=1)).clamp(min=1e-12)
-    cosine = (score / length).clamp(-1.0, 1.0)
-    widened = (weight * score + length * psi(cosine, int(margin))) / (1.0 + weight)
+    squared = features.square().sum(dim=1) * rows[given.labels].square().sum(dim=1)
+    # Without lengths there is no angle; a root at 0 would make second derivatives NaN.
+    has_angle = squared > 1e-24
+    length = torch.where(has_angle, squared, 1.0).sqrt()
+    widened = (weight * score + length * psi(score / length, margin)) / (1.0 + weight)
+    widened = torch.where(has_angle, widened, score)
     return functional.cross_entropy(logits.scatter(1, labels, widened.unsqueeze(1)), given.labels)
 
 
-def psi(cosine: Tensor, margin: int) -> Tensor:
+def psi(cosine: Tensor, margin: float) -> Tensor:
     """ψ(θ) = (−1)^k cos mθ − 2k for θ in [kπ/m, (k + 1)π/m]: falls from 1 to 1 − 2m as θ grows.
 
     Args:
@@ -48,10 +51,10 @@ def psi(cosine: Tensor, margin: int) -> Tensor:
         ValueError: another m.
     """
     if margin not in (1, 2, 3, 4):
-        raise ValueError(f"the margin is {margin}, but must be 1, 2, 3 or 4")
+        raise ValueError(f"the margin is {margin:g}, but must be 1, 2, 3 or 4")
     # cos mθ by Chebyshev's recursion: an arc cosine has an infinite slope at θ = 0.
     before, multiple = torch.ones_like(cosine), cosine
-    for _ in range(margin - 1):
+    for _ in range(int(margin) - 1):
         before, multiple = multiple, 2.0 * cosine * multiple - before
     bounds = torch.cos(torch.arange(1, margin, dtype=cosine.dtype, device=cosine.device) * (torch.pi / margin))
     piece = (cosine.detach().unsqueeze(-1) < bounds).sum(dim=-1).to(cosine.dtype)
