@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -31,8 +31,8 @@ STYLES = ("-", "--", ":", "-.")
 DPI = 150
 # Above these, names on the axes and values in the cells would overlap.
 NAMED_CLASSES, ANNOTATED_CLASSES = 20, 10
-# Φ nearer to the identity than this is shown as blank, not as rounding blown up.
-LEAST_LIMIT = 0.01
+# Differences smaller than this are shown as blank, not as rounding blown up.
+LEAST_LIMIT = 0.001
 
 
 class _Contents(NamedTuple):
@@ -52,8 +52,8 @@ def plot(
 ) -> list[Path]:
     """Draws every figure that the folders' contents allow, as PNG and PDF.
 
-    figure3: the dev measure along teacher steps; figure4-FOLDER: Φ − I of a taught
-    student (of several seeds the first); curves-DATA-MODEL: dev error along training.
+    figure3: the dev measure along teacher steps; figure4-FOLDER: Φ − c I of a
+    taught student (of several seeds the first); curves-DATA-MODEL: dev error along training.
 
     Args:
         folders: --out folders of `teach` and `train`.
@@ -71,9 +71,10 @@ def plot(
     """
     _require_matplotlib()
     found = [_contents(folder, label) for folder, label in zip(folders, _labels(folders), strict=True)]
+    figures = list(_figures(found, classes, points))
+    out.mkdir(parents=True, exist_ok=True)
     files = []
-    for name, figure in _figures(found, classes, points):
-        out.mkdir(parents=True, exist_ok=True)
+    for name, figure in figures:
         for suffix in (".png", ".pdf"):
             files.append(out / (name + suffix))
             figure.savefig(files[-1], dpi=DPI)
@@ -149,21 +150,25 @@ def _figures(
 
 def _teaching_figure(teachers: Sequence[_Contents]) -> "Figure":
     """Paper: Figure 3, with the sizes of the teacher's updates."""
-    figure = _new_figure(7.0, 6.5)
+    figure = _new_figure(9.5, 6.5)
     above, below = figure.subplots(2, 1, sharex=True)
     for place, (label, steps, _, _) in enumerate(teachers):
         colour = COLOURS[place % len(COLOURS)]
         prefix = f"{label}: " if len(teachers) > 1 else ""
         _draw_measures(above, steps, colour, prefix)
+        _draw_collapses(above, steps, colour, prefix, height=0.02 + 0.04 * place)
         _draw_norms(below, steps, colour, prefix)
     above.set_ylabel("dev accuracy, %")
     above.set_title("Students along the teacher's training")
     below.set_ylabel("size (no unit, log scale)")
     below.set_yscale("log")
     below.set_xlabel("teacher steps (episodes)")
-    below.xaxis.get_major_locator().set_params(integer=True)
+    _number_whole(below)
     for axes in (above, below):
-        _finish(axes)
+        axes.grid(alpha=0.3)
+        if axes.get_legend_handles_labels()[1]:
+            # Beside the axes: lines of several teachers leave no room inside.
+            axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1.0))
     return figure
 
 
@@ -178,12 +183,14 @@ def _draw_measures(axes: "Axes", steps: Sequence[TeacherStep], colour: str, pref
     valid = [(row.step, 100.0 * row.dev_accuracy) for row in steps if row.dev_accuracy is not None]
     if valid:
         axes.plot(*zip(*valid, strict=True), "o-", color=colour, lw=2.5, ms=6, label=f"{prefix}validated")
+
+
+def _draw_collapses(axes: "Axes", steps: Sequence[TeacherStep], colour: str, prefix: str, height: float) -> None:
+    """Crosses at a height of the axes, in [0, 1]: their measures would squeeze all others."""
     collapsed = [row.step for row in steps if row.collapsed]
     if collapsed:
-        # On the lower edge: their measures would squeeze all others.
-        edge, zeros = axes.get_xaxis_transform(), [0.0] * len(collapsed)
-        crosses = axes.plot(collapsed, zeros, "x", color=colour, mew=2, label=f"{prefix}collapsed", transform=edge)
-        crosses[0].set_clip_on(False)
+        heights, edge = [height] * len(collapsed), axes.get_xaxis_transform()
+        axes.plot(collapsed, heights, "x", color=colour, mew=2, label=f"{prefix}collapsed", transform=edge)
 
 
 def _draw_norms(axes: "Axes", steps: Sequence[TeacherStep], colour: str, prefix: str) -> None:
@@ -202,32 +209,45 @@ def _draw_norms(axes: "Axes", steps: Sequence[TeacherStep], colour: str, prefix:
 def _coefficient_figure(
     path: CoefficientPath, label: str, classes: Sequence[int] | None, points: Sequence[float] | None
 ) -> "Figure":
-    """Paper: Figure 4, as differences to the identity."""
+    """Paper: Figure 4, as differences to the multiple of the identity that is nearest at the start."""
     count = len(path.class_names)
     rows = list(range(count)) if classes is None else list(classes)
     for number in rows:
         if not 0 <= number < count:
             raise ValueError(f"class {number} was asked for, but {label} has {count} classes, 0 to {count - 1}")
     places = _places(path.epochs, points)
-    shown = (path.coefficients - torch.eye(count))[places][:, rows]
+    scale = round(float(path.coefficients[0].diagonal().mean()), 2)
+    shown = (path.coefficients - scale * torch.eye(count))[places][:, rows]
     limit = max(float(shown.abs().max()), LEAST_LIMIT)
-    # Few rows make wide panels, one below the other.
-    columns = 1 if len(rows) <= count // 2 else min(3, len(places))
-    lines = math.ceil(len(places) / columns)
-    height = 4.6 * len(rows) / count + 1.0
-    figure = _new_figure(4.4 * columns + 1.3 if columns > 1 else 6.5, lines * height + 0.6)
-    panels = figure.subplots(lines, columns, squeeze=False).flatten()
-    for axes, place, values in zip(panels, places, shown, strict=False):
-        image = axes.imshow(values.numpy(), cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
-        axes.set_title(f"epoch {float(path.epochs[place]):.3g}")
-        _name_classes(axes, path.class_names, rows)
+    figure, panels = _panels(path.class_names, len(rows), len(places))
+    columns = panels.shape[1]
+    for number, axes in enumerate(panels.flat):
+        if number >= len(places):
+            axes.set_axis_off()
+            continue
+        image = axes.imshow(shown[number].numpy(), cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
+        axes.set_title(f"epoch {float(path.epochs[places[number]]):.3g}")
+        _name_rows(axes, path.class_names, rows, number % columns == 0)
+        _name_columns(axes, path.class_names, columns > 1 or number == len(places) - 1)
         if count <= ANNOTATED_CLASSES:
-            _annotate(axes, values, limit)
-    for axes in panels[len(places) :]:
-        axes.set_axis_off()
-    figure.colorbar(image, ax=list(panels), label="Φ − I")
-    figure.suptitle(f"Φ − I of {path.model} on {path.data} ({label})")
+            _annotate(axes, shown[number], limit)
+    what = "Φ − I" if scale == 1.0 else f"Φ − {scale:g}·I"
+    figure.colorbar(image, ax=panels, label=what)
+    figure.suptitle(f"{what} of {path.model} on {path.data} ({label})")
     return figure
+
+
+def _panels(names: Sequence[str], rows: int, points: int) -> tuple["Figure", Any]:
+    """A figure and its (lines, columns) of axes: few rows one below the other, matrices side by side."""
+    columns = 1 if rows <= len(names) // 2 else min(3, points)
+    if points == 4 and columns > 1:
+        columns = 2
+    lines = math.ceil(points / columns)
+    # Inches that the names of classes take, turned below the panels.
+    margin = 0.08 * max(map(len, names)) if len(names) <= NAMED_CLASSES else 0.0
+    height = lines * (4.0 * rows / len(names) + 0.5) + (margin + 1.0) * (lines if columns > 1 else 1)
+    figure = _new_figure(max(4.4 * columns + margin + 1.3, 6.5), max(height, 2.6))
+    return figure, figure.subplots(lines, columns, squeeze=False)
 
 
 def _places(epochs: Tensor, points: Sequence[float] | None) -> list[int]:
@@ -238,18 +258,24 @@ def _places(epochs: Tensor, points: Sequence[float] | None) -> list[int]:
     return list(dict.fromkeys(int((epochs - point).abs().argmin()) for point in points))
 
 
-def _name_classes(axes: "Axes", names: Sequence[str], rows: Sequence[int]) -> None:
-    axes.set_xlabel("class of the score")
-    axes.set_ylabel("true class")
-    if len(names) <= NAMED_CLASSES:
-        turned = max(map(len, names)) > 2
-        axes.set_xticks(range(len(names)), names, rotation=90 if turned else 0)
+def _name_rows(axes: "Axes", names: Sequence[str], rows: Sequence[int], outer: bool) -> None:
     if len(rows) <= NAMED_CLASSES:
         axes.set_yticks(range(len(rows)), [names[number] for number in rows])
+    axes.tick_params(labelleft=outer)
+    if outer:
+        axes.set_ylabel("true class")
+
+
+def _name_columns(axes: "Axes", names: Sequence[str], outer: bool) -> None:
+    if len(names) <= NAMED_CLASSES:
+        axes.set_xticks(range(len(names)), names, rotation=90 if max(map(len, names)) > 2 else 0)
+    axes.tick_params(labelbottom=outer)
+    if outer:
+        axes.set_xlabel("class of the probability")
 
 
 def _annotate(axes: "Axes", values: Tensor, limit: float) -> None:
-    digits = 2 if limit >= 0.1 else 3
+    digits = 2 if limit >= 0.1 else 3 if limit >= 0.02 else 4
     for y, row in enumerate(values.tolist()):
         for x, value in enumerate(row):
             text = f"{round(value, digits) + 0.0:.{digits}f}"
@@ -271,16 +297,18 @@ def _curves_figure(members: Sequence[_Contents], title: str) -> "Figure":
         by_epoch = torch.tensor(errors, dtype=torch.float64)
         low, high = by_epoch.amin(dim=0), by_epoch.amax(dim=0)
         colour, style = COLOURS[place % len(COLOURS)], STYLES[place // len(COLOURS) % len(STYLES)]
-        seeds = f" ({len(errors)} seeds)" if len(errors) > 1 else ""
+        seeds = f" (mean and range of {len(errors)} seeds)" if len(errors) > 1 else ""
         axes.plot(epochs, by_epoch.mean(dim=0).tolist(), color=colour, ls=style, label=contents.label + seeds)
         axes.fill_between(epochs, low.tolist(), high.tolist(), color=colour, alpha=0.2, lw=0)
         lowest, highest = min(lowest, float(low.min())), max(highest, float(high.max()))
     if 0.0 < 10.0 * lowest <= highest:
         _log_scale(axes)
+    _number_whole(axes)
     axes.set_xlabel("epoch")
     axes.set_ylabel("dev error, %")
-    axes.set_title(f"{title}: mean over seeds, band from least to greatest")
-    _finish(axes)
+    axes.set_title(title)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
     return figure
 
 
@@ -293,7 +321,7 @@ def _log_scale(axes: "Axes") -> None:
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def _finish(axes: "Axes") -> None:
-    axes.grid(alpha=0.3)
-    if axes.get_legend_handles_labels()[1]:
-        axes.legend(fontsize=8, framealpha=0.9)
+def _number_whole(axes: "Axes") -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
