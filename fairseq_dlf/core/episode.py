@@ -56,6 +56,8 @@ class EpisodePlan:
         collapse_share: the episode counts as collapsed when the measure after it is
             below this share of the measure before it.
         collapse_floor: the same, below this value: for students that start from nothing.
+        growth_limit: the same, where ‖∂M̃/∂ω‖ grows by more than this factor on its way back:
+            such a gradient is the instability's, not the measure's.
     """
 
     steps: int
@@ -65,6 +67,7 @@ class EpisodePlan:
     cotangent_clip: float = 0.0
     collapse_share: float = 0.5
     collapse_floor: float = 0.0
+    growth_limit: float = math.inf
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -145,13 +148,15 @@ def run_episode(
                 hypergradient = reverse(student, rule, plan.curvature, trajectory, source, cotangent, clip, watch)
             except NonFiniteCotangentError as error:
                 collapse = str(error)
+            else:
+                collapse = _explosion_of(hypergradient, plan.growth_limit)
     return EpisodeResult(
         final=done.final,
         losses=done.losses,
         buffers=done.buffers,
         measure_before=before,
         measure_after=after.value,
-        hypergradient=hypergradient,
+        hypergradient=hypergradient if collapse is None else None,
         collapse=collapse,
         forward_s=turned - began,
         reverse_s=time.perf_counter() - turned,
@@ -170,3 +175,12 @@ def _collapse_of(before: float, after: MeasuredCotangent, losses: Tensor, plan: 
     if after.value < plan.collapse_floor:
         return f"the measure ended at {after.value:.4f}, under its floor of {plan.collapse_floor:.4f}: {advice}"
     return None
+
+
+def _explosion_of(found: Hypergradient, limit: float) -> str | None:
+    if found.growth <= limit:
+        return None
+    return (
+        f"the cotangent grew {found.growth:.3g}-fold on its way back, beyond the limit of {limit:g}: lower the "
+        "teacher's or the student's learning rate, clip the cotangent or truncate"
+    )

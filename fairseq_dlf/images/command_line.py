@@ -65,6 +65,7 @@ def _teach(options: argparse.Namespace) -> None:
         trajectory_memory=options.trajectory_memory,
         cotangent_clip=options.clip_cotangent,
         collapse_share=options.collapse_share,
+        growth_limit=options.growth_limit,
         measure_images=options.measure_images,
         measure_share=options.measure_share,
         sharpness=options.sharpness,
@@ -166,7 +167,15 @@ def _add_teach(commands) -> None:  # type: ignore[no-untyped-def]
         "--trajectory-memory", default="512MiB", metavar="SIZE", help="for kept students (default: 512MiB)"
     )
     group.add_argument("--clip-cotangent", type=float, default=0.0, help="bound on |∂M/∂ω| on its way; 0 is none")
-    group.add_argument("--collapse-share", type=float, default=0.5, help="an episode under it is discarded")
+    group.add_argument(
+        "--collapse-share",
+        type=float,
+        default=0.9,
+        help="an episode under this share of the best is discarded (default: 0.9)",
+    )
+    group.add_argument(
+        "--growth-limit", type=_number, default=1e3, help="so is one whose cotangent grows beyond it (default: 1000)"
+    )
     group.add_argument("--measure-images", type=int, default=0, help="dev images of the measure; 0 is all")
     group.add_argument(
         "--measure-share",

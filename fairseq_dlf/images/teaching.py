@@ -111,6 +111,7 @@ class Teaching:
             trajectory=TrajectoryPlan(schedule),
             cotangent_clip=self.settings.cotangent_clip,
             collapse_share=self.settings.collapse_share,
+            growth_limit=self.settings.growth_limit,
         )
         horizon = plan.steps - plan.first
         slots = schedule.slots(horizon)

@@ -24,6 +24,7 @@ class TeachingSettings:
         cotangent_clip: bound on ‖∂M̃/∂ω_t‖; 0 is none.
         collapse_share: an episode is discarded where its measure ends below this share of its start, or
             of the best end so far.
+        growth_limit: so is one where ‖∂M̃/∂ω_t‖ grows by more than this factor on its way back.
         measure_images: dev images of M̃, drawn anew for each episode; 0 is all.
         measure_share: share of dev that M̃ is taken on; θ is chosen on the rest, so that a teacher which
             fits its dev images only is not chosen. 1 takes all of dev for both (paper).
@@ -43,7 +44,8 @@ class TeachingSettings:
     truncation: int = 0
     trajectory_memory: str = "512MiB"
     cotangent_clip: float = 0.0
-    collapse_share: float = 0.5
+    collapse_share: float = 0.9
+    growth_limit: float = 1e3
     measure_images: int = 0
     measure_share: float = 1.0
     sharpness: float = 1.0
@@ -102,4 +104,4 @@ class TeachingSettings:
         for name, bounds in (("diag", self.diagonal), ("off", self.off_diagonal)):
             if bounds is not None:
                 fields.append(f"{name}{bounds[0]:g},{bounds[1]:g}")
-        return "|".join([*fields, f"collapse{self.collapse_share:g}", f"seed:{self.seed}"])
+        return "|".join([*fields, f"collapse{self.collapse_share:g},{self.growth_limit:g}", f"seed:{self.seed}"])

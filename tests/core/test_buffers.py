@@ -139,3 +139,15 @@ def test_an_end_under_the_floor_is_a_collapse(made):
         plan = EpisodePlan(STEPS, collapse_share=0.0, collapse_floor=floor)
         collapse = run_episode(student, RULE, start, source, measure, plan).collapse
         assert ("under its floor" in (collapse or "")) == collapses
+
+
+def test_a_cotangent_that_grows_too_much_is_a_collapse(made):
+    student, source, measure, _ = made
+    start = RULE.initial(student.flat_params())
+    plain = EpisodePlan(STEPS, collapse_share=0.0)
+    growth = run_episode(student, RULE, start, source, measure, plain).hypergradient.growth
+    for limit, collapses in ((1.01 * growth, False), (0.99 * growth, True)):
+        plan = EpisodePlan(STEPS, collapse_share=0.0, growth_limit=limit)
+        result = run_episode(student, RULE, start, source, measure, plan)
+        assert (result.hypergradient is None) == collapses
+        assert ("-fold on its way back, beyond the limit" in (result.collapse or "")) == collapses

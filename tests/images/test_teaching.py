@@ -13,7 +13,9 @@ from fairseq_dlf.images.teacher_files import read_teacher
 from fairseq_dlf.images.teaching import BEST_NAME, LAST_NAME, Teaching
 from fairseq_dlf.images.teaching_settings import TeachingSettings
 
-PLAIN = TeachingSettings(teacher_steps=4, teacher_rate=0.05, keys=3, key_scale=2.0, validate_every=2, seed=3)
+PLAIN = TeachingSettings(
+    teacher_steps=4, teacher_rate=0.05, keys=3, key_scale=2.0, validate_every=2, collapse_share=0.5, seed=3
+)
 
 
 def teach(data, student, folder, **changes):
@@ -78,6 +80,14 @@ def test_three_collapses_in_a_row_end_the_run_and_teach_nothing(data, student, t
     rows = read_steps(tmp_path / LOG_NAME)
     assert [row.collapsed for row in rows] == [False, True, True, True]
     assert rows[-1].dtheta_norm == 0.0
+
+
+def test_an_exploding_cotangent_is_a_collapse(data, student, tmp_path):
+    made = Teaching(data(), student(), dataclasses.replace(PLAIN, growth_limit=0.01), tmp_path)
+    assert made._episode(1)["collapsed"]
+    made = Teaching(data(), student(), PLAIN, tmp_path)
+    figures = made._episode(1)
+    assert not figures["collapsed"] and 0.01 < figures["cotangent_growth"] < 1000
 
 
 def test_a_student_far_below_the_best_so_far_is_a_collapse(data, student, tmp_path):
@@ -187,6 +197,7 @@ def test_every_setting_but_the_number_of_steps_is_in_the_signature():
         "truncation": 3,
         "cotangent_clip": 1.0,
         "collapse_share": 0.1,
+        "growth_limit": 10.0,
         "measure_images": 5,
         "measure_share": 0.5,
         "validate_every": 3,
