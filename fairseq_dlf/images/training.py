@@ -91,7 +91,7 @@ def train_seeds(
     for seed in seeds:
         folder = out / f"seed{seed}"
         if len(rates) > 1 and seed == seeds[0] and not folder.exists():
-            shutil.copytree(out / RATES_NAME / f"{rate:g}", folder)
+            _copy(out / RATES_NAME / f"{rate:g}", folder)
         records.append(Training(data, chosen, seed, folder).finish())
     return records
 
@@ -101,7 +101,10 @@ def _best_rate(data: ImageData, settings: TrainingSettings, rates: Sequence[floa
     for rate in rates:
         tried = replace(settings, student=replace(settings.student, learning_rate=rate))
         training = Training(data, tried, seed, out / RATES_NAME / f"{rate:g}")
-        training.run()
+        try:
+            training.run()
+        except DivergedError as error:
+            logger.warning(str(error))
         found[rate] = training.best_accuracy
     best = max(rates, key=lambda rate: found[rate])
     listed = ", ".join(f"{rate:g}: {100 * (1 - value):.2f} %" for rate, value in found.items())
@@ -109,6 +112,18 @@ def _best_rate(data: ImageData, settings: TrainingSettings, rates: Sequence[floa
     if best in (min(rates), max(rates)) and len(rates) > 2:
         logger.warning(f"the best rate {best:g} is at the edge of those tried: a further one may be better")
     return best
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copies a folder; a failure leaves nothing under the target's name."""
+    partial = target.with_name(target.name + ".tmp")
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(source, partial)
+    partial.rename(target)
+
+
+class DivergedError(RuntimeError):
+    """The student's loss is not finite any more."""
 
 
 class Training:
@@ -146,7 +161,11 @@ class Training:
         self._restore()
 
     def run(self) -> None:
-        """Trains to the end, from where the folder's state is; reads no test images."""
+        """Trains to the end, from where the folder's state is; reads no test images.
+
+        Raises:
+            DivergedError: the loss is not finite after an epoch.
+        """
         if self.updates < self.run_of.updates:
             logger.info(f"training: {self.signature}")
         while self.updates < self.run_of.updates:
@@ -207,7 +226,7 @@ class Training:
             f"{self.elapsed_s:.0f} s"
         )
         if not torch.isfinite(done.losses[-1]):
-            raise RuntimeError(f"the loss of {self.folder} is not finite after {self.updates:,} updates: lower --lr")
+            raise DivergedError(f"the loss of {self.folder} is not finite after {self.updates:,} updates: lower --lr")
 
     def _accuracy(self, split: str) -> float:
         # Of train a fixed part, as large as dev: all of it would cost a fifth of an epoch.

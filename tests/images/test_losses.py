@@ -208,7 +208,7 @@ def test_options_are_read():
     assert parse_options("margin=4,gamma=2.5e-5") == {"margin": 4.0, "gamma": 2.5e-5}
 
 
-@pytest.mark.parametrize("text", ["margin", "margin=", "margin=four", "=4", "a=1;b=2"])
+@pytest.mark.parametrize("text", ["margin", "margin=", "margin=four", "=4", "a=1;b=2", "a=nan", "a=inf", "a=1,a=2"])
 def test_options_of_a_wrong_form_are_named(text):
     with pytest.raises(ValueError, match="wanted NAME=NUMBER"):
         parse_options(text)
@@ -222,3 +222,15 @@ def test_unknown_losses_options_and_margins_are_named():
     for margin in (5, 2.5):
         with pytest.raises(ValueError, match=f"the margin is {margin}, but must be 1, 2, 3 or 4"):
             make_loss("large_margin", {"margin": margin})(given())
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("smooth", {"sharpness": 0.0}, "the sharpness is 0, but must be positive"),
+        ("cross_entropy", {"smoothing": 2.0}, r"the smoothing is 2, but must lie in \[0, 1\)"),
+    ],
+)
+def test_options_out_of_range_are_named(name, options, words):
+    with pytest.raises(ValueError, match=words):
+        make_loss(name, options)(given())

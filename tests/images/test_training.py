@@ -121,6 +121,15 @@ def test_of_several_rates_the_best_by_dev_is_taken_for_all_seeds(data, student, 
     assert alone.finish().curve == records[0].curve
 
 
+def test_a_rate_that_diverges_is_not_taken(data, student, tmp_path, caplog):
+    settings = TrainingSettings(student(), "cross_entropy")
+    (record,) = train_seeds(data(), settings, [0.1, 1e25], [1], tmp_path)
+    assert record.learning_rate == 0.1
+    assert "is not finite after 6 updates: lower --lr" in caplog.text
+    again = train_seeds(data(), settings, [0.1, 1e25], [1], tmp_path)
+    assert again == [record]
+
+
 def test_a_rate_at_the_edge_is_reported(data, student, tmp_path, caplog):
     settings = TrainingSettings(student(), "cross_entropy")
     train_seeds(data(), settings, [1e-6, 1e-5, 0.1], [1], tmp_path)

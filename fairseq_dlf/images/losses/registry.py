@@ -1,6 +1,7 @@
 """The losses that students can minimise, by name."""
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -96,13 +97,14 @@ def parse_options(text: str) -> dict[str, float]:
     Raises:
         ValueError: it is not such a list.
     """
-    options = {}
+    options: dict[str, float] = {}
     for part in filter(None, text.split(",")):
-        name, separator, value = part.partition("=")
+        name, _, value = (piece.strip() for piece in part.partition("="))
         try:
-            options[name.strip()] = float(value)
+            number = float(value)
         except ValueError:
-            separator = ""
-        if not separator or not name.strip():
-            raise ValueError(f"loss options are {text!r}, wanted NAME=NUMBER,NAME=NUMBER")
+            number = math.nan
+        if not name or name in options or not math.isfinite(number):
+            raise ValueError(f"loss options are {text!r}, wanted NAME=NUMBER,NAME=NUMBER, each name once")
+        options[name] = number
     return options

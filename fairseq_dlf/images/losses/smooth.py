@@ -12,6 +12,8 @@ def smooth(given: LossInput, *, sharpness: float = 50.0) -> Tensor:
 
     Paper: section 5.1, after Nguyen and Sanner, 2013.
     """
+    if not sharpness > 0.0:
+        raise ValueError(f"the sharpness is {sharpness:g}, but must be positive")
     logits, labels = given.scores.logits, given.labels.unsqueeze(1)
     # Differences of log-probabilities are differences of logits.
     others = logits.scatter(1, labels, float("-inf"))
