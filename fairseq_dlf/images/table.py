@@ -32,7 +32,8 @@ class Row:
 
     Attributes:
         name: of the run's folder.
-        data, model, loss: names.
+        data, model: names.
+        loss: name, with the options that it was given.
         taught_on: model that the teacher was taught on, where it is another one.
         is_baseline: whether the rows of the same data and model are compared with this one.
         seeds: ascending.
@@ -187,7 +188,7 @@ def _images_of(run: Run) -> tuple[int, str]:
 
 def _baseline_of(members: Sequence[Run], name: str | None) -> Run | None:
     named = [run for run in members if run.name == name]
-    plain = named or [run for run in members if run.records[0].loss == BASELINE_LOSS]
+    plain = named or [run for run in members if _loss_text(run.records[0]) == BASELINE_LOSS]
     if len(plain) > 1:
         record = plain[0].records[0]
         raise ValueError(
@@ -208,7 +209,7 @@ def _row(run: Run, reference: Run | None) -> Row:
         name=run.name,
         data=first.data,
         model=first.model,
-        loss=first.loss,
+        loss=_loss_text(first),
         taught_on=taught_on,
         is_baseline=reference is run,
         seeds=tuple(record.seed for record in records),
@@ -225,7 +226,16 @@ def _row(run: Run, reference: Run | None) -> Row:
     )
 
 
+def _loss_text(record: RunRecord) -> str:
+    """The loss with the options that it was given, as the signature has them: 'cross_entropy(smoothing=0.1)'."""
+    found = next((part for part in record.signature.split("|") if part.startswith(f"{record.loss}(")), record.loss)
+    return found.removesuffix("()").removesuffix("(ce_share=0)")
+
+
 def _paper_error(record: RunRecord) -> float | None:
+    # Label smoothing is none of the paper's losses.
+    if record.loss == BASELINE_LOSS and _loss_text(record) != BASELINE_LOSS:
+        return None
     errors = _PAPER_ERRORS.get((record.data, record.model))
     return dict(zip(_PAPER_LOSSES, errors, strict=True)).get(record.loss) if errors is not None else None
 

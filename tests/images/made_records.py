@@ -18,11 +18,12 @@ def record(
     taught_on: str | None = None,
     images: int = TEST_IMAGES,
     fingerprint: str = "f00dcafe",
+    options: str = "",
 ) -> RunRecord:
     """A record whose dev errors by epoch are `curve`, as shares, and whose student errs on `wrong`."""
     rows = [EpochFigures(number, 10 * number, 1.0, 0.9, 1.0 - error, 0.1) for number, error in enumerate(curve, 1)]
     return RunRecord(
-        signature=f"dlf-images|{model}:fresh|{loss}()|data:{data}:{fingerprint}:1000|seed:{seed}|v0",
+        signature=f"dlf-images|{model}:fresh|{loss}({options})|data:{data}:{fingerprint}:1000|seed:{seed}|v0",
         data=data,
         model=model,
         loss=loss,

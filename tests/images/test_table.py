@@ -141,6 +141,17 @@ def test_a_teacher_of_another_model_has_no_figure_in_the_paper(rows):
 # Baselines ------------------------------------------------------------------------
 
 
+def test_options_of_a_loss_are_shown_and_label_smoothing_is_no_baseline():
+    smoothed = {"options": "smoothing=0.1"}
+    made = table([run("soft", *seeds([1], **smoothed)), run("ce", *seeds([2])), run("dlf", *seeds([3], loss="dlf"))])
+    assert [(row.name, row.loss) for row in made.rows] == [
+        ("ce", "cross_entropy"),
+        ("soft", "cross_entropy(smoothing=0.1)"),
+        ("dlf", "dlf"),
+    ]
+    assert [row.paper_error for row in made.rows] == [1.94, None, 1.69]
+
+
 def test_the_baseline_can_be_named():
     runs = [run("ce", *seeds([4])), run("ce-long", *seeds([2])), run("other", *seeds([9], model="lenet"))]
     with pytest.raises(ValueError, match="2 runs on mnist mlp are of cross_entropy .ce, ce-long.: .*--baseline"):
