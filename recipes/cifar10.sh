@@ -7,7 +7,7 @@ DATA_KIND=cifar10
 DATA_HELP="folder of the binary version; required"
 DEFAULT_OUT=runs/cifar10
 # Model : epochs of its students : epochs of an episode : rate of an episode
-: "${MODELS:=resnet-8:80:80:2}"
+: "${MODELS:=resnet-8:80:80:0.5}"
 : "${STUDENT_OPTIONS:=}"              # further options of students, in episodes and after
 
 : "${SEEDS:=3}"

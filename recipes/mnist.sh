@@ -19,7 +19,7 @@ DEFAULT_OUT=runs/mnist
 : "${LARGE_MARGIN_LR:=0.003,0.01,0.03,0.1}"
 : "${CONSTANT_LR:=0.05,0.15,0.4,0.6}" # the sigmoid's slope is a quarter
 : "${TAUGHT_LR:=0.1,0.3,1,2}"        # Φ starts at a fifth
-: "${LARGE_MARGIN_OPTIONS:=margin=4,gamma=2.5e-5,power=35}"
+: "${LARGE_MARGIN_OPTIONS:=margin=4,gamma=2.5e-5,power=35,lambda_min=20}" # to 0, it ruins the MLP
 
 # Teacher
 : "${TEACH_EPISODES:=12}"            # dev accuracy is flat by then; the paper takes 60
