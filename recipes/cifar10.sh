@@ -23,7 +23,7 @@ DEFAULT_OUT=runs/cifar10
 
 # Teacher
 : "${TEACH_EPISODES:=100}"           # paper
-: "${TEACH_OPTIONS:=--phi-start 0.2 --key-scale 3 --sharpness 5 --teacher-lr 0.0005}"
+: "${TEACH_OPTIONS:=--phi-start 0.2 --phi-off-diagonal 0,inf --key-scale 3 --sharpness 5 --teacher-lr 0.0005}"
 
 # shellcheck source=recipes/images_common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/images_common.sh"
