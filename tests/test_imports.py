@@ -15,6 +15,7 @@ CORE_ORDER = [
     "allocation",
     "byte_sizes",
     "seeds",
+    "file_replacement",
     "tensor_file",
     "loss",
     "teacher",

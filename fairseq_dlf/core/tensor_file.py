@@ -1,7 +1,6 @@
 """Tensors on disk with a header: safetensors files, read without pickle."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,6 +8,8 @@ from typing import Any, NamedTuple
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
+
+from fairseq_dlf.core.file_replacement import replacing
 
 
 class TensorFile(NamedTuple):
@@ -26,13 +27,8 @@ def write_tensor_file(path: Path, kind: str, tensors: Mapping[str, Tensor], head
     """
     own = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
     content = save(own, metadata={_key(kind): json.dumps(dict(header))})
-    partial = path.with_name(path.name + ".tmp")
-    try:
+    with replacing(path) as partial:
         partial.write_bytes(content)
-        os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
 
 
 def read_tensor_file(path: Path, kind: str) -> TensorFile:

@@ -86,7 +86,7 @@ def _train(options: argparse.Namespace) -> None:
     loss_options = parse_options(options.loss_options)
     if teacher is not None and "ce_share" not in loss_options:
         loss_options["ce_share"] = teacher.header.ce_share
-    rates = options.lr or [_paper(options, data.name)["learning_rate"]]
+    rates = options.lr or [paper_settings(data.name, options.model)["learning_rate"]]
     settings = TrainingSettings(
         _student_settings(options, data.name, rates[0]),
         options.loss,
@@ -135,11 +135,7 @@ def _student_settings(options: argparse.Namespace, data: str, rate: float | None
         "progress_images": options.progress_images,
     }
     chosen = {name: value for name, value in given.items() if value is not None}
-    return StudentSettings(options.model, **{**_paper(options, data), **chosen})
-
-
-def _paper(options: argparse.Namespace, data: str) -> dict:
-    return paper_settings(data, options.model)
+    return StudentSettings(options.model, **{**paper_settings(data, options.model), **chosen})
 
 
 # Parsers ---------------------------------------------------------------------------
@@ -272,7 +268,10 @@ def _count(text: str) -> int:
 
 
 def _counts(text: str) -> list[int]:
-    return [int(part) for part in text.split(",")]
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"got {text!r}, wanted whole numbers such as 0,3,8") from None
 
 
 def _number(text: str) -> float:
@@ -283,7 +282,10 @@ def _number(text: str) -> float:
 
 
 def _numbers(text: str) -> tuple[float, ...]:
-    return tuple(float(part) for part in text.split(","))
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"got {text!r}, wanted numbers such as 0.1,0.3") from None
 
 
 def _pair(text: str) -> tuple[float, float]:

@@ -30,6 +30,10 @@ class ImageSet(NamedTuple):
     images: Tensor
     labels: Tensor
 
+    def at(self, places: Tensor | slice) -> "ImageSet":
+        """The images at some places, in their order."""
+        return ImageSet(self.images[places], self.labels[places])
+
     def to(self, device: torch.device | str) -> "ImageSet":
         """The same on another device."""
         return ImageSet(self.images.to(device), self.labels.to(device))

@@ -1,7 +1,6 @@
 """What runs leave behind: records of students, the log of a teacher, Φ along a student's run."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from fairseq_dlf.core.file_replacement import replacing
 from fairseq_dlf.core.tensor_file import read_tensor_file, write_tensor_file
 
 RECORD_NAME, LOG_NAME, PATH_NAME = "record.json", "teaching.jsonl", "coefficients.safetensors"
@@ -137,13 +137,8 @@ class CoefficientPath:
 
 def write_record(path: Path, record: RunRecord) -> None:
     """Writes a record as JSON; a failure leaves no half-written file behind."""
-    partial = path.with_name(path.name + ".tmp")
-    try:
+    with replacing(path) as partial:
         partial.write_text(json.dumps(asdict(record), indent=1) + "\n", encoding="utf-8")
-        os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
 
 
 def read_record(path: Path) -> RunRecord:

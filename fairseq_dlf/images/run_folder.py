@@ -1,7 +1,6 @@
 """What a run keeps in its folder to go on after a crash."""
 
 import fcntl
-import os
 import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from fairseq_dlf.core.file_replacement import replacing
 
 STATE_NAME, LOCK_NAME = "last.pt", "lock"
 
@@ -18,9 +19,12 @@ def only_run_in(folder: Path) -> Iterator[None]:
     """Makes the folder, and keeps other processes from running in it at the same time.
 
     Raises:
-        ValueError: another process runs there.
+        ValueError: another process runs there, or there can be no such folder.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"--out {folder} cannot be a folder ({error.strerror}): pass another --out") from error
     with (folder / LOCK_NAME).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -32,13 +36,8 @@ def only_run_in(folder: Path) -> Iterator[None]:
 def save_state(folder: Path, signature: str, state: dict[str, Any]) -> None:
     """Replaces the folder's state; a failure leaves the old one."""
     folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / (STATE_NAME + ".tmp")
-    try:
+    with replacing(folder / STATE_NAME) as partial:
         torch.save({"signature": signature, **state}, partial)
-        os.replace(partial, folder / STATE_NAME)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
 
 
 def load_state(folder: Path, signature: str) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ from fairseq_dlf.core.seeds import mixed_seed
 from fairseq_dlf.core.student import Buffers, Forward, Objective, Student
 from fairseq_dlf.core.teacher import Teacher
 from fairseq_dlf.images.batches import Batch, Batches
-from fairseq_dlf.images.image_data import ImageData, ImageSet
+from fairseq_dlf.images.image_data import ImageData
 from fairseq_dlf.images.losses.registry import Loss, LossInput
 from fairseq_dlf.images.models import build_model
 from fairseq_dlf.images.settings import StudentSettings
@@ -65,8 +65,8 @@ class StudentRun:
         self.updates = settings.updates(steps_per_epoch)
         batch_seed = mixed_seed(seed, BATCH_SALT)
         self.batches = Batches(data.train, settings.batch_size, batch_seed, self.updates, data.augments)
-        sample = settings.progress_images or None
-        self._measured = StudentProgress(_first(data.train, sample), _first(data.dev, sample), data.classes)
+        sample = slice(settings.progress_images or None)
+        self._measured = StudentProgress(data.train.at(sample), data.dev.at(sample), data.classes)
         self._seed = mixed_seed(seed, STEP_SALT)
         self._identity = torch.eye(data.classes, device=device).flatten()
         # Rounded up, so that the parts are never more than the points.
@@ -109,7 +109,3 @@ def _objective(loss: Loss) -> Objective:
         return loss(LossInput(scores, batch.labels, coefficients, batch.iteration, batch.iterations))
 
     return objective
-
-
-def _first(images: ImageSet, count: int | None) -> ImageSet:
-    return ImageSet(images.images[:count], images.labels[:count])

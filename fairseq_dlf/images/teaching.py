@@ -227,8 +227,7 @@ class Teaching:
                 f"--measure-share {share:g} leaves {count} of {len(dev.labels)} dev images to the measure: both it "
                 "and the choice of the best teacher need some"
             )
-        images, labels = dev.images, dev.labels
-        return ImageSet(images[:count], labels[:count]), ImageSet(images[count:], labels[count:])
+        return dev.at(slice(count)), dev.at(slice(count, None))
 
     def _measured(self, seed: int) -> ImageSet:
         dev, count = self.measured, self.settings.measure_images
@@ -236,7 +235,7 @@ class Teaching:
             return dev
         generator = torch.Generator().manual_seed(mixed_seed(seed, MEASURE_SALT))
         chosen = torch.randperm(len(dev.labels), generator=generator)[:count].to(self.device)
-        return ImageSet(dev.images[chosen], dev.labels[chosen])
+        return dev.at(chosen)
 
     # Validation -------------------------------------------------------------------
 
@@ -251,7 +250,7 @@ class Teaching:
                     run.student, self.student.rule, start, run.updates, run.source, watch=bar, observe=run.observe
                 )
             found.append(accuracy(run.student, done.final.params, done.buffers, self.held_out))
-            path = path or self._path(run)
+            path = path or coefficient_path(run, self.data)
         value = sum(found) / len(found)
         header = self._header(step)
         write_teacher(self.folder / LAST_NAME, self.teacher, header)
@@ -261,9 +260,6 @@ class Teaching:
             assert path is not None
             write_coefficients(self.folder / PATH_NAME, path)
         return value
-
-    def _path(self, run: StudentRun) -> CoefficientPath:
-        return coefficient_path(run, self.data)
 
     def _header(self, step: int) -> TeacherHeader:
         return TeacherHeader(

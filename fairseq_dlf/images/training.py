@@ -15,7 +15,7 @@ import fairseq_dlf
 from fairseq_dlf.core.hypergradient import unroll
 from fairseq_dlf.core.update_rules import StudentState
 from fairseq_dlf.images.episode_bar import EpisodeBar
-from fairseq_dlf.images.image_data import ImageData
+from fairseq_dlf.images.image_data import ImageData, ImageSet
 from fairseq_dlf.images.losses.registry import LOSSES, make_loss
 from fairseq_dlf.images.measure import accuracy, predictions
 from fairseq_dlf.images.records import (
@@ -230,8 +230,7 @@ class Training:
 
     def _accuracy(self, split: str) -> float:
         # Of train a fixed part, as large as dev: all of it would cost a fifth of an epoch.
-        images = getattr(self.data, split)
-        images = type(images)(*(part[: len(self.data.dev.labels)] for part in images))
+        images: ImageSet = getattr(self.data, split).at(slice(len(self.data.dev.labels)))
         return accuracy(self.run_of.student, self.state.params, self.buffers, images)
 
     def _record(self) -> RunRecord:
