@@ -101,6 +101,8 @@ def test_wrong_arguments_end_with_one_clear_line(command, words, capsys):
         ("train --out x --seeds 0", "got 0, wanted 1 or more"),
         ("train --out x --lr 0.1,zero", "--lr"),
         ("train --out x --epochs -1", "got -1, wanted a positive number"),
+        ("train --out x --milestones half", "got 'half', wanted numbers such as 0.1,0.3"),
+        ("plot x --classes a,b", "got 'a,b', wanted whole numbers such as 0,3,8"),
         ("teach --out x --phi-diagonal 1", "wanted LOW,HIGH"),
         ("teach --out x --phi-diagonal 2,1", "wanted LOW,HIGH"),
     ],

@@ -40,3 +40,12 @@ def test_one_process_at_a_time(tmp_path):
     assert other.returncode == 1 and "another process runs in" in other.stderr
     after = subprocess.run([sys.executable, "-c", code, tmp_path / "run"], capture_output=True, text=True)
     assert after.stdout == "ran\n"
+
+
+def test_a_file_is_no_folder_of_a_run(tmp_path):
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(ValueError, match="file cannot be a folder .File exists.: pass another --out"),
+        only_run_in(tmp_path / "file"),
+    ):
+        pass
