@@ -66,4 +66,4 @@ if [ -z "$archive" ]; then
     fi
 fi
 
-exec "$python" -m fairseq_dlf.translation.prepare iwslt14 --archive "$archive" --out "$out" ${options[@]+"${options[@]}"}
+exec "$python" -m fairseq_dlf.translation.corpus.prepare iwslt14 --archive "$archive" --out "$out" ${options[@]+"${options[@]}"}

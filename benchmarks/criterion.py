@@ -13,8 +13,8 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.measure import Figure, figure, interleaved, markdown, progress, ratios
 from benchmarks.students import build_translation
-from fairseq_dlf.core.loss import DiagonalLoss
-from fairseq_dlf.translation.criterion import DlfCriterion, DlfCriterionConfig
+from fairseq_dlf.core.teaching.loss import DiagonalLoss
+from fairseq_dlf.translation.students.criterion import DlfCriterion, DlfCriterionConfig
 
 OURS, BASE, SMOOTHED = "dlf", "cross_entropy", "label_smoothed_cross_entropy"
 TOKENS = 600

@@ -12,10 +12,9 @@ from benchmarks import ours, peers
 from benchmarks.measure import figure, interleaved, markdown, progress
 from benchmarks.sentences import SentenceTask
 from benchmarks.students import Case, Size, build_translation, translation_case
-from fairseq_dlf.core.student import Student
-from fairseq_dlf.translation.bleu import sentence_bleu
-from fairseq_dlf.translation.decoding import WordJoiner, build_generator, evaluating
-from fairseq_dlf.translation.expected_bleu import (
+from fairseq_dlf.core.hypergradient.student import Student
+from fairseq_dlf.translation.bleu.decoding import WordJoiner, build_generator, evaluating
+from fairseq_dlf.translation.bleu.expected import (
     MEASURE_SENTENCES,
     Candidates,
     ExpectedBleu,
@@ -23,6 +22,7 @@ from fairseq_dlf.translation.expected_bleu import (
     expected_bleu,
     find_candidates,
 )
+from fairseq_dlf.translation.bleu.scores import sentence_bleu
 
 SEED = 5
 QUICK_SENTENCES, FULL_SENTENCES = 32, 128

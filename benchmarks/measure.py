@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from fairseq_dlf.core.allocation import keep_freed_memory
+from fairseq_dlf.core.support.allocation import keep_freed_memory
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("torch", "numpy", "ve-fairseq", "higher", "torchopt")

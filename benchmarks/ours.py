@@ -9,13 +9,15 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from benchmarks.students import LEARNING_RATE, Case
-from fairseq_dlf.core.curvature import CentralDifference, Curvature, Exact, ForwardDifference
-from fairseq_dlf.core.hypergradient import Step, reverse, unroll
-from fairseq_dlf.core.probe import twice_differentiable
-from fairseq_dlf.core.storage import OnDisk
-from fairseq_dlf.core.student import Student
-from fairseq_dlf.core.trajectory import Binomial, Checkpoints, Everything, TrajectoryPlan
-from fairseq_dlf.core.update_rules import SGD
+from fairseq_dlf.core.hypergradient.curvature import CentralDifference, Curvature, Exact, ForwardDifference
+from fairseq_dlf.core.hypergradient.probe import twice_differentiable
+from fairseq_dlf.core.hypergradient.reverse import reverse
+from fairseq_dlf.core.hypergradient.schedules import Binomial, Checkpoints, Everything
+from fairseq_dlf.core.hypergradient.storage import OnDisk
+from fairseq_dlf.core.hypergradient.student import Student
+from fairseq_dlf.core.hypergradient.trajectory import TrajectoryPlan
+from fairseq_dlf.core.hypergradient.unroll import Step, unroll
+from fairseq_dlf.core.hypergradient.update_rules import SGD
 
 
 class Way(NamedTuple):

@@ -13,7 +13,7 @@ from torch.func import functional_call
 
 from benchmarks import ours, students
 from benchmarks.students import LEARNING_RATE, Case
-from fairseq_dlf.core.probe import twice_differentiable
+from fairseq_dlf.core.hypergradient.probe import twice_differentiable
 
 # In float64, relative to the norm of dΦ.
 TOLERANCE = 1e-8

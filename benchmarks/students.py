@@ -13,8 +13,8 @@ from torch.nn import functional
 
 import fairseq_dlf.translation  # noqa: F401
 from benchmarks.sentences import MULTI30K, SMALL, SentenceTask, Shape
-from fairseq_dlf.core.loss import DiagonalLoss
-from fairseq_dlf.translation.students import translation_objective
+from fairseq_dlf.core.teaching.loss import DiagonalLoss
+from fairseq_dlf.translation.episodes.checkpoints import translation_objective
 
 Objective = Callable[[Callable[..., Any], Tensor, Any], Tensor]
 # 'small' serves comparisons in float64, where nothing is timed; 'quick' has smaller batches than 'full'.

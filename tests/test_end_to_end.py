@@ -51,8 +51,8 @@ MODULES = {
     "fairseq-interactive": "fairseq_cli.interactive",
     "fairseq-validate": "fairseq_cli.validate",
     "fairseq-hydra-train": "fairseq_cli.hydra_train",
-    "dlf-prepare": "fairseq_dlf.translation.prepare",
-    "dlf-average": "fairseq_dlf.translation.average",
+    "dlf-prepare": "fairseq_dlf.translation.corpus.prepare",
+    "dlf-average": "fairseq_dlf.translation.tools.average",
 }
 
 

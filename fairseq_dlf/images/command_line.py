@@ -8,18 +8,18 @@ from pathlib import Path
 
 import torch
 
-from fairseq_dlf.core.allocation import keep_freed_memory
-from fairseq_dlf.images.image_data import ImageData, load_image_data
+from fairseq_dlf.core.support.allocation import keep_freed_memory
+from fairseq_dlf.core.support.run_folder import only_run_in
+from fairseq_dlf.images.data.splits import ImageData, load_image_data
 from fairseq_dlf.images.losses.registry import LOSSES, parse_options
-from fairseq_dlf.images.plots import plot
-from fairseq_dlf.images.records import find_runs
-from fairseq_dlf.images.run_folder import only_run_in
-from fairseq_dlf.images.settings import StudentSettings, chosen_device, paper_settings
-from fairseq_dlf.images.students import read_student
-from fairseq_dlf.images.table import markdown, table, to_json
-from fairseq_dlf.images.teacher_files import read_teacher
-from fairseq_dlf.images.teaching import Teaching
-from fairseq_dlf.images.teaching_settings import TeachingSettings
+from fairseq_dlf.images.records.training import find_runs
+from fairseq_dlf.images.reports.plots import plot
+from fairseq_dlf.images.reports.table import markdown, table, to_json
+from fairseq_dlf.images.students.files import read_student
+from fairseq_dlf.images.students.settings import StudentSettings, chosen_device, paper_settings
+from fairseq_dlf.images.teachers.files import read_teacher
+from fairseq_dlf.images.teachers.settings import TeachingSettings
+from fairseq_dlf.images.teachers.teaching import Teaching
 from fairseq_dlf.images.training import TrainingSettings, train_seeds
 
 PROGRAM = "python -m fairseq_dlf.images"

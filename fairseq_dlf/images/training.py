@@ -12,27 +12,19 @@ import torch
 from torch import Tensor
 
 import fairseq_dlf
-from fairseq_dlf.core.hypergradient import unroll
-from fairseq_dlf.core.update_rules import StudentState
-from fairseq_dlf.images.episode_bar import EpisodeBar
-from fairseq_dlf.images.image_data import ImageData, ImageSet
+from fairseq_dlf.core.hypergradient.unroll import unroll
+from fairseq_dlf.core.hypergradient.update_rules import StudentState
+from fairseq_dlf.core.support.run_folder import STATE_NAME, load_state, save_state
+from fairseq_dlf.images.bar import EpisodeBar
+from fairseq_dlf.images.data.splits import ImageData, ImageSet
 from fairseq_dlf.images.losses.registry import LOSSES, make_loss
-from fairseq_dlf.images.measure import accuracy, predictions
-from fairseq_dlf.images.records import (
-    PATH_NAME,
-    RECORD_NAME,
-    EpochFigures,
-    RunRecord,
-    read_record,
-    write_coefficients,
-    write_record,
-)
-from fairseq_dlf.images.run_folder import STATE_NAME, load_state, save_state
-from fairseq_dlf.images.settings import StudentSettings
-from fairseq_dlf.images.student_run import StudentRun
-from fairseq_dlf.images.students import StudentFile, read_student, write_student
-from fairseq_dlf.images.teacher_files import TeacherFile
-from fairseq_dlf.images.teaching import coefficient_path
+from fairseq_dlf.images.records.coefficients import PATH_NAME, write_coefficients
+from fairseq_dlf.images.records.training import RECORD_NAME, EpochFigures, RunRecord, read_record, write_record
+from fairseq_dlf.images.students.accuracy import accuracy, predictions
+from fairseq_dlf.images.students.files import StudentFile, read_student, write_student
+from fairseq_dlf.images.students.lesson import StudentRun, coefficient_path
+from fairseq_dlf.images.students.settings import StudentSettings
+from fairseq_dlf.images.teachers.files import TeacherFile
 
 logger = logging.getLogger(__name__)
 

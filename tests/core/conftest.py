@@ -5,11 +5,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from fairseq_dlf.core.hypergradient import Step
-from fairseq_dlf.core.loss import DiagonalLoss
-from fairseq_dlf.core.probe import twice_differentiable
-from fairseq_dlf.core.student import Student
-from fairseq_dlf.translation.students import translation_objective
+from fairseq_dlf.core.hypergradient.probe import twice_differentiable
+from fairseq_dlf.core.hypergradient.student import Student
+from fairseq_dlf.core.hypergradient.unroll import Step
+from fairseq_dlf.core.teaching.loss import DiagonalLoss
+from fairseq_dlf.translation.episodes.checkpoints import translation_objective
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 import torch
 
-from fairseq_dlf.images.image_data import ImageData, ImageSet
-from fairseq_dlf.images.settings import StudentSettings
+from fairseq_dlf.images.data.splits import ImageData, ImageSet
+from fairseq_dlf.images.students.settings import StudentSettings
 
 CLASSES = 3
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from fairseq_dlf.images.records import EpochFigures, RunRecord, write_record
+from fairseq_dlf.images.records.training import EpochFigures, RunRecord, write_record
 
 TEST_IMAGES = 200
 

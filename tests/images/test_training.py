@@ -5,12 +5,12 @@ import dataclasses
 import pytest
 import torch
 
-from fairseq_dlf.core.teacher import Teacher
+from fairseq_dlf.core.teaching.teachers.attention import Teacher
 from fairseq_dlf.images import training
-from fairseq_dlf.images.models import build_model
-from fairseq_dlf.images.records import RECORD_NAME
-from fairseq_dlf.images.students import read_student
-from fairseq_dlf.images.teacher_files import TeacherFile, TeacherHeader
+from fairseq_dlf.images.records.training import RECORD_NAME
+from fairseq_dlf.images.students.files import read_student
+from fairseq_dlf.images.students.models import build_model
+from fairseq_dlf.images.teachers.files import TeacherFile, TeacherHeader
 from fairseq_dlf.images.training import BEST_NAME, Training, TrainingSettings, train_seeds
 
 

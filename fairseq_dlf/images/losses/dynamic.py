@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from fairseq_dlf.core.loss import MatrixLoss
+from fairseq_dlf.core.teaching.loss import MatrixLoss
 from fairseq_dlf.images.losses.registry import LossInput, loss_family
 
 

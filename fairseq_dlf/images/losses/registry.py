@@ -9,7 +9,19 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from fairseq_dlf.images.models import Scores
+
+class Scores(NamedTuple):
+    """A model's output.
+
+    Attributes:
+        logits: (n, classes).
+        features: input of the last layer, (n, width).
+        weight: of the last layer, (classes, width).
+    """
+
+    logits: Tensor
+    features: Tensor
+    weight: Tensor
 
 
 class LossInput(NamedTuple):

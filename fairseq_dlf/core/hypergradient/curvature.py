@@ -1,0 +1,181 @@
+"""Ways to Hessian-vector and mixed products of the student's loss, the costly part of the reverse pass."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from fairseq_dlf.core.hypergradient.student import Gradients, Student, joined
+
+
+class Products(NamedTuple):
+    """Second-order products with one vector a, summed over workers.
+
+    Attributes:
+        hessian: (∂²L/∂ω²) a, (parameters,).
+        mixed: (∂²L/∂Φ∂ω) a, (coefficients,).
+    """
+
+    hessian: Tensor
+    mixed: Tensor
+
+
+class Linearization(NamedTuple):
+    """The student's gradient at one point, and its derivative there.
+
+    Attributes:
+        gradient: gives g = ∂L_Φ/∂ω, (parameters,); computed where it is not known yet.
+        multiply: maps a vector a to its products; may be called once.
+    """
+
+    gradient: Callable[[], Tensor]
+    multiply: Callable[[Tensor], Products]
+
+
+class Curvature(Protocol):
+    """A way to get second-order products.
+
+    Attributes:
+        reuses_gradients: whether the gradients of the way forward are worth keeping.
+    """
+
+    @property
+    def reuses_gradients(self) -> bool: ...
+
+    def linearize(
+        self, student: Student, params: Tensor, coefficients: Tensor, batch: Any, seed: int, known: Gradients | None
+    ) -> Linearization:
+        """The gradient at (ω, Φ) and its derivative.
+
+        Args:
+            known: the gradients at this very point, where the way forward has kept them.
+        """
+
+
+class Exact:
+    """Products by double backward.
+
+    Cost: about three training steps for gradient and products together; the memory of
+    one step's graph and of its derivative. Every layer must have a second derivative:
+    no fused attention, no cuDNN RNN.
+    Paper: Eqs 4 and 5.
+    """
+
+    reuses_gradients = False
+
+    def linearize(
+        self, student: Student, params: Tensor, coefficients: Tensor, batch: Any, seed: int, known: Gradients | None
+    ) -> Linearization:
+        pieces = [piece.requires_grad_() for piece in student.pieces(params.detach())]
+        coefficients = coefficients.detach().requires_grad_()
+        with torch.enable_grad():
+            loss = student.loss_of_pieces(pieces, coefficients, batch, seed)
+            gradients = torch.autograd.grad(loss, pieces, create_graph=True, materialize_grads=True)
+        # A gradient that depends on nothing, such as an unused parameter's, has no graph.
+        moving = [place for place, gradient in enumerate(gradients) if gradient.requires_grad]
+
+        def multiply(vector: Tensor) -> Products:
+            if not moving:
+                return Products(torch.zeros_like(vector), torch.zeros_like(coefficients))
+            cotangents = student.pieces(vector)
+            # A loss that is all cross-entropy does not depend on Φ: zeros, not an error.
+            *hessian, mixed = torch.autograd.grad(
+                [gradients[place] for place in moving],
+                [*pieces, coefficients],
+                grad_outputs=[cotangents[place] for place in moving],
+                materialize_grads=True,
+            )
+            return Products(student.combine(joined(hessian)), student.combine(mixed))
+
+        return Linearization(lambda: student.combine(joined([g.detach() for g in gradients])), multiply)
+
+
+# Measured on LSTM and GELU Transformer in float32: one-sided differences err by more for a
+# long step, so theirs is shorter.
+CENTRAL_STEP, FORWARD_STEP = 1e-5, 2e-6
+
+
+@dataclass(frozen=True)
+class CentralDifference:
+    """Products from the gradients at ω ± εa, with ε = relative_step · ‖ω‖ / ‖a‖.
+
+    Cost: two training steps, and one more where the update rule needs the gradient; the
+    memory of one step. No second derivatives, so fused kernels stay on. Wrong for
+    students with kinks, such as ReLU.
+    """
+
+    relative_step: float = CENTRAL_STEP
+
+    def __post_init__(self) -> None:
+        _require_positive(self.relative_step)
+
+    reuses_gradients = False
+
+    def linearize(
+        self, student: Student, params: Tensor, coefficients: Tensor, batch: Any, seed: int, known: Gradients | None
+    ) -> Linearization:
+        def multiply(vector: Tensor) -> Products:
+            step = _step_along(vector, params, self.relative_step)
+            if step == 0.0:
+                return Products(torch.zeros_like(params), torch.zeros_like(coefficients))
+            ahead, behind = (
+                student.gradients(torch.add(params, vector, alpha=e), coefficients, batch, seed, True)
+                for e in (step, -step)
+            )
+            return _quotient(ahead, behind, 2.0 * step)
+
+        return Linearization(lambda: student.gradients(params, coefficients, batch, seed).params, multiply)
+
+
+@dataclass(frozen=True)
+class ForwardDifference:
+    """Products from the gradient at ω + εa and the one of the way forward.
+
+    Cost: one training step where the way forward has kept its gradients, two where not;
+    the memory of one step, and one more student copy for each kept step. As inexact as
+    one-sided differences are; else as `CentralDifference`.
+    """
+
+    relative_step: float = FORWARD_STEP
+
+    def __post_init__(self) -> None:
+        _require_positive(self.relative_step)
+
+    reuses_gradients = True
+
+    def linearize(
+        self, student: Student, params: Tensor, coefficients: Tensor, batch: Any, seed: int, known: Gradients | None
+    ) -> Linearization:
+        here = known or student.gradients(params, coefficients, batch, seed, True)
+
+        def multiply(vector: Tensor) -> Products:
+            step = _step_along(vector, params, self.relative_step)
+            if step == 0.0:
+                return Products(torch.zeros_like(params), torch.zeros_like(coefficients))
+            ahead = student.gradients(torch.add(params, vector, alpha=step), coefficients, batch, seed, True)
+            return _quotient(ahead, here, step)
+
+        return Linearization(lambda: here.params, multiply)
+
+
+def _require_positive(relative_step: float) -> None:
+    if not 0.0 < relative_step < 1.0:
+        raise ValueError(
+            f"the relative step of the differences is {relative_step}, but must lie in (0, 1); 1e-5 (central) and "
+            "2e-6 (forward) suit float32"
+        )
+
+
+def _step_along(vector: Tensor, params: Tensor, relative_step: float) -> float:
+    """ε = relative_step · ‖ω‖ / ‖a‖; 0 where a is 0. An ω of zeros counts as one of norm 1."""
+    length = float(vector.norm())
+    return relative_step * (float(params.norm()) or 1.0) / length if length > 0.0 else 0.0
+
+
+def _quotient(ahead: Gradients, behind: Gradients, distance: float) -> Products:
+    assert ahead.coefficients is not None and behind.coefficients is not None
+    # In place: `ahead` is ours alone, and each pass over ω costs memory bandwidth.
+    hessian = ahead.params.sub_(behind.params).div_(distance)
+    return Products(hessian, ahead.coefficients.sub_(behind.coefficients).div_(distance))

@@ -1,0 +1,179 @@
+"""One teacher step of Algorithm 1: teach T steps, measure, go back."""
+
+import math
+import time
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from torch import Tensor
+
+from fairseq_dlf.core.hypergradient.curvature import Curvature, Exact
+from fairseq_dlf.core.hypergradient.reverse import Hypergradient, NonFiniteCotangentError, reverse
+from fairseq_dlf.core.hypergradient.student import Buffers, Student
+from fairseq_dlf.core.hypergradient.trajectory import TrajectoryPlan
+from fairseq_dlf.core.hypergradient.unroll import Observer, StepSource, Watch, unroll
+from fairseq_dlf.core.hypergradient.update_rules import StudentState, UpdateRule
+
+
+class MeasuredCotangent(NamedTuple):
+    """A measure's value and its gradient ∂M̃/∂ω at one ω, (parameters,)."""
+
+    value: float
+    cotangent: Tensor
+
+
+class Measure(Protocol):
+    """A smoothed measure M̃(ω) of the student on dev data.
+
+    It gives its own gradient so that it may go through the dev data in pieces.
+    """
+
+    def value(self, params: Tensor) -> float:
+        """M̃(ω)."""
+
+    def value_and_cotangent(self, params: Tensor) -> MeasuredCotangent:
+        """M̃(ω) and ∂M̃/∂ω."""
+
+
+@dataclass(frozen=True)
+class EpisodePlan:
+    """How an episode is run.
+
+    Attributes:
+        steps: T, the number of student updates.
+        truncation: K, how many of the last steps are reversed; 0 is all.
+        curvature: the way to second-order products.
+        trajectory: how the episode's past is kept.
+        cotangent_clip: bound on ‖∂M̃/∂ω_t‖ in the reverse pass; 0 is none.
+        collapse_share: the episode counts as collapsed when the measure after it is
+            below this share of the measure before it.
+        collapse_floor: the same, below this value: for students that start from nothing.
+        growth_limit: the same, where ‖∂M̃/∂ω‖ grows by more than this factor on its way back:
+            such a gradient is the instability's, not the measure's.
+    """
+
+    steps: int
+    truncation: int = 0
+    curvature: Curvature = field(default_factory=Exact)
+    trajectory: TrajectoryPlan = field(default_factory=TrajectoryPlan)
+    cotangent_clip: float = 0.0
+    collapse_share: float = 0.5
+    collapse_floor: float = 0.0
+    growth_limit: float = math.inf
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ValueError(f"an episode of {self.steps} student steps was asked for; it needs at least 1")
+        if not 0 <= self.truncation <= self.steps:
+            raise ValueError(
+                f"truncation to the last {self.truncation} steps was asked for, but must lie between "
+                f"0 (the full horizon) and the episode's {self.steps} steps"
+            )
+        if not self.cotangent_clip >= 0.0:
+            raise ValueError(f"the clip of the cotangent is {self.cotangent_clip}, but must not be negative")
+        if not 0.0 <= self.collapse_share < 1.0:
+            raise ValueError(f"collapse share is {self.collapse_share}, but must lie in [0, 1)")
+
+    @property
+    def first(self) -> int:
+        """The earliest step that is reversed."""
+        return self.steps - self.truncation if self.truncation else 0
+
+
+@dataclass(frozen=True)
+class EpisodeResult:
+    """What an episode found.
+
+    Attributes:
+        final: the student's state after T updates.
+        losses: the student's loss before each update, (T,).
+        buffers: the module's buffers after T updates, by name; the reverse pass leaves them alone.
+        measure_before, measure_after: M̃ at ω_0 and ω_T.
+        hypergradient: None where the episode collapsed.
+        collapse: the cause in words, or None.
+        forward_s: wall time of the first measure and the updates.
+        reverse_s: wall time of the second measure, its gradient and the reverse pass.
+    """
+
+    final: StudentState
+    losses: Tensor
+    buffers: Buffers
+    measure_before: float
+    measure_after: float
+    hypergradient: Hypergradient | None
+    collapse: str | None
+    forward_s: float
+    reverse_s: float
+
+
+def run_episode(
+    student: Student,
+    rule: UpdateRule,
+    start: StudentState,
+    source: StepSource,
+    measure: Measure,
+    plan: EpisodePlan,
+    watch: Watch | None = None,
+    observe: Observer | None = None,
+) -> EpisodeResult:
+    """Teaches the student from `start`, measures it and finds dΦ_1 … dΦ_T.
+
+    Args:
+        source: gives step t; called again for the same t in the reverse pass.
+        watch: is told of the progress.
+        observe: as in `unroll`: for coefficients that depend on the student at step t.
+
+    Cost: T training steps forward, T products backward, two measures.
+    Paper: Algorithm 1, lines 4–12.
+    """
+    began = time.perf_counter()
+    before = measure.value(start.params)
+    with closing(plan.trajectory.open(plan.first, plan.steps, plan.curvature.reuses_gradients)) as trajectory:
+        done = unroll(student, rule, start, plan.steps, source, trajectory, watch, observe)
+        turned = time.perf_counter()
+        after = measure.value_and_cotangent(done.final.params)
+        collapse = _collapse_of(before, after, done.losses, plan)
+        hypergradient = None
+        if collapse is None:
+            cotangent, clip = after.cotangent, plan.cotangent_clip
+            try:
+                hypergradient = reverse(student, rule, plan.curvature, trajectory, source, cotangent, clip, watch)
+            except NonFiniteCotangentError as error:
+                collapse = str(error)
+            else:
+                collapse = _explosion_of(hypergradient, plan.growth_limit)
+    return EpisodeResult(
+        final=done.final,
+        losses=done.losses,
+        buffers=done.buffers,
+        measure_before=before,
+        measure_after=after.value,
+        hypergradient=hypergradient if collapse is None else None,
+        collapse=collapse,
+        forward_s=turned - began,
+        reverse_s=time.perf_counter() - turned,
+    )
+
+
+def _collapse_of(before: float, after: MeasuredCotangent, losses: Tensor, plan: EpisodePlan) -> str | None:
+    if not bool(losses.isfinite().all()):
+        return "the student's loss is not finite: lower its learning rate or clip its gradient"
+    if math.isnan(after.value):
+        return "the measure after the episode is not a number"
+    advice = "lower the teacher's or the student's learning rate"
+    if after.value < plan.collapse_share * before:
+        fall = f"from {before:.4f} to {after.value:.4f}, under {plan.collapse_share:g} of its start"
+        return f"the measure fell {fall}: {advice}"
+    if after.value < plan.collapse_floor:
+        return f"the measure ended at {after.value:.4f}, under its floor of {plan.collapse_floor:.4f}: {advice}"
+    return None
+
+
+def _explosion_of(found: Hypergradient, limit: float) -> str | None:
+    if found.growth <= limit:
+        return None
+    return (
+        f"the cotangent grew {found.growth:.3g}-fold on its way back, beyond the limit of {limit:g}: lower the "
+        "teacher's or the student's learning rate, clip the cotangent or truncate"
+    )

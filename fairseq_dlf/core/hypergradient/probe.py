@@ -1,0 +1,145 @@
+"""What a student's layers can do, found out before hours are spent: second derivatives, kinks."""
+
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from fairseq_dlf.core.hypergradient.student import Student
+
+
+@contextmanager
+def twice_differentiable() -> Iterator[None]:
+    """Runs layers by kernels that have a second derivative.
+
+    Fused attention has none, nor have cuDNN's recurrent layers.
+    """
+    with sdpa_kernel(SDPBackend.MATH), torch.backends.cudnn.flags(enabled=False):
+        yield
+
+
+def require_second_derivatives(student: Student, params: Tensor, coefficients: Tensor, batch: Any, seed: int) -> None:
+    """Tries one exact product, so that an unfit layer is named before hours are spent.
+
+    Raises:
+        RuntimeError: naming the innermost layer that has no second derivative.
+
+    Cost: one exact product; where it fails, one for each layer.
+    """
+    leaf = params.detach().requires_grad_()
+    with torch.enable_grad():
+        problem = _second_derivative_problem(student.loss(leaf, coefficients, batch, seed), leaf)
+    if problem is not None:
+        layer = _layer_without_second_derivative(student, leaf, coefficients, batch, seed)
+        raise RuntimeError(
+            f"the student cannot be differentiated twice, at its layer {layer!r} ({problem}): exact "
+            "products need second derivatives, so replace the layer or run it by plain operations"
+        )
+
+
+def _second_derivative_problem(value: Tensor, params: Tensor) -> str | None:
+    """Why the scalar has no second derivative in the parameters; None where it has one."""
+    try:
+        (first,) = torch.autograd.grad(value, params, create_graph=True, allow_unused=True)
+        if first is None or not first.requires_grad:
+            return None
+        # Such a node raises only when it is reached; torch.autograd.grad passes it by, and its
+        # share of the product would be silently missing.
+        if _ONCE_DIFFERENTIABLE in _node_names(first):
+            return "a backward that is marked as once differentiable"
+        torch.autograd.grad(first.square().sum(), params, retain_graph=True, allow_unused=True)
+    except (RuntimeError, NotImplementedError) as error:
+        return str(error)
+    return None
+
+
+_ONCE_DIFFERENTIABLE = "torch::autograd::Error"
+
+
+def _node_names(tensor: Tensor) -> set[str]:
+    """Names of all nodes in the graph behind a tensor."""
+    seen, waiting = set(), [tensor.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            waiting.extend(following for following, _ in node.next_functions)
+    return {node.name() for node in seen}
+
+
+def _layer_without_second_derivative(
+    student: Student, params: Tensor, coefficients: Tensor, batch: Any, seed: int
+) -> str:
+    """The first layer, innermost first, whose own double backward fails; '(loss)' if none does."""
+    failing: list[str] = []
+
+    def check(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            outputs = output if isinstance(output, (tuple, list)) else [output]
+            tensors = [x for x in outputs if isinstance(x, Tensor) and x.requires_grad]
+            if failing or not tensors:
+                return
+            total = torch.stack([x.double().square().sum() for x in tensors]).sum()
+            if _second_derivative_problem(total, params) is not None:
+                failing.append(name)
+
+        return hook
+
+    hooks = [m.register_forward_hook(check(name)) for name, m in student.module.named_modules() if name]
+    try:
+        with torch.enable_grad():
+            student.loss(params, coefficients, batch, seed)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return failing[0] if failing else "(loss)"
+
+
+# Functions whose derivative jumps, by the nodes that autograd records for them.
+_KINKS = {
+    "relu": ("Relu", "Threshold"),
+    "leaky_relu": ("LeakyRelu", "PreluKernel", "Prelu", "RreluWithNoise"),
+    "hardtanh": ("Hardtanh", "Clamp", "Hardsigmoid", "Hardswish"),
+    "shrink": ("Softshrink", "Hardshrink"),
+    "abs": ("Abs",),
+    "max": ("MaxPool", "AdaptiveMaxPool", "Maximum", "Minimum", "Amax", "Amin"),
+}
+
+
+def kinks_of(student: Student, params: Tensor, coefficients: Tensor, batch: Any, seed: int) -> list[str]:
+    """Names, in order, of the functions with kinks that the loss goes through: 'relu', 'max', ….
+
+    Cost: one forward.
+    """
+    leaf = params.detach().requires_grad_()
+    with torch.enable_grad():
+        nodes = _node_names(student.loss(leaf, coefficients, batch, seed))
+    return sorted(name for name, stems in _KINKS.items() if any(node.startswith(stems) for node in nodes))
+
+
+def require_smooth(
+    student: Student, params: Tensor, coefficients: Tensor, batch: Any, seed: int, allowed: Collection[str] = ()
+) -> None:
+    """Refuses a student with kinks, for which products by differences are wrong.
+
+    A difference counts the units that a kink switches on its way: for a ReLU Transformer
+    the products are off by a quarter and more.
+
+    Args:
+        allowed: kinks to let pass, by the names of `kinks_of`.
+
+    Raises:
+        ValueError: naming the kinks.
+    """
+    unknown = sorted(set(allowed) - set(_KINKS))
+    if unknown:
+        raise ValueError(f"there are no kinks named {unknown}: wanted some of {sorted(_KINKS)}")
+    found = [name for name in kinks_of(student, params, coefficients, batch, seed) if name not in allowed]
+    if found:
+        raise ValueError(
+            f"the student has kinks ({', '.join(found)}), where products by differences are wrong by tens of "
+            "percent: take exact products, or a smooth activation such as gelu, or allow these kinks by name"
+        )

@@ -1,0 +1,112 @@
+"""The way forward: T student updates, recorded where a trajectory is given."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from fairseq_dlf.core.hypergradient.student import Buffers, Gradients, Student
+from fairseq_dlf.core.hypergradient.trajectory import Past, Trajectory
+from fairseq_dlf.core.hypergradient.update_rules import StudentState, UpdateRule
+
+
+class Step(NamedTuple):
+    """All that one student update depends on besides the student's state.
+
+    Attributes:
+        coefficients: Φ_t, (coefficients,), without a graph.
+        batch: the front end's batch; must be the same object or equal when asked for again.
+        seed: seeds the dropout masks, so that they can be replayed.
+        learning_rate: η_t.
+    """
+
+    coefficients: Tensor
+    batch: Any
+    seed: int
+    learning_rate: float
+
+
+StepSource = Callable[[int], Step]
+
+
+# Is shown the student before update t, on the way forward only, for a step that depends on it.
+Observer = Callable[[int, Tensor, Buffers], None]
+
+
+class Watch(Protocol):
+    """Is told of the progress of an episode, which may take hours."""
+
+    def forward(self, done: int) -> None:
+        """So many student updates are done."""
+
+    def reverse(self, step: int, norm: float) -> None:
+        """The reverse pass has reached ω before update `step`, where ‖∂M̃/∂ω‖ is `norm`."""
+
+
+class Unroll(NamedTuple):
+    """What T student updates left behind.
+
+    Attributes:
+        final: the state after the last update.
+        losses: the student's loss before each update, (T,).
+        buffers: the module's buffers after the last update, by name.
+    """
+
+    final: StudentState
+    losses: Tensor
+    buffers: Buffers
+
+
+def unroll(
+    student: Student,
+    rule: UpdateRule,
+    state: StudentState,
+    steps: int,
+    source: StepSource,
+    trajectory: Trajectory | None = None,
+    watch: Watch | None = None,
+    observe: Observer | None = None,
+    buffers: Buffers | None = None,
+    first: int = 0,
+) -> Unroll:
+    """Trains the student for `steps` updates, recording states where a trajectory is given.
+
+    Args:
+        observe: sees (t, ω_t, buffers) before `source(t)` is asked for; must not change them.
+        buffers: where the module's buffers start, by default as they are in the module.
+        first: number of the first update, for a run in several parts.
+
+    Cost: `steps` training steps.
+    """
+    losses = []
+    keeps_gradients = trajectory is not None and trajectory.keeps_gradients
+    buffers = student.buffers() if buffers is None else {name: buffer.clone() for name, buffer in buffers.items()}
+    for t in range(first, first + steps):
+        if observe is not None:
+            observe(t, state.params, buffers)
+        gradients, following = updated(student, rule, Past(state, None), source(t), keeps_gradients, buffers)
+        if trajectory is not None:
+            trajectory.record(t, Past(state, gradients))
+        state = following
+        losses.append(gradients.loss)
+        if watch is not None:
+            watch.forward(t + 1)
+    return Unroll(state, torch.stack(losses), buffers)
+
+
+def updated(
+    student: Student,
+    rule: UpdateRule,
+    past: Past,
+    step: Step,
+    of_coefficients: bool,
+    buffers: Buffers | None = None,
+) -> tuple[Gradients, StudentState]:
+    """The gradients of one update, unless they are known, and the state after it."""
+    state, known = past
+    gradients = known or student.gradients(
+        state.params, step.coefficients, step.batch, step.seed, of_coefficients, buffers
+    )
+    with torch.no_grad():
+        return gradients, rule.step(state, gradients.params, step.learning_rate)

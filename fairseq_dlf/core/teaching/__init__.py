@@ -1,0 +1,1 @@
+"""What the paper adds to the hypergradient: the dynamic loss, teachers, smoothed measures, progress."""

@@ -1,0 +1,1 @@
+"""Teachers: from the student's progress to coefficients."""

@@ -1,0 +1,1 @@
+"""What runs of image classification leave behind."""

@@ -1,0 +1,278 @@
+"""A table of test errors, with tests against the run of cross-entropy."""
+
+import json
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor
+
+from fairseq_dlf.images.records.training import Run, RunRecord
+
+BASELINE_LOSS = "cross_entropy"
+
+# Test error, per cent, by data, model and loss. Paper: Tables 1 and 2.
+_PAPER_LOSSES = (BASELINE_LOSS, "smooth", "large_margin", "dlf")
+_PAPER_ERRORS = {
+    ("mnist", "mlp"): (1.94, 1.89, 1.83, 1.69),
+    ("mnist", "lenet"): (0.98, 0.94, 0.88, 0.77),
+    ("cifar10", "resnet-8"): (12.45, 12.08, 11.34, 10.82),
+}
+_HEADER = (
+    *("run", "data", "model", "loss", "seeds", "test error, %", "dev error, %", "paper, %"),
+    *("difference, points", "p over images", "p over seeds"),
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A run in the table; None stands for what cannot be known.
+
+    Attributes:
+        name: of the run's folder.
+        data, model: names.
+        loss: name, with the options that it was given.
+        taught_on: model that the teacher was taught on, where it is another one.
+        is_baseline: whether the rows of the same data and model are compared with this one.
+        seeds: ascending.
+        test_images: number of test images.
+        test_errors: per cent, by seed.
+        test_error_mean, test_error_sd: of these; the sample standard deviation.
+        dev_error_mean: per cent.
+        paper_error: the paper's test error, per cent.
+        difference: mean test error less that of the baseline, in points.
+        p_images: as `p_over_images` against the baseline.
+        p_seeds: as `p_over_seeds` against the baseline.
+    """
+
+    name: str
+    data: str
+    model: str
+    loss: str
+    taught_on: str | None
+    is_baseline: bool
+    seeds: tuple[int, ...]
+    test_images: int
+    test_errors: tuple[float, ...]
+    test_error_mean: float
+    test_error_sd: float | None
+    dev_error_mean: float
+    paper_error: float | None
+    difference: float | None
+    p_images: float | None
+    p_seeds: float | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows grouped by data and model, each group's baseline first."""
+
+    rows: tuple[Row, ...]
+
+
+def table(runs: Sequence[Run], baseline: str | None = None) -> Table:
+    """Compares runs with the baseline of the same data and model.
+
+    Args:
+        runs: as from `find_runs`.
+        baseline: name of the run to compare with, where there is one of that name; else
+            the run of cross-entropy; a group without either is not compared.
+
+    Raises:
+        ValueError: no run has the baseline's name, a group has several runs of
+            cross-entropy, two of one name, or runs on different images.
+    """
+    if baseline is not None and baseline not in {run.name for run in runs}:
+        raise ValueError(
+            f"no run is named {baseline!r}: pass one of {', '.join(sorted({run.name for run in runs}))} as --baseline"
+        )
+    groups: dict[tuple[str, str], list[Run]] = {}
+    for run in runs:
+        groups.setdefault((run.records[0].data, run.records[0].model), []).append(run)
+    rows: list[Row] = []
+    for members in groups.values():
+        _require_comparable(members)
+        reference = _baseline_of(members, baseline)
+        rows += [_row(run, reference) for run in sorted(members, key=lambda run: run is not reference)]
+    return Table(tuple(rows))
+
+
+def p_over_images(records: Sequence[RunRecord], baseline: Sequence[RunRecord]) -> float:
+    """Two-sided p of 'a test image is as often wrong in both', over images, for these trained students.
+
+    For each image d is the share of students that err on it, less that share of the
+    baseline. If the sign of every d is a coin's, then Σd has variance Σd², and
+    Σd / √Σd² is taken as normal. With one seed each this is McNemar's test.
+
+    Returns:
+        1 where the students err alike on every image.
+    """
+    differences = _shares_wrong(records) - _shares_wrong(baseline)
+    variance = float(differences.square().sum())
+    return math.erfc(abs(float(differences.sum())) / math.sqrt(2.0 * variance)) if variance else 1.0
+
+
+def p_over_seeds(records: Sequence[RunRecord], baseline: Sequence[RunRecord]) -> float | None:
+    """Two-sided p of a paired t-test over the seeds that both have.
+
+    Returns:
+        None with fewer than two such seeds, and where the difference is the same for all
+        of them but not 0: such a t is infinite, whatever the chance.
+
+    Raises:
+        RuntimeError: scipy is missing.
+    """
+    theirs = {record.seed: record for record in baseline}
+    pairs = [(len(mine.test_wrong), len(theirs[mine.seed].test_wrong)) for mine in records if mine.seed in theirs]
+    differences = {mine - other for mine, other in pairs}
+    if len(pairs) < 2 or (len(differences) == 1 and 0 not in differences):
+        return None
+    if differences == {0}:
+        return 1.0
+    try:
+        from scipy.stats import ttest_rel
+    except ImportError as error:
+        raise RuntimeError("the test over seeds needs scipy: pip install '.[images]'") from error
+    return float(ttest_rel(*zip(*pairs, strict=True)).pvalue)
+
+
+def markdown(found: Table) -> str:
+    """The table in Markdown, and what its figures are."""
+    lines = [_line(_HEADER), "|" + "---|" * len(_HEADER), *(_line(_cells(row)) for row in found.rows)]
+    images = {f"{row.data} {row.test_images:,}": None for row in found.rows}
+    notes = (
+        f"Test images: {', '.join(images)}; read once, by the student of the epoch with the best dev accuracy. "
+        "± is the sample standard deviation over seeds; paper: Wu et al. (2018), Tables 1 and 2; difference: to "
+        "the baseline of the same data and model, negative is better.",
+        "p over images: two-sided paired test (random signs, normal approximation; McNemar's with one seed) of the "
+        "mean errors on each test image; it holds for these very students.",
+        "p over seeds: two-sided paired t-test of the test errors of the seeds that both runs have; empty with fewer "
+        "than two, or where all differ by the same amount.",
+    )
+    return "\n".join([*lines, "", "\n\n".join(notes)])
+
+
+def to_json(found: Table) -> str:
+    """All figures of the table as JSON."""
+    return json.dumps(asdict(found), indent=2)
+
+
+# Rows -----------------------------------------------------------------------------
+
+
+def _require_comparable(members: Sequence[Run]) -> None:
+    """The members, of one data and model, have names of their own and the same images."""
+    names: dict[str, Run] = {}
+    for run in members:
+        other = names.setdefault(run.name, run)
+        if other is not run:
+            raise ValueError(f"{other.folder} and {run.folder} have one name, {run.name}: rename one of the folders")
+    first = members[0]
+    for run in members[1:]:
+        if _images_of(run) != _images_of(first):
+            count, wanted = run.records[0].test_images, first.records[0].test_images
+            raise ValueError(
+                f"{run.folder} ({count:,} test images) and {first.folder} ({wanted:,}) were trained or tested on "
+                f"different images of {first.records[0].data}: pass runs with the same --data, --split-seed and "
+                "--train-images, or make a table of each"
+            )
+
+
+def _images_of(run: Run) -> tuple[int, str]:
+    """The number of test images, and the signature's word on the data, which has their fingerprint."""
+    record = run.records[0]
+    return record.test_images, next((part for part in record.signature.split("|") if part.startswith("data:")), "")
+
+
+def _baseline_of(members: Sequence[Run], name: str | None) -> Run | None:
+    named = [run for run in members if run.name == name]
+    plain = named or [run for run in members if _loss_text(run.records[0]) == BASELINE_LOSS]
+    if len(plain) > 1:
+        record = plain[0].records[0]
+        raise ValueError(
+            f"{len(plain)} runs on {record.data} {record.model} are of {BASELINE_LOSS} "
+            f"({', '.join(run.name for run in plain)}): pass one of them as --baseline"
+        )
+    return plain[0] if plain else None
+
+
+def _row(run: Run, reference: Run | None) -> Row:
+    records, first = run.records, run.records[0]
+    errors = tuple(record.test_error for record in records)
+    taught_on = None if first.taught_on == first.model else first.taught_on
+    compared = reference is not None and reference is not run
+    against = reference.records if reference is not None else ()
+    mean = statistics.fmean(errors)
+    return Row(
+        name=run.name,
+        data=first.data,
+        model=first.model,
+        loss=_loss_text(first),
+        taught_on=taught_on,
+        is_baseline=reference is run,
+        seeds=tuple(record.seed for record in records),
+        test_images=first.test_images,
+        test_errors=errors,
+        test_error_mean=mean,
+        test_error_sd=statistics.stdev(errors) if len(errors) > 1 else None,
+        dev_error_mean=statistics.fmean(record.dev_error for record in records),
+        # The paper's students were taught on their own model.
+        paper_error=_paper_error(first) if taught_on is None else None,
+        difference=mean - statistics.fmean(record.test_error for record in against) if compared else None,
+        p_images=p_over_images(records, against) if compared else None,
+        p_seeds=p_over_seeds(records, against) if compared else None,
+    )
+
+
+def _loss_text(record: RunRecord) -> str:
+    """The loss with the options that it was given, as the signature has them: 'cross_entropy(smoothing=0.1)'."""
+    found = next((part for part in record.signature.split("|") if part.startswith(f"{record.loss}(")), record.loss)
+    return found.removesuffix("()").removesuffix("(ce_share=0)")
+
+
+def _paper_error(record: RunRecord) -> float | None:
+    # Label smoothing is none of the paper's losses.
+    if record.loss == BASELINE_LOSS and _loss_text(record) != BASELINE_LOSS:
+        return None
+    errors = _PAPER_ERRORS.get((record.data, record.model))
+    return dict(zip(_PAPER_LOSSES, errors, strict=True)).get(record.loss) if errors is not None else None
+
+
+def _shares_wrong(records: Sequence[RunRecord]) -> Tensor:
+    """For each test image the share of students that err on it, (images,), float64."""
+    wrong = torch.zeros(records[0].test_images, dtype=torch.float64)
+    for record in records:
+        wrong[list(record.test_wrong)] += 1.0
+    return wrong / len(records)
+
+
+# Text -----------------------------------------------------------------------------
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _cells(row: Row) -> list[str]:
+    error = f"{row.test_error_mean:.2f}"
+    return [
+        row.name + (" (baseline)" if row.is_baseline else ""),
+        row.data,
+        row.model,
+        row.loss + (f", taught on {row.taught_on}" if row.taught_on is not None else ""),
+        str(len(row.seeds)),
+        error if row.test_error_sd is None else f"{error} ± {row.test_error_sd:.2f}",
+        f"{row.dev_error_mean:.2f}",
+        "" if row.paper_error is None else f"{row.paper_error:.2f}",
+        "" if row.difference is None else f"{row.difference:+.2f}",
+        _p_text(row.p_images),
+        _p_text(row.p_seeds),
+    ]
+
+
+def _p_text(p: float | None) -> str:
+    if p is None:
+        return ""
+    return f"{p:.3f}" if p >= 0.001 else "<0.001"

@@ -1,0 +1,1 @@
+"""Students of images: models, their training, what is measured of them."""

@@ -1,0 +1,49 @@
+"""s_t of image classification: how far the student is, its accuracies, its precision by class."""
+
+import torch
+from torch import Tensor
+
+from fairseq_dlf.core.hypergradient.student import Buffers, Student
+from fairseq_dlf.core.teaching.progress import progress_vector
+from fairseq_dlf.images.data.splits import ImageSet
+from fairseq_dlf.images.students.accuracy import accuracy, predictions
+
+
+def features(classes: int) -> list[str]:
+    """Names of the progress features, in the order of the teacher's columns (paper, section 5.1)."""
+    return ["updates", "train_accuracy", "dev_accuracy", *(f"precision_{place}" for place in range(classes))]
+
+
+class StudentProgress:
+    """Measures a student on fixed samples of train and dev.
+
+    Args:
+        train, dev: images to measure on.
+        classes: number of classes.
+
+    Cost: a forward over both.
+    """
+
+    def __init__(self, train: ImageSet, dev: ImageSet, classes: int):
+        self.train = train
+        self.dev = dev
+        self.classes = classes
+
+    def measure(self, student: Student, params: Tensor, buffers: Buffers, done: float) -> Tensor:
+        """s at one ω, (features,) float32.
+
+        Args:
+            done: share of the run's updates that are done.
+        """
+        predicted = predictions(student, params, buffers, self.dev.images)
+        right = predicted == self.dev.labels
+        values = {
+            "updates": done,
+            "train_accuracy": accuracy(student, params, buffers, self.train),
+            "dev_accuracy": float(right.double().mean()),
+        }
+        times, hits = (torch.bincount(kept, minlength=self.classes) for kept in (predicted, predicted[right]))
+        # A class that was never predicted has no precision: 0, as of a class that is always wrong.
+        precision = (hits / times.clamp(min=1)).tolist()
+        values |= {f"precision_{place}": value for place, value in enumerate(precision)}
+        return progress_vector(features(self.classes), values)

@@ -1,0 +1,1 @@
+"""BLEU of a student: by sentence and corpus, expected, and along its run."""

@@ -1,0 +1,152 @@
+"""Translations from a fairseq model: batches of a fixed sample, greedy and sampled decoding, words."""
+
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Optional
+
+import numpy as np
+import torch
+from fairseq import utils
+from fairseq.data import Dictionary, FairseqDataset
+from fairseq.models import BaseFairseqModel
+from fairseq.tasks import FairseqTask
+from torch import Tensor, nn
+
+from fairseq_dlf.translation.bleu.scores import CorpusBleu, corpus_bleu
+
+# Translations are rarely longer; a degenerate student would run to fairseq's 200.
+MAX_LENGTH_FACTOR = 1.5
+MAX_LENGTH_OFFSET = 10
+UNKNOWN_IN_REFERENCE = "UNKNOWNTOKENINREF"
+DECODE_SENTENCES = 64
+
+
+def subword_symbol(dictionary: Dictionary) -> Optional[str]:
+    """How this dictionary's subwords are joined: '@@ ', 'sentencepiece' or None."""
+    symbols = dictionary.symbols[dictionary.nspecial :]
+    if any(symbol.endswith("@@") for symbol in symbols):
+        return "@@ "
+    if any(symbol.startswith("\u2581") for symbol in symbols):
+        return "sentencepiece"
+    return None
+
+
+class WordJoiner:
+    """Token ids to text with subwords joined, as BLEU wants it."""
+
+    def __init__(self, dictionary: Dictionary, symbol: Optional[str] = None):
+        self.dictionary = dictionary
+        self.symbol = subword_symbol(dictionary) if symbol is None else symbol
+
+    def hypothesis(self, tokens: Tensor) -> str:
+        return self.dictionary.string(tokens.int().cpu(), self.symbol)
+
+    def reference(self, tokens: Tensor) -> str:
+        """The text of a target row, padding dropped; its unknown words match nothing."""
+        tokens = utils.strip_pad(tokens, self.dictionary.pad())
+        return self.dictionary.string(tokens.int().cpu(), self.symbol, unk_string=UNKNOWN_IN_REFERENCE)
+
+
+def fixed_sample(dataset: FairseqDataset, sentences: int, seed: int) -> np.ndarray:
+    """Indices of a seeded sample of a dataset, in ascending order.
+
+    Args:
+        sentences: how many; 0 is all.
+
+    Raises:
+        ValueError: the dataset is empty or holds fewer.
+    """
+    if len(dataset) == 0:
+        raise ValueError("the data set is empty: preprocess it again with a non-empty dev set (--validpref)")
+    if sentences < 0 or sentences > len(dataset):
+        raise ValueError(
+            f"{sentences} sentences were asked for, the data set has {len(dataset)}: ask for fewer, or 0 for all"
+        )
+    if sentences == 0:
+        return np.arange(len(dataset))
+    chosen = np.random.RandomState(seed).choice(len(dataset), size=sentences, replace=False)
+    return np.sort(chosen)
+
+
+def batches_of(
+    dataset: FairseqDataset, indices: Sequence[int], device: torch.device, sentences: int = DECODE_SENTENCES
+) -> Iterator[dict[str, Any]]:
+    """Batches of up to `sentences` sentences of like length, on the device."""
+    by_length = sorted(indices, key=lambda index: (dataset.num_tokens(index), index))
+    for start in range(0, len(by_length), sentences):
+        batch = dataset.collater([dataset[index] for index in by_length[start : start + sentences]])
+        yield on_device(batch, device)
+
+
+def on_device(batch: dict[str, Any], device: torch.device) -> dict[str, Any]:
+    """A fairseq batch on the device."""
+    return utils.move_to_cuda(batch, device) if device.type == "cuda" else batch
+
+
+def select_rows(batch: dict[str, Any], rows: Tensor, left_pad_source: bool) -> dict[str, Any]:
+    """Some sentences of a fairseq batch, in order, the source's padding cut to their longest.
+
+    Args:
+        rows: (sentences,), int64, ascending, so that lengths stay sorted.
+    """
+    source = batch["net_input"]
+    lengths = source["src_lengths"][rows]
+    longest = int(lengths.max())
+    tokens = source["src_tokens"][rows]
+    return {
+        "id": batch["id"][rows],
+        "net_input": {
+            "src_tokens": tokens[:, -longest:] if left_pad_source else tokens[:, :longest],
+            "src_lengths": lengths,
+            "prev_output_tokens": source["prev_output_tokens"][rows],
+        },
+        "target": batch["target"][rows],
+    }
+
+
+def unwrapped(model: nn.Module) -> BaseFairseqModel:
+    """The model inside fairseq's and torch's wrappers for several workers."""
+    while not isinstance(model, BaseFairseqModel):
+        model = model.module
+    return model
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """The model without dropout, its modules' modes and the generator of random numbers kept."""
+    modes = [(module, module.training) for module in model.modules()]
+    devices = [p.device for p in model.parameters() if p.is_cuda][:1]
+    model.eval()
+    try:
+        with torch.random.fork_rng(devices):
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def build_generator(task: FairseqTask, model: BaseFairseqModel, **options: Any) -> Any:
+    """fairseq's sequence generator with a bound on length that suits evaluation."""
+    settings = {"max_len_a": MAX_LENGTH_FACTOR, "max_len_b": MAX_LENGTH_OFFSET, **options}
+    return FairseqTask.build_generator(task, [model], Namespace(**settings))
+
+
+def greedy_bleu(
+    task: FairseqTask, model: BaseFairseqModel, dataset: FairseqDataset, indices: Sequence[int]
+) -> CorpusBleu:
+    """BLEU of greedy translations of these sentences, tokenised, subwords joined.
+
+    Cost: one greedy decoding; on two CPU cores about 150 short sentences a second
+    for a small LSTM.
+    """
+    words = WordJoiner(task.target_dictionary)
+    hypotheses, references = [], []
+    with evaluating(model), torch.no_grad():
+        generator = build_generator(task, model, beam=1)
+        device = next(model.parameters()).device
+        for batch in batches_of(dataset, indices, device):
+            for row, found in zip(batch["target"], generator.generate([model], batch), strict=True):
+                hypotheses.append(words.hypothesis(found[0]["tokens"]))
+                references.append(words.reference(row))
+    return corpus_bleu(hypotheses, references)

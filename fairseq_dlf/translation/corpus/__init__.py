@@ -1,0 +1,1 @@
+"""Preparing parallel text for fairseq."""

@@ -1,0 +1,1 @@
+"""The episodes in which a teacher's student of translation learns."""

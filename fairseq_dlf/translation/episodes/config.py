@@ -1,0 +1,157 @@
+"""Options of the task `dlf_teaching`."""
+
+from dataclasses import dataclass, field
+from typing import List, Optional
+
+from fairseq.dataclass import ChoiceEnum
+from fairseq.tasks.translation import TranslationConfig
+from omegaconf import II
+
+from fairseq_dlf.core.hypergradient.curvature import CENTRAL_STEP, FORWARD_STEP
+from fairseq_dlf.translation.bleu.expected import ExpectedBleuConfig
+
+
+@dataclass
+class DlfTeachingConfig(TranslationConfig, ExpectedBleuConfig):
+    student: Optional[str] = field(
+        default=None, metadata={"help": "checkpoint of the student that episodes start from"}
+    )
+    student_start: ChoiceEnum(["warm", "fresh", "continue"]) = field(
+        default="warm",
+        metadata={
+            "help": "where an episode starts: the checkpoint (warm, the paper's way in translation), "
+            "new random weights of its architecture (fresh), or where the last episode ended (continue)"
+        },
+    )
+    student_steps: int = field(default=200, metadata={"help": "T, student updates in an episode"})
+    truncate: int = field(
+        default=0, metadata={"help": "K: go back through the last K steps only; 0 is the full horizon"}
+    )
+    student_optimizer: ChoiceEnum(["sgd", "momentum", "nesterov", "adam", "adamw"]) = field(
+        default="sgd", metadata={"help": "update rule of the student in episodes"}
+    )
+    student_momentum: float = field(default=0.9, metadata={"help": "momentum of the rules momentum and nesterov"})
+    student_beta1: float = field(default=0.9, metadata={"help": "decay of Adam's mean of gradients"})
+    student_beta2: float = field(default=0.999, metadata={"help": "decay of Adam's mean of squared gradients"})
+    student_adam_eps: float = field(default=1e-8, metadata={"help": "epsilon of Adam"})
+    student_lr: float = field(default=0.1, metadata={"help": "learning rate of the student (paper, section 5.2: 0.1)"})
+    student_lr_scheduler: str = field(
+        default="fixed", metadata={"help": "one of fairseq's schedules, for the student's rate within an episode"}
+    )
+    student_lr_options: str = field(
+        default="", metadata={"help": "options of that schedule: name=value,name=value, as warmup_updates=100"}
+    )
+    student_clip_norm: float = field(
+        default=0.0, metadata={"help": "clip the student's gradient to this norm; 0 does not"}
+    )
+    student_weight_decay: float = field(default=0.0, metadata={"help": "weight decay of the student"})
+    student_decoupled_decay: bool = field(
+        default=False,
+        metadata={"help": "take the decay from the weights, not through the gradient (adamw always does)"},
+    )
+    student_dropout: Optional[float] = field(
+        default=None, metadata={"help": "dropout in episodes; by default the checkpoint's own"}
+    )
+    student_precision: ChoiceEnum(["float32", "bf16"]) = field(
+        default="float32",
+        metadata={"help": "bf16 autocasts the student's forward; parameters and cotangents stay float32"},
+    )
+    curvature: ChoiceEnum(["exact", "central", "forward"]) = field(
+        default="exact",
+        metadata={"help": "second-order products: by double backward, or by differences of gradients (cheaper)"},
+    )
+    difference_step: Optional[float] = field(
+        default=None,
+        metadata={
+            "help": "step of the differences, relative to the norm of the parameters; by default "
+            f"{CENTRAL_STEP:g} for central and {FORWARD_STEP:g} for forward"
+        },
+    )
+    allow_kinks: str = field(
+        default="", metadata={"help": "take differences in spite of these kinks, by name: relu,max,…"}
+    )
+    guard_every: int = field(
+        default=100,
+        metadata={"help": "episodes between comparisons of the products with exact ones; 0 is the first only"},
+    )
+    clip_cotangent: float = field(
+        default=0.0, metadata={"help": "bound the norm of the cotangent on its way back; 0 does not"}
+    )
+    log_cotangent_every: int = field(
+        default=0, metadata={"help": "steps between logged norms of the cotangent; 0 is a tenth of the horizon"}
+    )
+    trajectory: ChoiceEnum(["everything", "checkpoints"]) = field(
+        default="everything",
+        metadata={"help": "keep every student state, or every K-th (--checkpoint-every) and recompute"},
+    )
+    checkpoint_every: int = field(
+        default=0, metadata={"help": "steps between kept states; 0 takes the square root of the horizon"}
+    )
+    trajectory_memory: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "memory for kept states, as 2GiB or 500MB; they are then placed so that the fewest "
+            "steps are recomputed"
+        },
+    )
+    trajectory_storage: ChoiceEnum(["device", "host", "disk"]) = field(
+        default="device", metadata={"help": "where states are kept: with the student, in host memory, or on disk"}
+    )
+    trajectory_dir: Optional[str] = field(
+        default=None,
+        metadata={"help": "folder for --trajectory-storage disk; by default the system's for temporary files"},
+    )
+    share_episodes: bool = field(
+        default=False,
+        metadata={"help": "several workers run one episode, each a part of every batch, instead of one each"},
+    )
+    measure_sentences: int = field(
+        default=128,
+        metadata={"help": "dev sentences, drawn anew for each episode, of expected BLEU; 0 is all"},
+    )
+    greedy_sentences: int = field(default=0, metadata={"help": "dev sentences of greedy BLEU at validation; 0 is all"})
+    progress_sentences: int = field(
+        default=200, metadata={"help": "sentences of train, and of dev, for the BLEU in s_t; 0 is all"}
+    )
+    episodes_per_epoch: int = field(default=10, metadata={"help": "episodes between two validations of the teacher"})
+    collapse_share: float = field(
+        default=0.5,
+        metadata={"help": "an episode has collapsed when expected BLEU falls under this share of its start"},
+    )
+    ce_share: float = field(
+        default=0.0,
+        metadata={"help": "share of plain cross-entropy in the student's loss, 0 (the paper) to 1"},
+    )
+    label_smoothing: float = field(default=0.0, metadata={"help": "label smoothing within the share of cross-entropy"})
+    seed: int = II("common.seed")
+    valid_subset: str = II("dataset.valid_subset")
+    max_update: int = II("optimization.max_update")
+    update_freq: List[int] = II("optimization.update_freq")
+    max_epoch: int = II("optimization.max_epoch")
+    lr: List[float] = II("optimization.lr")
+
+
+_COUNTS = (
+    "measure_sentences",
+    "greedy_sentences",
+    "progress_sentences",
+    "checkpoint_every",
+    "guard_every",
+    "log_cotangent_every",
+)
+
+
+def require_options(cfg: DlfTeachingConfig) -> None:
+    """Raises ValueError for an option that is missing or out of range, where no other part checks it."""
+    if not cfg.student:
+        raise ValueError(
+            "--task dlf_teaching needs --student CHECKPOINT, the student that episodes start from; train one "
+            "with --criterion label_smoothed_cross_entropy first"
+        )
+    if not cfg.student_lr > 0:
+        raise ValueError(f"--student-lr is {cfg.student_lr}, but must be positive")
+    for name in _COUNTS:
+        if getattr(cfg, name) < 0:
+            raise ValueError(f"--{name.replace('_', '-')} is {getattr(cfg, name)}, but must not be negative")
+    if cfg.episodes_per_epoch < 1:
+        raise ValueError(f"--episodes-per-epoch is {cfg.episodes_per_epoch}, but must be at least 1")

@@ -1,0 +1,1 @@
+"""Training students in fairseq on the dynamic loss."""

@@ -1,0 +1,152 @@
+"""The criterion `dlf`: trains a student on the loss that a teacher chooses."""
+
+import logging
+import math
+from dataclasses import dataclass, field
+from typing import List, Optional
+
+import torch
+from fairseq import utils
+from fairseq.criterions import FairseqCriterion, register_criterion
+from fairseq.dataclass import FairseqDataclass
+from fairseq.logging import metrics
+from omegaconf import II
+from torch import Tensor
+
+from fairseq_dlf.core.teaching.loss import DiagonalLoss
+from fairseq_dlf.core.teaching.progress import progress_vector
+from fairseq_dlf.translation.bleu.decoding import unwrapped
+from fairseq_dlf.translation.bleu.progress import FEATURES
+from fairseq_dlf.translation.students.progress import RunProgress
+from fairseq_dlf.translation.teachers.files import TeacherFile, read_teacher
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class DlfCriterionConfig(FairseqDataclass):
+    teacher: Optional[str] = field(
+        default=None,
+        metadata={"help": "teacher file: a checkpoint of dlf_teaching or its .safetensors export"},
+    )
+    coefficients: float = field(
+        default=1.0, metadata={"help": "constant coefficient of every target type, without --teacher"}
+    )
+    ce_share: float = field(
+        default=0.0, metadata={"help": "share of plain cross-entropy in the loss, 0 (the paper) to 1"}
+    )
+    label_smoothing: float = field(default=0.0, metadata={"help": "label smoothing within the share of cross-entropy"})
+    progress_interval: int = field(
+        default=0,
+        metadata={"help": "updates between two measurements of the student's BLEU; 0 is once an epoch"},
+    )
+    progress_sentences: int = field(
+        default=200, metadata={"help": "sentences of train, and of dev, on which BLEU is measured; 0 is all"}
+    )
+    sentence_avg: bool = II("optimization.sentence_avg")
+    max_update: int = II("optimization.max_update")
+    max_epoch: int = II("optimization.max_epoch")
+    update_freq: List[int] = II("optimization.update_freq")
+    train_subset: str = II("dataset.train_subset")
+    valid_subset: str = II("dataset.valid_subset")
+    seed: int = II("common.seed")
+
+
+@register_criterion("dlf", dataclass=DlfCriterionConfig)
+class DlfCriterion(FairseqCriterion):
+    """Σ −σ(Φ[y]·log p(y)) over target tokens, Φ from the teacher for the student's progress.
+
+    Validation is plain cross-entropy in base 2, and so are `nll_loss` and `ppl` in
+    training, so that runs with different losses compare.
+    """
+
+    def __init__(self, cfg: DlfCriterionConfig, task):
+        super().__init__(task)
+        self.cfg = cfg
+        if cfg.progress_sentences < 0 or cfg.progress_interval < 0:
+            raise ValueError(
+                f"--progress-sentences {cfg.progress_sentences} and --progress-interval "
+                f"{cfg.progress_interval} must not be negative"
+            )
+        if not math.isfinite(cfg.coefficients):
+            raise ValueError(f"--coefficients is {cfg.coefficients}, but must be finite")
+        if cfg.teacher is not None and cfg.max_update <= 0 and cfg.max_epoch <= 0:
+            raise ValueError(
+                "the length of the run is unknown, and the teacher needs updates / planned updates: "
+                "pass --max-update or --max-epoch"
+            )
+        self.loss = DiagonalLoss(self.padding_idx, cfg.ce_share, cfg.label_smoothing)
+        self.cross_entropy = DiagonalLoss(self.padding_idx, ce_share=1.0)
+        self.progress = RunProgress(cfg, task)
+        # Inside a dataclass, so that it is no submodule: the student's optimiser must
+        # not train the teacher, nor the student's checkpoint hold it.
+        self._teacher_file: Optional[TeacherFile] = None
+
+    def train(self, mode: bool = True):
+        """Reads the teacher when training begins: to validate or decode a student needs none."""
+        if mode and self.cfg.teacher is not None and self._teacher_file is None:
+            self._teacher_file = read_teacher(self.cfg.teacher, self.task.target_dictionary)
+            logger.info(f"teacher {self.cfg.teacher}: {self._teacher_file.header.signature}")
+        return super().train(mode)
+
+    def forward(self, model, sample, reduce=True):
+        """(loss summed over tokens, sample size, logging output), as fairseq's criterions."""
+        logits = model(**sample["net_input"])[0]
+        target = sample["target"]
+        if self.training and model.training:
+            coefficients, summary = self._present_coefficients(model, logits)
+            losses = self.loss(logits, target, coefficients)
+        else:
+            losses, summary = self.cross_entropy(logits, target, logits.new_empty(0)), {}
+        sample_size = target.size(0) if self.cfg.sentence_avg else sample["ntokens"]
+        logging_output = {
+            "loss": losses.loss.data,
+            "nll_loss": losses.nll_nats,
+            "ntokens": sample["ntokens"],
+            "nsentences": target.size(0),
+            "sample_size": sample_size,
+            **summary,
+        }
+        return losses.loss, sample_size, logging_output
+
+    def _present_coefficients(self, model, logits: Tensor) -> tuple[Tensor, dict]:
+        """Φ for the update under way, (types,), and figures of Φ and s_t for the log.
+
+        The figures sum over workers and are divided again by `dlf_logs`.
+        """
+        precision = torch.promote_types(logits.dtype, torch.float32)
+        state = {}
+        if self._teacher_file is None:
+            phi = logits.new_full((logits.size(-1),), self.cfg.coefficients, dtype=precision)
+        else:
+            state = self.progress.now(unwrapped(model))._asdict()
+            with torch.no_grad():
+                phi = self._teacher_file.teacher(progress_vector(FEATURES, state)).to(logits.device, precision)
+        summary = {"dlf_logs": 1, "phi_mean": float(phi.mean()), "phi_sd": float(phi.std(unbiased=False))}
+        return phi, summary | {f"s_{name}": value for name, value in state.items()}
+
+    @classmethod
+    def reduce_metrics(cls, logging_outputs) -> None:
+        """Logs the loss per token (in base 2, as fairseq's criterions do), and Φ and s_t."""
+
+        def total(key):
+            return utils.item(sum(log.get(key, 0) for log in logging_outputs))
+
+        sample_size, tokens, logs = total("sample_size"), total("ntokens"), total("dlf_logs")
+        metrics.log_scalar("loss", total("loss") / sample_size / math.log(2), sample_size, round=3)
+        metrics.log_scalar("nll_loss", total("nll_loss") / tokens / math.log(2), tokens, round=3)
+        metrics.log_derived("ppl", lambda meters: utils.get_perplexity(meters["nll_loss"].avg))
+        if logs > 0:
+            for key in ("phi_mean", "phi_sd", *(f"s_{name}" for name in FEATURES)):
+                if any(key in log for log in logging_outputs):
+                    metrics.log_scalar(key, total(key) / logs, logs, round=4)
+
+    @staticmethod
+    def logging_outputs_can_be_summed() -> bool:
+        """True: every entry is a number that sums over workers."""
+        return True
+
+
+@register_criterion("dlf_criterion", dataclass=DlfCriterionConfig)
+class DlfCriterionLongName(DlfCriterion):
+    """`--criterion dlf_criterion`, the long name of `dlf`."""

@@ -1,0 +1,110 @@
+"""s_t of a student in `fairseq-train`: how far the run is, and how good the student."""
+
+import math
+from typing import Any, NamedTuple, Optional
+
+from fairseq.logging import metrics
+from fairseq.models import BaseFairseqModel
+from fairseq.tasks import FairseqTask
+
+from fairseq_dlf.translation.bleu.progress import ProgressValues, sampled_bleu
+
+# The measured figures live in a metrics aggregator of this name: fairseq saves those with
+# every checkpoint, also for tasks that are not ours, and restores them within an epoch.
+AGGREGATOR = "dlf_progress"
+
+
+class Measurement(NamedTuple):
+    """Greedy BLEU / 100 of fixed samples, and when it was measured."""
+
+    epoch: int
+    updates: int
+    train_bleu: float
+    dev_bleu: float
+
+
+class RunProgress:
+    """Measures the progress of a student's run and remembers it across a resume.
+
+    Greedy BLEU is measured on fixed samples of train and dev at the first update
+    of every epoch and, where asked, every `progress_interval` updates after it.
+
+    Args:
+        cfg: the criterion's configuration.
+        task: the run's task; its data sets are read when first needed.
+    """
+
+    def __init__(self, cfg: Any, task: FairseqTask):
+        self.cfg = cfg
+        self.task = task
+        self._update = 0
+        self._watch_updates(task)
+
+    def _watch_updates(self, task: FairseqTask) -> None:
+        """Learns the number of updates done, which fairseq tells tasks, but no criterion.
+
+        Wrapping this one task's method is the only way that also holds with
+        `--update-freq` and after a resume, and for tasks that are not ours.
+        """
+        inner = task.train_step
+
+        def train_step(sample, model, criterion, optimizer, update_num, *args, **kwargs):
+            self._update = update_num
+            return inner(sample, model, criterion, optimizer, update_num, *args, **kwargs)
+
+        task.train_step = train_step
+
+    def now(self, model: BaseFairseqModel) -> ProgressValues:
+        """s_t for the update under way. Cost: two greedy decodings where BLEU is due, else nothing."""
+        updates, epoch = self._update, self._epoch()
+        known = _recall()
+        interval = self.cfg.progress_interval
+        if known is None or known.epoch != epoch or (interval and updates - known.updates >= interval):
+            known = Measurement(epoch, updates, **self._measure(model))
+            _remember(known)
+        elapsed = min(1.0, updates / self._planned_updates())
+        return ProgressValues(elapsed, known.train_bleu, known.dev_bleu)
+
+    def _measure(self, model: BaseFairseqModel) -> dict[str, float]:
+        train = self._dataset(self.cfg.train_subset)
+        dev = self._dataset(self.cfg.valid_subset.split(",")[0])
+        return sampled_bleu(self.task, model, train, dev, self.cfg.progress_sentences, self.cfg.seed)
+
+    def _dataset(self, subset: str):
+        if subset not in self.task.datasets:
+            self.task.load_dataset(subset, combine=False, epoch=1)
+        return self.task.dataset(subset)
+
+    def _epoch(self) -> int:
+        return self._epoch_iterator().epoch
+
+    def _planned_updates(self) -> int:
+        limits = [self.cfg.max_update] if self.cfg.max_update > 0 else []
+        if self.cfg.max_epoch > 0:
+            batches = len(self._epoch_iterator())
+            limits.append(self.cfg.max_epoch * math.ceil(batches / self.cfg.update_freq[-1]))
+        return min(limits)
+
+    def _epoch_iterator(self):
+        dataset = self.task.dataset(self.cfg.train_subset)
+        iterator = self.task.dataset_to_epoch_iter.get(dataset)
+        if iterator is None:
+            raise RuntimeError(
+                "fairseq keeps no epoch iterator for a training set in several shards, so that s_t is unknown: "
+                "merge the shards into one data-bin"
+            )
+        return iterator
+
+
+def _recall() -> Optional[Measurement]:
+    meters = metrics.get_meters(AGGREGATOR)
+    if not meters:
+        return None
+    return Measurement(*(type_(meters[name].val) for name, type_ in Measurement.__annotations__.items()))
+
+
+def _remember(measured: Measurement) -> None:
+    # A new root keeps the figures out of the run's own log, where the criterion reports them.
+    with metrics.aggregate(AGGREGATOR, new_root=True):
+        for name, value in measured._asdict().items():
+            metrics.log_scalar(name, value, weight=0)

@@ -1,0 +1,102 @@
+"""The task `dlf_translation`: translation, with expected and greedy BLEU at each validation."""
+
+import logging
+from dataclasses import dataclass, field
+from typing import Optional
+
+import torch
+from fairseq.logging import metrics
+from fairseq.tasks import register_task
+from fairseq.tasks.translation import TranslationConfig, TranslationTask
+from omegaconf import II
+
+from fairseq_dlf.translation.bleu.decoding import evaluating, select_rows, subword_symbol, unwrapped
+from fairseq_dlf.translation.bleu.expected import (
+    MEASURE_SENTENCES,
+    ExpectedBleuConfig,
+    expected_bleu,
+    expected_bleu_settings,
+    find_candidates,
+)
+from fairseq_dlf.translation.hooks import require_data_bin
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class DlfTranslationConfig(TranslationConfig, ExpectedBleuConfig):
+    # One beam: the greedy BLEU by which students are compared while they learn.
+    eval_bleu_args: Optional[str] = field(
+        default='{"beam": 1}', metadata={"help": "generation options of the BLEU at validation, as JSON"}
+    )
+    no_dev_bleu: bool = field(
+        default=False, metadata={"help": "validate by cross-entropy alone, without greedy and expected BLEU"}
+    )
+    expected_bleu_every: int = field(
+        default=1, metadata={"help": "measure expected BLEU on every N-th dev sentence only, to save time"}
+    )
+    measure_seed: int = field(default=1, metadata={"help": "seeds the sampling of candidates"})
+    seed: int = II("common.seed")
+
+
+@register_task("dlf_translation", dataclass=DlfTranslationConfig)
+class DlfTranslationTask(TranslationTask):
+    """fairseq's translation task; greedy sacreBLEU and expected BLEU need no further option."""
+
+    cfg: DlfTranslationConfig
+
+    def __init__(self, cfg: DlfTranslationConfig, src_dict, tgt_dict):
+        super().__init__(cfg, src_dict, tgt_dict)
+        self.settings = expected_bleu_settings(cfg)
+        cfg.eval_bleu = not cfg.no_dev_bleu
+        if cfg.eval_bleu_remove_bpe is None:
+            cfg.eval_bleu_remove_bpe = subword_symbol(tgt_dict)
+        self._signature_logged = False
+        if cfg.expected_bleu_every < 1:
+            raise ValueError(f"--expected-bleu-every is {cfg.expected_bleu_every}, but must be at least 1")
+
+    @classmethod
+    def setup_task(cls, cfg: DlfTranslationConfig, **kwargs):
+        require_data_bin(cfg.data)
+        return super().setup_task(cfg, **kwargs)
+
+    def valid_step(self, sample, model, criterion):
+        loss, sample_size, logging_output = super().valid_step(sample, model, criterion)
+        if not self.cfg.no_dev_bleu:
+            logging_output.update(self._expected_bleu(model, sample))
+        return loss, sample_size, logging_output
+
+    def reduce_metrics(self, logging_outputs, criterion):
+        super().reduce_metrics(logging_outputs, criterion)
+        if any("_expected_bleu_sum" in log for log in logging_outputs):
+            sentences = sum(int(log.get("_expected_bleu_sentences", 0)) for log in logging_outputs)
+            total = sum(float(log.get("_expected_bleu_sum", 0)) for log in logging_outputs)
+            if sentences > 0:
+                metrics.log_scalar("expected_bleu", 100 * total / sentences, sentences, round=2)
+            self._log_signature()
+
+    def _expected_bleu(self, model, sample) -> dict:
+        model = unwrapped(model)
+        total, sentences = 0.0, 0
+        rows = torch.nonzero(sample["id"] % self.cfg.expected_bleu_every == 0).flatten()
+        for part in rows.split(MEASURE_SENTENCES) if len(rows) else ():
+            batch = select_rows(sample, part, self.cfg.left_pad_source)
+            candidates = find_candidates(self, model, batch, self.settings, self.cfg.measure_seed)
+            with evaluating(model):
+                total += float(expected_bleu(model, candidates, self.settings, self.tgt_dict.pad()).sum())
+            sentences += len(batch["target"])
+        return {"_expected_bleu_sum": total, "_expected_bleu_sentences": sentences}
+
+    def _log_signature(self) -> None:
+        if self._signature_logged:
+            return
+        self._signature_logged = True
+        from sacrebleu.metrics import BLEU
+
+        tokenize = "none" if self.cfg.eval_tokenized_bleu else "13a"
+        signature = BLEU(tokenize=tokenize, force=True)
+        signature.corpus_score(["-"], [["-"]])
+        logger.info(
+            f"bleu: greedy unless --eval-bleu-args says otherwise, {signature.get_signature()}; "
+            f"expected_bleu: {self.settings.signature}"
+        )

@@ -1,0 +1,1 @@
+"""Commands beside fairseq's: comparing systems, averaging checkpoints."""

@@ -1,0 +1,138 @@
+"""The rules against torch's optimisers, and their pullbacks against autograd."""
+
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from fairseq_dlf.core.hypergradient.update_rules import SGD, Adam, StudentState, pull_back_by_autograd
+
+decays = {
+    "clip_norm": st.sampled_from([0.0, 0.3, 100.0]),
+    "weight_decay": st.sampled_from([0.0, 0.01, 0.3]),
+    "decoupled": st.booleans(),
+}
+momenta = st.builds(SGD, momentum=st.floats(0.0, 0.99), **decays)
+nesterovs = st.builds(SGD, momentum=st.floats(0.1, 0.99), nesterov=st.just(True), **decays)
+adams = st.builds(
+    Adam,
+    betas=st.tuples(st.floats(0.0, 0.99), st.floats(0.5, 0.9999)),
+    epsilon=st.sampled_from([1e-8, 1e-3]),
+    **decays,
+)
+rules = st.one_of(st.just(SGD()), momenta, nesterovs, adams)
+rates = st.floats(1e-4, 1.0)
+seeds = st.integers(0, 2**31)
+
+
+def torchs_optimizer(rule, parameter):
+    """torch's optimiser of the same name; it has no SGD with decoupled decay."""
+    decay = {"weight_decay": rule.weight_decay}
+    if isinstance(rule, Adam):
+        kind = torch.optim.AdamW if rule.decoupled else torch.optim.Adam
+        return kind([parameter], betas=rule.betas, eps=rule.epsilon, **decay)
+    assume(not (rule.decoupled and rule.weight_decay))
+    return torch.optim.SGD([parameter], lr=1.0, momentum=rule.momentum, nesterov=rule.nesterov, **decay)
+
+
+@settings(deadline=None, max_examples=60, derandomize=True)
+@given(rules, st.lists(rates, min_size=1, max_size=4), seeds)
+def test_takes_torchs_steps_after_clipping(rule, schedule, seed):
+    torch.manual_seed(seed)
+    start = torch.randn(9, dtype=torch.float64)
+    parameter = torch.nn.Parameter(start.clone())
+    optimizer = torchs_optimizer(rule, parameter)
+    state = rule.initial(start)
+    for step in range(50):
+        rate = schedule[step % len(schedule)]
+        gradient = torch.randn(9, dtype=torch.float64) / (1 + step % 5)
+        # A parameter that is never used, and one that is used late.
+        gradient[0], gradient[1] = 0.0, gradient[1] * (step > 20)
+        parameter.grad = gradient.clone()
+        if rule.clip_norm:
+            torch.nn.utils.clip_grad_norm_([parameter], rule.clip_norm)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.step()
+        state = rule.step(state, gradient, rate)
+    torch.testing.assert_close(state.params, parameter.detach(), rtol=1e-8, atol=1e-8)
+
+
+def test_decoupled_decay_of_sgd_shrinks_the_weights_alone():
+    rule = SGD(weight_decay=0.5, decoupled=True, momentum=0.9)
+    after = rule.step(rule.initial(torch.ones(3)), torch.zeros(3), 0.1)
+    torch.testing.assert_close(after.params, torch.full((3,), 0.95))
+    assert not after.slots[0].any()
+
+
+def drawn(rule, seed, size=6):
+    """A state in the middle of a run, a gradient, and cotangents of the next state."""
+    torch.manual_seed(seed)
+    state = rule.initial(torch.randn(size, dtype=torch.float64))
+    for _ in range(3):
+        state = rule.step(state, torch.randn(size, dtype=torch.float64), 0.1)
+    bar = StudentState(torch.randn_like(state.params), tuple(torch.randn_like(s) for s in state.slots))
+    return state, torch.randn(size, dtype=torch.float64), bar
+
+
+@settings(deadline=None, max_examples=60, derandomize=True)
+@given(rules, rates, seeds)
+def test_pullback_equals_autograd_through_the_step(rule, rate, seed):
+    state, gradient, bar = drawn(rule, seed)
+    found = rule.pull_back(state, lambda: gradient, rate, bar)
+    wanted = pull_back_by_autograd(rule, state, gradient, rate, bar)
+    pairs = zip([*found.state, found.gradient], [*wanted.state, wanted.gradient], strict=True)
+    for got, want in pairs:
+        torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-12)
+
+
+@settings(deadline=None, max_examples=40, derandomize=True)
+@given(rules, rates, seeds)
+def test_pullback_is_the_transposed_jacobian(rule, rate, seed):
+    """Against finite differences of ⟨cotangents, step⟩ along random directions."""
+    h = 1e-6
+    state, gradient, bar = drawn(rule, seed)
+    pulled = rule.pull_back(state, lambda: gradient, rate, bar)
+    turn, ahead, *turns = (torch.randn_like(t) for t in (gradient, state.params, *state.slots))
+    # Adam's count of updates is no direction to differentiate in.
+    turns = [t * (t.dim() > 0) for t in turns]
+
+    def paired(h):
+        slots = tuple(s + h * d for s, d in zip(state.slots, turns, strict=True))
+        after = rule.step(StudentState(state.params + h * ahead, slots), gradient + h * turn, rate)
+        return (bar.params * after.params).sum() + sum(
+            (b * a).sum() for b, a in zip(bar.slots, after.slots, strict=True) if a.dim() > 0
+        )
+
+    wanted = (paired(h) - paired(-h)) / (2 * h)
+    found = (pulled.state.params * ahead).sum() + (pulled.gradient * turn).sum()
+    found += sum((s * d).sum() for s, d in zip(pulled.state.slots, turns, strict=True))
+    torch.testing.assert_close(found, torch.as_tensor(wanted), rtol=1e-4, atol=1e-5)
+
+
+def test_adam_is_flat_where_there_has_never_been_a_gradient():
+    rule = Adam()
+    state, gradient = rule.initial(torch.ones(3)), torch.tensor([0.0, 1e-3, -2.0])
+    ones = StudentState(torch.ones(3), (torch.ones(3), torch.ones(3), torch.tensor(0.0)))
+    found = rule.pull_back(state, lambda: gradient, 0.1, ones)
+    for tensor in (found.gradient, found.state.params, *found.state.slots):
+        assert tensor.isfinite().all()
+    assert rule.step(state, gradient, 0.1).params[0] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("rule", "arguments", "words"),
+    [
+        (SGD, {"momentum": 1.0}, "momentum is 1.0"),
+        (SGD, {"clip_norm": -1.0}, "clip_norm is -1.0"),
+        (SGD, {"weight_decay": float("nan")}, "weight_decay is nan"),
+        (SGD, {"nesterov": True}, "momentum 0"),
+        (Adam, {"betas": (0.9, 1.0)}, "second beta is 1.0"),
+        (Adam, {"betas": (-0.1, 0.9)}, "first beta is -0.1"),
+        (Adam, {"epsilon": 0.0}, "epsilon is 0.0"),
+        (Adam, {"weight_decay": -1.0}, "weight_decay is -1.0"),
+    ],
+)
+def test_refuses_rates_out_of_range(rule, arguments, words):
+    with pytest.raises(ValueError, match=words):
+        rule(**arguments)

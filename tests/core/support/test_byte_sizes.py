@@ -1,0 +1,23 @@
+"""Sizes of memory, read and written."""
+
+import pytest
+
+from fairseq_dlf.core.support.byte_sizes import human_size, size_in_bytes
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("2GiB", 2 * 2**30), ("500MB", 500 * 10**6), ("1.5 kib", 1536), ("1e6", 10**6), ("17", 17), (" 3 B ", 3)],
+)
+def test_reads_sizes(text, size):
+    assert size_in_bytes(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "GiB", "2 giga", "1..5MB", "-2GiB", "."])
+def test_refuses_what_is_no_size(text):
+    with pytest.raises(ValueError, match="is not one: write it as 2GiB"):
+        size_in_bytes(text)
+
+
+def test_writes_sizes():
+    assert [human_size(n) for n in (17, 1536, 3 * 2**20, 5 * 2**30)] == ["17 B", "1.5 KiB", "3.0 MiB", "5.0 GiB"]

@@ -1,0 +1,66 @@
+"""Accuracy and expected accuracy against their definitions."""
+
+import pytest
+import torch
+
+from fairseq_dlf.core.hypergradient.student import Student
+from fairseq_dlf.images.data.splits import ImageSet
+from fairseq_dlf.images.students import accuracy as measure
+from fairseq_dlf.images.students.accuracy import ExpectedAccuracy, accuracy, predictions
+from fairseq_dlf.images.students.models import build_model
+
+
+@pytest.fixture
+def made():
+    torch.manual_seed(2)
+    module = build_model("resnet-8", (3, 8, 8), 4, seed=1).double().train()
+    images = ImageSet(torch.randn(12, 3, 8, 8, dtype=torch.float64), torch.arange(12) % 4)
+    return Student(module, lambda forward, coefficients, batch: forward(batch).logits.sum()), images
+
+
+def test_expected_accuracy_goes_through_the_images_in_parts(made, monkeypatch):
+    """Batch normalisation sees a part at a time: three parts of four are three batches of four."""
+    student, images = made
+    monkeypatch.setattr(measure, "CHUNK", 5)
+    params = student.flat_params()
+    total = 0.0
+    for part in range(3):
+        chosen = slice(4 * part, 4 * part + 4)
+        logits = student.run(params, lambda forward, chosen=chosen: forward(images.images[chosen]).logits)
+        total += torch.softmax(logits, -1)[torch.arange(4), images.labels[chosen]].sum().item()
+    found = ExpectedAccuracy(student, images)
+    assert found.value(params) == pytest.approx(total / 12, rel=1e-12)
+    assert found.value_and_cotangent(params).value == pytest.approx(total / 12, rel=1e-12)
+
+
+def test_the_cotangent_is_the_slope(made):
+    student, images = made
+    params, direction = student.flat_params(), torch.randn(sum(student.sizes), dtype=torch.float64)
+    found = ExpectedAccuracy(student, images)
+    ahead, behind = (found.value(params + step * direction) for step in (1e-6, -1e-6))
+    slope = float(found.value_and_cotangent(params).cotangent @ direction)
+    assert slope == pytest.approx((ahead - behind) / 2e-6, rel=1e-6)
+    assert abs(slope) > 1e-3
+
+
+def test_measuring_leaves_no_trace(made):
+    student, images = made
+    before = student.buffers()
+    ExpectedAccuracy(student, images).value_and_cotangent(student.flat_params())
+    accuracy(student, student.flat_params(), before, images)
+    assert student.module.training
+    for name, buffer in student.module.named_buffers():
+        assert torch.equal(buffer, before[name]), name
+
+
+def test_predictions_use_the_running_figures(made, monkeypatch):
+    student, images = made
+    buffers = student.buffers()
+    buffers["body.2.running_mean"] += torch.linspace(-1, 1, 16, dtype=torch.float64)
+    monkeypatch.setattr(measure, "CHUNK", 5)
+    found = predictions(student, student.flat_params(), buffers, images.images)
+    student.load_buffers(buffers)
+    wanted = student.module.eval()(images.images).logits.argmax(-1)
+    assert torch.equal(found, wanted)
+    right = float((wanted == images.labels).double().mean())
+    assert accuracy(student, student.flat_params(), buffers, images) == right

@@ -1,0 +1,95 @@
+"""Teachers and students of image classification on disk."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from fairseq_dlf.core.support.tensor_file import write_tensor_file
+from fairseq_dlf.core.teaching.teachers.attention import Teacher
+from fairseq_dlf.images.students.files import read_student, write_student
+from fairseq_dlf.images.students.models import build_model
+from fairseq_dlf.images.students.progress import features
+from fairseq_dlf.images.teachers.files import TeacherHeader, read_teacher, write_teacher
+
+HEADER = TeacherHeader(("a", "b", "c"), tuple(features(3)), "mnist", "mlp", 0.25, "dlf-images|…")
+
+
+def teacher(coefficients=9, inputs=6):
+    torch.manual_seed(1)
+    return Teacher(torch.randn(coefficients, 4), torch.randn(4, inputs))
+
+
+def test_what_is_written_is_read(data, tmp_path):
+    made = teacher()
+    write_teacher(tmp_path / "t.safetensors", made, HEADER)
+    found = read_teacher(tmp_path / "t.safetensors", data())
+    assert found.header == HEADER
+    assert torch.equal(found.teacher.values, made.values) and torch.equal(found.teacher.keys, made.keys)
+    assert not any(parameter.requires_grad for parameter in found.teacher.parameters())
+
+
+def test_the_digest_is_that_of_the_parameters(data, tmp_path):
+    made, digests = teacher(), []
+    for signature in ("one", "two"):
+        write_teacher(tmp_path / signature, made, dataclasses.replace(HEADER, signature=signature))
+        digests.append(read_teacher(tmp_path / signature, data()).digest)
+    with torch.no_grad():
+        made.keys[0, 0] += 1e-6
+    write_teacher(tmp_path / "three", made, HEADER)
+    assert digests[0] == digests[1] != read_teacher(tmp_path / "three", data()).digest
+
+
+def other_classes(path):
+    header = dataclasses.replace(HEADER, class_names=("a", "b"), features=tuple(features(2)))
+    write_teacher(path, teacher(4, 5), header)
+
+
+def other_names(path):
+    write_teacher(path, teacher(), dataclasses.replace(HEADER, class_names=("cat", "dog", "eel")))
+
+
+def other_sizes(path):
+    write_teacher(path, teacher(9, 5), HEADER)
+
+
+def of_translation(path):
+    header = {"features": ["updates"], "dictionary": "x", "types": 9, "signature": "dlf|…"}
+    write_tensor_file(path, "teacher", teacher().state_dict(), header)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda path: None, "does not exist: pass the teacher.safetensors"),
+        (lambda path: path.write_text("text"), "is not a safetensors file"),
+        (other_classes, "taught on 2 classes, mnist has 3"),
+        (other_names, "taught on the classes cat, dog, eel, mnist has a, b, c"),
+        (other_sizes, "9 coefficients from 5 features, mnist wants 9 from 6"),
+        (of_translation, r"without \['ce_share', 'class_names', 'data', 'model'\] in its header"),
+    ],
+)
+def test_teachers_that_do_not_fit_are_named(data, tmp_path, make, words):
+    make(tmp_path / "t")
+    with pytest.raises((ValueError, FileNotFoundError), match=words):
+        read_teacher(tmp_path / "t", data())
+
+
+def test_a_student_is_read_as_it_was_written(tmp_path):
+    module = build_model("resnet-8", (3, 8, 8), 4, seed=1)
+    module.train()(torch.randn(4, 3, 8, 8))
+    write_student(tmp_path / "s", module, "resnet-8")
+    found = read_student(tmp_path / "s")
+    other = build_model("resnet-8", (3, 8, 8), 4, seed=2)
+    found.load_into(other)
+    assert found.model == "resnet-8" and len(found.digest) == 8
+    for name, tensor in module.state_dict().items():
+        assert torch.equal(other.state_dict()[name], tensor), name
+
+
+def test_a_student_of_another_size_is_named(tmp_path):
+    write_student(tmp_path / "s", build_model("mlp-7", (1, 4, 4), 3, seed=1), "mlp-7")
+    with pytest.raises(ValueError, match="a mlp-7, does not fit.*pass --model mlp-7"):
+        read_student(tmp_path / "s").load_into(build_model("mlp-5", (1, 4, 4), 3, seed=1))
+    with pytest.raises(FileNotFoundError, match="does not exist: pass the best.safetensors"):
+        read_student(tmp_path / "nowhere")

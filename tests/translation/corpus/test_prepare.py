@@ -1,0 +1,390 @@
+"""Preparation end to end on made-up corpora; fairseq-preprocess runs for real in one test only."""
+
+import errno
+import gzip
+import io
+import json
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from fairseq_dlf.translation.corpus import corpora, prepare, subwords, workspace
+
+SCRIPT = Path(__file__).parents[3] / "prepare-iwslt14.sh"
+PAIRS = [("Der kleine Hund schläft, nicht wahr?", "The little dog sleeps, doesn't it?")] * 4 + [
+    (f"Das ist das Buch Nummer {number}.", f"This is book number {number}.") for number in range(46)
+]
+
+
+def write_text(folder, splits=("train", "valid", "test"), pairs=PAIRS, zipped=False):
+    folder.mkdir(parents=True, exist_ok=True)
+    for split in splits:
+        for side, language in enumerate(("de", "en")):
+            content = "".join(f"{pair[side]}\n" for pair in pairs).encode()
+            path = folder / f"{split}.{language}"
+            if zipped:
+                Path(f"{path}.gz").write_bytes(gzip.compress(content))
+            else:
+                path.write_bytes(content)
+    return folder
+
+
+def iwslt14_files(pairs=PAIRS):
+    """The files of a small IWSLT14 archive by name."""
+    files = {}
+    for side, language in enumerate(("de", "en")):
+        head = ["<url>http://x</url>", "<keywords>talks, books</keywords>", "<speaker>A B</speaker>"]
+        head += ["<talkid>1</talkid>", "<title>Bücher</title>", "<description>A B: Books</description>"]
+        translators = ['<translator href="x">C D</translator>'] if language == "de" else []
+        train = head + translators + [f" {pair[side]} " for pair in pairs]
+        files[f"de-en/train.tags.de-en.{language}"] = "\n".join(train) + "\n"
+        for name in corpora.IWSLT14_TEST_SETS:
+            segments = [f'<seg id="{number}"> {name} It’s {language} {number} </seg>' for number in (1, 2)]
+            text = "\n".join(['<?xml version="1.0"?>', "<doc>", *segments, "</doc>"])
+            files[f"de-en/IWSLT14.{name}.de-en.{language}.xml"] = text
+    return files
+
+
+def write_archive(path, files):
+    with tarfile.open(path, "w:gz") as tar:
+        for name, text in files.items():
+            member = tarfile.TarInfo(name)
+            content = text.encode()
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return path
+
+
+def lines(path):
+    return path.read_text(encoding="utf-8").splitlines()
+
+
+def snapshot(folder):
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Stand in for fairseq-preprocess, whose start alone takes seconds."""
+
+    def binarise(out, destination, languages, workers):
+        destination.mkdir()
+        (destination / f"dict.{languages[0]}.txt").write_text("x 1\n")
+
+    monkeypatch.setattr(prepare, "binarise", binarise)
+
+
+def run(*options):
+    return prepare.main([str(option) for option in options])
+
+
+def error_of(capsys, *options):
+    """The one line that a user sees."""
+    capsys.readouterr()
+    assert run(*options) == 1
+    error = capsys.readouterr().err
+    assert "Traceback" not in error
+    found = [line for line in error.splitlines() if line.startswith("dlf-prepare: error: ")]
+    assert len(found) == 1
+    assert error.splitlines()[-1] == found[0]
+    return found[0]
+
+
+def test_script_prepares_an_archive_end_to_end(tmp_path):
+    archive = write_archive(tmp_path / "de-en.tgz", iwslt14_files())
+    out = tmp_path / "out"
+    options = ["--archive", str(archive), "--out", str(out), "--bpe-tokens", "60", "--python", sys.executable]
+    done = subprocess.run(["bash", str(SCRIPT), *options], capture_output=True, text=True, cwd=SCRIPT.parent)
+    assert done.returncode == 0, done.stderr
+    assert "note: train has 50 lines, fairseq's recipe with the original Perl 160,239" in done.stdout
+    assert len(lines(out / "bpe.train.de")) == 50
+    assert (out / "bin" / "train.de-en.de.bin").stat().st_size > 0
+    assert (out / "bin" / "dict.en.txt").stat().st_size > 0
+    assert not (out / ".part").exists()
+
+
+def test_iwslt14_follows_the_recipe(tmp_path, quick, capsys):
+    pairs = PAIRS + [("Ein sehr langer Satz ohne Ende hier", "Short"), ("", "Nothing")]
+    archive = write_archive(tmp_path / "de-en.tgz", iwslt14_files(pairs))
+    out = tmp_path / "out"
+    assert run("iwslt14", "--archive", archive, "--out", out, "--bpe-tokens", 60) == 0
+    output = capsys.readouterr()
+    assert "dropped 2 train pairs over length 175 or ratio 1.5" in output.err
+    clean = ["bücher", "a b : books"] + ["the little dog sleeps , doesn &apos;t it ?"] * 4
+    clean += [f"this is book number {number} ." for number in range(46)]
+    assert lines(out / "tokenized/valid.en") == clean[22::23]
+    assert lines(out / "tokenized/train.en") == [line for n, line in enumerate(clean, 1) if n % 23]
+    assert lines(out / "raw/valid.en") == [f"this is book number {number}." for number in (16, 39)]
+    order = ["ted.dev2010", "tedx.dev2012", "ted.tst2010", "ted.tst2011", "ted.tst2012"]
+    assert lines(out / "raw/test.en") == [f"{name} it's en {number}" for name in order for number in (1, 2)]
+    assert lines(out / "tokenized/test.de")[0] == "ted.dev2010 it &apos; s de 1"
+    assert output.out.splitlines()[0].split("  ")[-1] == "en subwords"
+
+
+@pytest.mark.parametrize("bpe", ["subword_nmt", "sentencepiece"])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_parallel_text_is_segmented_and_can_be_joined_again(tmp_path, quick, bpe, workers):
+    raw = write_text(tmp_path / "raw", zipped=workers == 2)
+    out = tmp_path / "out"
+    options = ("--bpe", bpe, "--bpe-tokens", 70, "--workers", workers)
+    assert run("parallel", "--raw", raw, "--out", out, *options) == 0
+    joined = {
+        "subword_nmt": lambda line: line.replace("@@ ", ""),
+        "sentencepiece": lambda line: line.replace(" ", "").replace("▁", " ").strip(),
+    }[bpe]
+    for name in ("train.de", "test.en"):
+        tokens = lines(out / "tokenized" / name)
+        segmented = lines(out / f"bpe.{name}")
+        assert [joined(line) for line in segmented] == tokens
+        assert segmented != tokens
+    assert (out / subwords.BPE_MODELS[bpe]).exists()
+
+
+def test_subword_nmt_result_is_that_of_its_command_line(tmp_path, quick):
+    out = tmp_path / "out"
+    assert run("parallel", "--raw", write_text(tmp_path / "raw"), "--out", out, "--bpe-tokens", 50) == 0
+    both = (out / "tokenized/train.de").read_text() + (out / "tokenized/train.en").read_text()
+    script = "from subword_nmt.subword_nmt import main; main()"
+    tool = [sys.executable, "-c", script]
+    codes = subprocess.run([*tool, "learn-bpe", "-s", "50"], input=both.encode(), capture_output=True, check=True)
+    assert codes.stdout == (out / "code").read_bytes()
+
+
+def test_tokenized_input_is_only_lower_cased_and_gives_plain_references(tmp_path, quick):
+    pairs = [("Das ist , na ja , Peters &apos;s Haus .", "It &apos;s Peter &apos;s house , you know .")] * 3
+    out = tmp_path / "out"
+    assert run("parallel", "--tokenized", "--raw", write_text(tmp_path / "raw", pairs=pairs), "--out", out) == 0
+    assert lines(out / "tokenized/test.en") == ["it &apos;s peter &apos;s house , you know ."] * 3
+    assert lines(out / "raw/test.en") == ["it's peter's house, you know."] * 3
+
+
+def test_multi30k_names_and_other_languages(tmp_path, quick):
+    raw = write_text(tmp_path / "raw", splits=("train", "val", "test_2016_flickr"))
+    out = tmp_path / "out"
+    options = ("--source-lang", "en", "--target-lang", "de", "--bpe-tokens", 50)
+    assert run("multi30k", "--raw", raw, "--out", out, *options) == 0
+    assert lines(out / "raw/valid.de")[0] == "der kleine hund schläft, nicht wahr?"
+    assert (out / "bin/dict.en.txt").exists()
+
+
+def test_second_run_skips_everything(tmp_path, quick, capsys, monkeypatch):
+    options = ("parallel", "--raw", write_text(tmp_path / "raw"), "--out", tmp_path / "out", "--bpe-tokens", 50)
+    assert run(*options) == 0
+    first = capsys.readouterr()
+    monkeypatch.setattr(prepare, "split_pairs", None)  # a call would fail
+    assert run(*options, "--workers", 2) == 0
+    second = capsys.readouterr()
+    assert second.err.count("done before") == 4
+    assert second.out == first.out
+
+
+def test_missing_file_is_made_again_with_all_that_follows(tmp_path, quick, capsys):
+    out = tmp_path / "out"
+    options = ("parallel", "--raw", write_text(tmp_path / "raw"), "--out", out, "--bpe-tokens", 50)
+    assert run(*options) == 0
+    (out / "code").unlink()
+    capsys.readouterr()
+    assert run(*options) == 0
+    assert capsys.readouterr().err.count("done before") == 1
+    assert (out / "code").exists()
+
+
+def test_changed_options_are_refused_until_overwrite(tmp_path, quick, capsys):
+    raw, out = write_text(tmp_path / "raw"), tmp_path / "out"
+    options = ("parallel", "--raw", raw, "--out", out)
+    assert run(*options, "--bpe-tokens", 50) == 0
+    message = error_of(capsys, *options, "--bpe-tokens", 60)
+    assert "bpe_tokens was 50, is now 60" in message
+    assert "another --out" in message
+    assert "--overwrite" in message
+    write_text(raw, splits=["test"], pairs=PAIRS[:9])
+    assert "the input files have changed" in error_of(capsys, *options, "--bpe-tokens", 50)
+    assert run(*options, "--bpe-tokens", 60, "--overwrite", "--bpe", "sentencepiece") == 0
+    assert len(lines(out / "bpe.test.de")) == 9
+    assert not (out / "code").exists()
+
+
+def test_foreign_and_broken_folders_are_left_alone(tmp_path, quick, capsys):
+    raw, out = write_text(tmp_path / "raw"), tmp_path / "out"
+    out.mkdir()
+    (out / "bin").write_text("mine")
+    message = error_of(capsys, "parallel", "--raw", raw, "--out", out, "--overwrite")
+    assert "is not empty and has no prepare.json" in message
+    assert (out / "bin").read_text() == "mine"
+    (out / "prepare.json").write_text("{")
+    assert "pass --overwrite" in error_of(capsys, "parallel", "--raw", raw, "--out", out)
+
+
+class FullDisk(io.StringIO):
+    """A file on a disk that has just become full."""
+
+    def writelines(self, texts):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_full_disk_leaves_nothing_half_written_and_the_next_run_goes_on(tmp_path, quick, capsys, monkeypatch):
+    out = tmp_path / "out"
+    options = ("parallel", "--raw", write_text(tmp_path / "raw"), "--out", out, "--bpe-tokens", 50)
+
+    def full_at_bpe(path, *rest, **named):
+        if "w" in rest and Path(path).name == "bpe.valid.en":
+            Path(path).touch()
+            return FullDisk()
+        return open(path, *rest, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(workspace, "open", full_at_bpe, raising=False)
+        message = error_of(capsys, *options)
+    assert "the disk is full" in message
+    assert "free some space and run the same command again" in message
+    expected = {f"tokenized/{split}.{lang}" for split in corpora.SPLITS for lang in ("de", "en")}
+    assert snapshot(out) == expected | {"raw/valid.en", "raw/test.en", "code", "prepare.json"}
+    assert list(json.loads((out / "prepare.json").read_text())["finished"]) == ["tokenise", "learn"]
+    assert run(*options) == 0
+    assert capsys.readouterr().err.count("done before") == 2
+
+
+def test_interrupt_leaves_nothing_half_written(tmp_path, quick, capsys, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    out = tmp_path / "out"
+    monkeypatch.setattr(subwords, "learn_subword_nmt", interrupted)
+    assert run("parallel", "--raw", write_text(tmp_path / "raw"), "--out", out) == 130
+    assert "run the same command again" in capsys.readouterr().err
+    assert not (out / ".part").exists()
+    assert not (out / "code").exists()
+
+
+def test_failing_preprocess_is_one_line(tmp_path, capsys, monkeypatch):
+    raw = write_text(tmp_path / "raw")
+    monkeypatch.setattr(prepare.sys, "executable", "false")
+    message = error_of(capsys, "parallel", "--raw", raw, "--out", tmp_path / "out", "--bpe-tokens", 50)
+    assert "fairseq-preprocess failed with status 1" in message
+    assert not (tmp_path / "out" / "bin").exists()
+
+
+def archive_case(kind, path):
+    """Write an archive with one fault."""
+    files = iwslt14_files()
+    if kind == "text":
+        path.write_text("<html>404</html>")
+    elif kind == "truncated":
+        write_archive(path, files)
+        path.write_bytes(path.read_bytes()[:-200])
+    elif kind == "layout":
+        write_archive(path, {name: text for name, text in files.items() if "tst2011" not in name})
+    elif kind == "traversal":
+        write_archive(path, files | {"../../evil.sh": "x"})
+    elif kind == "counts":
+        files["de-en/train.tags.de-en.en"] += "one more\n"
+        write_archive(path, files)
+    elif kind == "small":
+        write_archive(path, iwslt14_files(PAIRS[:12]))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("missing", ["there is no archive", "--archive"]),
+        ("text", ["not a whole gzip tar", "delete it and fetch it again"]),
+        ("truncated", ["not a whole gzip tar", "delete it and fetch it again"]),
+        ("layout", ["lacks de-en/IWSLT14.TED.tst2011.de-en.de.xml, de-en/IWSLT14.TED.tst2011.de-en.en.xml"]),
+        ("traversal", ["outside its folder", "../../evil.sh", "source that you trust"]),
+        ("counts", ["train.tags.de-en.de has 52 lines", "train.tags.de-en.en has 53", "same number"]),
+        ("small", ["valid split is empty", "one in 23", "at least one pair"]),
+    ],
+)
+def test_bad_archives(tmp_path, quick, capsys, kind, words):
+    archive = archive_case(kind, tmp_path / "de-en.tgz")
+    message = error_of(capsys, "iwslt14", "--archive", archive, "--out", tmp_path / "out")
+    assert [word for word in words if word not in message] == []
+    assert not (tmp_path / "evil.sh").exists()
+    assert snapshot(tmp_path / "out") <= {"prepare.json"}
+
+
+def test_checksum_is_checked_when_given(tmp_path, quick, capsys):
+    archive = write_archive(tmp_path / "de-en.tgz", iwslt14_files())
+    options = ("iwslt14", "--archive", archive, "--out", tmp_path / "out", "--bpe-tokens", 50, "--sha256")
+    assert "wanted 00ff" in error_of(capsys, *options, "00ff")
+    assert run(*options, prepare.sha256_of(archive).upper()) == 0
+
+
+def raw_case(kind, raw):
+    """Write parallel text with one fault."""
+    write_text(raw)
+    if kind == "split":
+        (raw / "valid.en").unlink()
+    elif kind == "counts":
+        (raw / "test.en").write_text("one\n")
+    elif kind == "empty":
+        write_text(raw, splits=["valid"], pairs=[])
+    elif kind == "latin":
+        (raw / "test.de").write_bytes("schön\n".encode("latin-1"))
+    elif kind == "zip":
+        (raw / "test.de").rename(raw / "test.de.gz")
+    elif kind == "letters":
+        write_text(raw, splits=["train"], pairs=[("a", "b")])
+    return raw if kind != "folder" else raw / "none"
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("folder", ["there is no folder", "--raw"]),
+        ("split", ["has no valid.en or valid.en.gz", "--raw folder that holds every split"]),
+        ("counts", ["test.de has 50 lines, test.en has 1", "same number"]),
+        ("empty", ["the valid split is empty", "at least one pair"]),
+        ("latin", ["test.de is not UTF-8", "convert"]),
+        ("zip", ["test.de.gz is corrupt", "fetch it again"]),
+        ("letters", ["subword_nmt cannot learn", "--bpe-tokens"]),
+    ],
+)
+def test_bad_text(tmp_path, quick, capsys, kind, words):
+    raw = raw_case(kind, tmp_path / "raw")
+    out = tmp_path / "out"
+    message = error_of(capsys, "parallel", "--raw", raw, "--out", out)
+    assert [word for word in words if word not in message] == []
+    write_text(raw)
+    (raw / "test.de.gz").unlink(missing_ok=True)
+    assert run("parallel", "--raw", raw, "--out", out, *(["--overwrite"] if kind == "letters" else [])) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--bpe-tokens", "0"], ["--bpe-tokens is 0", "wanted 1 to 100,000"]),
+        (["--bpe-tokens", "100001"], ["--bpe-tokens is 100001", "wanted 1 to 100,000"]),
+        (["--bpe", "wordpiece"], ["invalid choice: 'wordpiece'", "subword_nmt", "sentencepiece"]),
+        (["--bpe", "sentencepiece", "--bpe-tokens", "5"], ["sentencepiece cannot learn --bpe-tokens 5", "another"]),
+        (["--max-ratio", "0.5"], ["--max-ratio is 0.5", "wanted 1 to"]),
+        (["--max-length", "0"], ["--max-length is 0"]),
+        (["--workers", "0"], ["--workers is 0"]),
+        (["--target-lang", "de"], ["both de", "pass two languages"]),
+        (["--source-lang", "../x"], ["'../x' is not a code"]),
+        (["--nothing"], ["unrecognized arguments: --nothing", "--help"]),
+    ],
+)
+def test_bad_options(tmp_path, quick, capsys, options, words):
+    raw = write_text(tmp_path / "raw")
+    message = error_of(capsys, "parallel", "--raw", raw, "--out", tmp_path / "out", *options)
+    assert [word for word in words if word not in message] == []
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "words"),
+    [
+        (["--help"], 0, ["--archive FILE", "checksum", "160,239 train, 7,283 valid"]),
+        (["--archive"], 1, ["--archive needs a value"]),
+        (["--fast"], 1, ["unknown option --fast"]),
+        (["--python", "no-such-python"], 1, ["there is no no-such-python", "--python"]),
+    ],
+)
+def test_script_options(options, status, words):
+    done = subprocess.run(["bash", str(SCRIPT), *options], capture_output=True, text=True)
+    assert done.returncode == status
+    assert [word for word in words if word not in done.stdout + done.stderr] == []

@@ -1,0 +1,230 @@
+"""The criterion as fairseq calls it: values, what is logged, what it holds, when BLEU is measured."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from fairseq.criterions.cross_entropy import CrossEntropyCriterion
+from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEntropyCriterion
+from fairseq.data.iterators import EpochBatchIterator
+from fairseq.logging import metrics
+
+from fairseq_dlf.core.teaching.teachers.attention import Teacher
+from fairseq_dlf.translation.bleu import progress as bleu_progress
+from fairseq_dlf.translation.bleu.progress import FEATURES
+from fairseq_dlf.translation.bleu.scores import CorpusBleu
+from fairseq_dlf.translation.students.criterion import DlfCriterion
+from fairseq_dlf.translation.teachers.files import TeacherFile, TeacherHeader, dictionary_fingerprint, write_safetensors
+
+DEFAULTS = {
+    "teacher": None,
+    "coefficients": 1.0,
+    "ce_share": 0.0,
+    "label_smoothing": 0.0,
+    "progress_interval": 0,
+    "progress_sentences": 4,
+    "sentence_avg": False,
+    "max_update": 10,
+    "max_epoch": 0,
+    "update_freq": [1],
+    "train_subset": "train",
+    "valid_subset": "valid",
+    "seed": 1,
+}
+
+
+@pytest.fixture
+def made(tiny):
+    """A tiny LSTM without dropout, its task with data, and a batch with padding."""
+    metrics.reset()
+    built = tiny("lstm", dropout=0.0)
+    pairs = built.task.pairs(8, seed=2)
+    built.batch = pairs.collater([pairs[i] for i in range(4)])
+    built.task.datasets = {"train": pairs, "valid": built.task.pairs(6, seed=3)}
+    batches = [np.array([2 * i, 2 * i + 1]) for i in range(4)]
+    built.iterator = EpochBatchIterator(pairs, pairs.collater, batches)
+    built.task.dataset_to_epoch_iter = {pairs: built.iterator}
+    assert (built.batch["target"] == built.task.target_dictionary.pad()).any()
+    return built
+
+
+def criterion_of(made, **options):
+    criterion = DlfCriterion(SimpleNamespace(**{**DEFAULTS, **options}), made.task)
+    made.model.train()
+    return criterion.train()
+
+
+@pytest.fixture
+def teacher_file(made, tmp_path):
+    """A teacher whose coefficients depend on s."""
+    dictionary = made.task.target_dictionary
+    teacher = Teacher(torch.rand(len(dictionary), 5), torch.randn(5, len(FEATURES)))
+    header = TeacherHeader(list(FEATURES), dictionary_fingerprint(dictionary), len(dictionary), "dlf|test")
+    path = tmp_path / "teacher.safetensors"
+    write_safetensors(path, TeacherFile(teacher, header))
+    return SimpleNamespace(path=str(path), teacher=teacher)
+
+
+def test_constant_coefficients_equal_the_formula(made):
+    loss, sample_size, log = criterion_of(made, coefficients=2.0)(made.model, made.batch)
+    logits = made.model(**made.batch["net_input"])[0]
+    log_p = torch.log_softmax(logits, -1).gather(-1, made.batch["target"].unsqueeze(-1)).squeeze(-1)
+    real = made.batch["target"] != made.task.target_dictionary.pad()
+    assert loss.item() == pytest.approx(-torch.sigmoid(2 * log_p)[real].sum().item(), rel=1e-12)
+    assert log["nll_loss"].item() == pytest.approx(-log_p[real].sum().item(), rel=1e-12)
+    assert sample_size == log["ntokens"] == real.sum().item()
+    assert (log["phi_mean"], log["phi_sd"]) == (2.0, 0.0)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_a_full_share_is_fairseqs_criterion_with_its_gradient(made, smoothing):
+    ours = criterion_of(made, ce_share=1.0, label_smoothing=smoothing)
+    made.model.float()
+    if smoothing:
+        theirs = LabelSmoothedCrossEntropyCriterion(made.task, False, smoothing)
+    else:
+        theirs = CrossEntropyCriterion(made.task, False)
+    gradients = []
+    for criterion in (ours, theirs):
+        made.model.zero_grad()
+        loss, sample_size, log = criterion(made.model, made.batch)
+        loss.backward()
+        gradients.append((loss.item(), sample_size, [p.grad.clone() for p in made.model.parameters()]))
+    assert gradients[0][0] == pytest.approx(gradients[1][0], rel=1e-6)
+    assert gradients[0][1] == gradients[1][1]
+    for mine, other in zip(gradients[0][2], gradients[1][2], strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-6)
+
+
+def test_validation_is_plain_cross_entropy(made):
+    criterion = criterion_of(made, coefficients=3.0).eval()
+    made.model.eval()
+    loss, _, log = criterion(made.model, made.batch)
+    wanted, _, _ = CrossEntropyCriterion(made.task, False).eval()(made.model, made.batch)
+    assert loss.item() == pytest.approx(wanted.item(), rel=1e-6)
+    assert "phi_mean" not in log
+
+
+def test_half_precision_students_get_a_float32_loss(made):
+    criterion = criterion_of(made)
+    made.model.bfloat16()
+    loss, _, log = criterion(made.model, made.batch)
+    assert loss.dtype == torch.float32
+    loss.backward()
+    assert all(p.grad.dtype == torch.bfloat16 for p in made.model.parameters() if p.grad is not None)
+    assert log["nll_loss"].item() > 0
+
+
+@pytest.mark.parametrize("sentence_avg", [False, True])
+def test_sample_size_follows_sentence_avg(made, sentence_avg):
+    _, sample_size, _ = criterion_of(made, sentence_avg=sentence_avg)(made.model, made.batch)
+    assert sample_size == (4 if sentence_avg else made.batch["ntokens"])
+
+
+def step(made, criterion, update):
+    """One train step as fairseq's trainer takes it; returns what is logged."""
+    optimizer = SimpleNamespace(backward=lambda loss: loss.backward())
+    return made.task.train_step(made.batch, made.model, criterion, optimizer, update)[2]
+
+
+def test_the_teacher_sees_the_progress_of_the_student(made, teacher_file, monkeypatch):
+    scores = iter([20.0, 10.0])
+    monkeypatch.setattr(bleu_progress, "greedy_bleu", lambda *a: CorpusBleu(next(scores), ""))
+    log = step(made, criterion_of(made, teacher=teacher_file.path), update=4)
+    assert (log["s_updates"], log["s_train_bleu"], log["s_dev_bleu"]) == (0.4, 0.2, 0.1)
+    phi = teacher_file.teacher(torch.tensor([0.4, 0.2, 0.1]))
+    assert log["phi_mean"] == pytest.approx(phi.mean().item(), rel=1e-6)
+    assert log["phi_sd"] > 0
+
+
+def test_the_teacher_is_no_part_of_criterion_or_student(made, teacher_file):
+    criterion = criterion_of(made, teacher=teacher_file.path, progress_sentences=0)
+    step(made, criterion, update=0)
+    assert not list(criterion.parameters())
+    assert not criterion.state_dict()
+
+
+@pytest.mark.parametrize(
+    ("interval", "measured_at"),
+    [(0, [(1, 0), (2, 4)]), (2, [(1, 0), (1, 2), (2, 4), (2, 6)]), (3, [(1, 0), (1, 3), (2, 4), (2, 7)])],
+)
+def test_bleu_is_measured_at_epochs_and_intervals(made, teacher_file, monkeypatch, interval, measured_at):
+    asked = []
+
+    def spy(task, model, dataset, indices):
+        asked.append((made.iterator.epoch, update))
+        return CorpusBleu(30.0, "")
+
+    monkeypatch.setattr(bleu_progress, "greedy_bleu", spy)
+    criterion = criterion_of(made, teacher=teacher_file.path, progress_interval=interval)
+    for update in range(8):
+        made.iterator.epoch = 1 + update // 4
+        step(made, criterion, update)
+        step(made, criterion, update)  # a second batch of the same update (--update-freq 2)
+    assert asked == [when for when in measured_at for _ in ("train", "dev")]
+
+
+def test_measured_bleu_survives_a_resume_within_an_epoch(made, teacher_file, monkeypatch):
+    monkeypatch.setattr(bleu_progress, "greedy_bleu", lambda *a: CorpusBleu(33.3, ""))
+    before = step(made, criterion_of(made, teacher=teacher_file.path), update=0)
+    saved = metrics.state_dict()
+    metrics.reset()
+    metrics.load_state_dict(saved)
+    monkeypatch.setattr(bleu_progress, "greedy_bleu", None)
+    after = step(made, criterion_of(made, teacher=teacher_file.path), update=1)
+    assert after["s_dev_bleu"] == before["s_dev_bleu"] == pytest.approx(0.333)
+
+
+@pytest.mark.parametrize(
+    ("limits", "wanted"),
+    [
+        ({"max_update": 10, "max_epoch": 0}, 0.2),
+        ({"max_update": 0, "max_epoch": 2}, 0.25),
+        ({"max_update": 0, "max_epoch": 2, "update_freq": [2]}, 0.5),
+        ({"max_update": 1, "max_epoch": 2}, 1.0),
+    ],
+)
+def test_the_length_of_the_run_is_known_from_its_limits(made, teacher_file, monkeypatch, limits, wanted):
+    monkeypatch.setattr(bleu_progress, "greedy_bleu", lambda *a: CorpusBleu(30.0, ""))
+    log = step(made, criterion_of(made, teacher=teacher_file.path, **limits), update=2)
+    assert log["s_updates"] == wanted
+
+
+def test_logged_figures_sum_over_workers(made):
+    metrics.reset()
+    log = {"loss": 2.0, "nll_loss": 8.0, "ntokens": 4, "sample_size": 4, "dlf_logs": 1, "phi_mean": 3.0, "phi_sd": 1.0}
+    summed = {name: 2 * value for name, value in log.items()}
+    with metrics.aggregate() as found:
+        DlfCriterion.reduce_metrics([summed])
+    values = found.get_smoothed_values()
+    assert values["loss"] == pytest.approx(0.5 / np.log(2), abs=1e-3)
+    assert values["nll_loss"] == pytest.approx(2.0 / np.log(2), abs=1e-3)
+    assert (values["phi_mean"], values["phi_sd"]) == (3.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"teacher": "t.pt", "max_update": 0}, "pass --max-update or --max-epoch"),
+        ({"coefficients": float("inf")}, "--coefficients is inf"),
+        ({"progress_sentences": -1}, "--progress-sentences -1"),
+        ({"ce_share": -0.5}, "ce_share is -0.5"),
+        ({"label_smoothing": 1.0}, "label_smoothing is 1.0"),
+    ],
+)
+def test_options_are_checked(made, options, words):
+    with pytest.raises(ValueError, match=words):
+        criterion_of(made, **options)
+
+
+def test_sharded_training_data_is_refused(made, teacher_file):
+    made.task.dataset_to_epoch_iter = {}
+    with pytest.raises(RuntimeError, match="merge the shards"):
+        step(made, criterion_of(made, teacher=teacher_file.path), update=0)
+
+
+def test_a_dev_set_shorter_than_asked_is_named(made, teacher_file):
+    criterion = criterion_of(made, teacher=teacher_file.path, progress_sentences=7)
+    with pytest.raises(ValueError, match="7 sentences were asked for, the data set has 6"):
+        step(made, criterion, update=0)
