@@ -1,18 +1,86 @@
-"""Files that are replaced whole or not at all."""
+"""Files and folders that are replaced whole or not at all, also where the machine loses its power."""
 
+import errno
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from fairseq_dlf.core.support.errors import DiskError
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+# What torch's writer says in place of the system's error leaves no number behind.
+_LITTLE = 2**20
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Gives a path to write to, which takes `path`'s place at the end; a failure leaves the old file alone."""
+    """Gives a path to write a file to, which takes `path`'s place at the end; a failure leaves the old file alone.
+
+    Raises:
+        DiskError: the disk is full.
+
+    Cost: the file and its folder are flushed to the disk, some milliseconds.
+    """
     partial = path.with_name(path.name + ".tmp")
     try:
         yield partial
+        _flush(partial)
         os.replace(partial, path)
-    except BaseException:
+        _flush(path.parent)
+    except BaseException as error:
+        full = _is_full(error, path)
         partial.unlink(missing_ok=True)
+        if full:
+            raise DiskError(_full(path)) from error
         raise
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Gives an empty folder to fill, which takes the place of `path` at the end; a failure leaves the old one alone.
+
+    Raises:
+        DiskError: the disk is full.
+    """
+    partial = path.with_name(path.name + ".tmp")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        for file in [*partial.rglob("*"), partial]:
+            _flush(file)
+        shutil.rmtree(path, ignore_errors=True)
+        os.replace(partial, path)
+        _flush(path.parent)
+    except BaseException as error:
+        full = _is_full(error, path)
+        shutil.rmtree(partial, ignore_errors=True)
+        if full:
+            raise DiskError(_full(path)) from error
+        raise
+
+
+def _flush(path: Path) -> None:
+    """Has the system write a file, or the names in a folder, to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _is_full(error: BaseException, path: Path) -> bool:
+    if isinstance(error, DiskError):
+        return False
+    if isinstance(error, OSError):
+        return error.errno in _NO_ROOM
+    return isinstance(error, RuntimeError) and shutil.disk_usage(path.parent).free < _LITTLE
+
+
+def _full(path: Path) -> str:
+    return (
+        f"the disk is full: {path} could not be written, what was there before is whole; free some space and run "
+        "the same command again"
+    )

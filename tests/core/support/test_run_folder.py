@@ -14,7 +14,7 @@ def test_a_state_comes_back_for_the_same_settings_only(tmp_path):
     save_state(tmp_path / "run", "a", {"x": torch.arange(3), "y": [1, None, "z"]})
     found = load_state(tmp_path / "run", "a")
     assert torch.equal(found["x"], torch.arange(3)) and found["y"] == [1, None, "z"]
-    with pytest.raises(ValueError, match="holds a run with other settings .a; these are b.: pass another --out"):
+    with pytest.raises(ValueError, match="holds a run with other settings .a; these are b.: name another"):
         load_state(tmp_path / "run", "b")
 
 
@@ -45,7 +45,7 @@ def test_one_process_at_a_time(tmp_path):
 def test_a_file_is_no_folder_of_a_run(tmp_path):
     (tmp_path / "file").touch()
     with (
-        pytest.raises(ValueError, match="file cannot be a folder .File exists.: pass another --out"),
+        pytest.raises(ValueError, match="file cannot be a folder .File exists.: name another"),
         only_run_in(tmp_path / "file"),
     ):
         pass

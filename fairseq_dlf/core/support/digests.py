@@ -1,0 +1,27 @@
+"""Short digests, by which files and tensors are told apart."""
+
+import hashlib
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+DIGITS = 8
+
+
+def digest(content: bytes | str, digits: int = DIGITS) -> str:
+    """The first hex digits of SHA-256."""
+    raw = content.encode() if isinstance(content, str) else content
+    return hashlib.sha256(raw).hexdigest()[:digits]
+
+
+def tensor_digest(tensors: Iterable[Tensor], digits: int = DIGITS) -> str:
+    """The first hex digits of SHA-256 over the bytes of tensors of any dtype, in order.
+
+    Shapes and dtypes do not count. Cost: a copy of each tensor in turn.
+    """
+    total = hashlib.sha256()
+    for tensor in tensors:
+        flat = tensor.detach().cpu().contiguous().reshape(-1)
+        total.update(flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b"")
+    return total.hexdigest()[:digits]
