@@ -22,8 +22,8 @@ ARROWS = {
     "translation/episodes": ["translation/bleu", "translation/hooks", "core"],
     "translation/teachers": ["translation/episodes", "translation/bleu", "translation/hooks", "core"],
     "translation/students": ["translation/teachers", "translation/bleu", "translation/hooks", "core"],
-    "translation/corpus": ["core/support"],
-    "translation/tools": ["translation/hooks", "core/support"],
+    "translation/corpus": ["command_line", "core/support"],
+    "translation/tools": ["translation/hooks", "command_line", "core/support"],
     "images/data": ["core/support"],
     "images/records": ["core"],
     "images/losses": ["core"],
@@ -40,7 +40,8 @@ ARROWS = {
         "images/bar",
         "core",
     ],
-    "images/command_line": ["images", "core"],
+    "images/command_line": ["images", "command_line", "core"],
+    "command_line": ["core/support"],
 }
 # What the core must never need: a command line, or a front end's library.
 FOREIGN_TO_CORE = {"fairseq", "argparse", "omegaconf", "sacrebleu"}

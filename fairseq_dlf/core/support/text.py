@@ -1,0 +1,30 @@
+"""Text as lines: UTF-8, split at line feeds only."""
+
+import codecs
+
+from fairseq_dlf.core.support.errors import InputError
+
+BYTE_ORDER_MARK = codecs.BOM_UTF8
+
+
+def lines_of(content: bytes, name: str) -> list[str]:
+    """Return the lines of a text, without their ends (LF or CRLF) and without a byte-order mark at the start.
+
+    Other separators of Unicode, such as U+2028 or U+0085, are characters of a line: a sentence that has one stays
+    a sentence, so that lines of two files go on matching.
+
+    Args:
+        content: the whole text in UTF-8.
+        name: what the message calls it.
+
+    Raises:
+        InputError: the text is not UTF-8.
+    """
+    try:
+        text = content.removeprefix(BYTE_ORDER_MARK).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{name} is not UTF-8 (byte {error.start:,}): convert it to UTF-8") from error
+    lines = text.split("\n")
+    if not lines[-1]:
+        lines.pop()
+    return [line.removesuffix("\r") for line in lines]

@@ -1,0 +1,58 @@
+"""Gzip files within bounds."""
+
+import gzip
+
+import pytest
+
+from fairseq_dlf.core.support import unpacking
+from fairseq_dlf.core.support.errors import InputError
+from fairseq_dlf.core.support.unpacking import BoundedStream, read_gzip, unpacked_bound
+
+
+def test_a_gzip_file_is_read(tmp_path):
+    path = tmp_path / "a.gz"
+    path.write_bytes(gzip.compress(b"text" * 1_000_000))
+    assert read_gzip(path) == b"text" * 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "a.gz is empty .0 bytes., not a gzip file: fetch it again"),
+        (b"<html>404</html>", "a.gz is corrupt .*: fetch it again"),
+        (gzip.compress(b"text")[:-6], "a.gz is corrupt .*: fetch it again"),
+        (gzip.compress(b"text")[:-8] + bytes(8), "a.gz is corrupt .CRC.*: fetch it again"),
+    ],
+)
+def test_what_is_no_whole_gzip_file_is_named(tmp_path, content, words):
+    path = tmp_path / "a.gz"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=words):
+        read_gzip(path)
+
+
+def test_the_bound_follows_the_size_within_limits(tmp_path):
+    path = tmp_path / "a.gz"
+    path.write_bytes(b"x")
+    assert unpacked_bound(path) == 64 * 2**20
+    path.write_bytes(bytes(2**20))
+    assert unpacked_bound(path) == 100 * 2**20
+    with path.open("r+b") as file:
+        file.truncate(2**30)
+    assert unpacked_bound(path) == 2 * 2**30
+
+
+def test_no_more_than_the_bound_is_unpacked(tmp_path, monkeypatch):
+    monkeypatch.setattr(unpacking, "SMALL", 2**20)
+    path = tmp_path / "a.gz"
+    path.write_bytes(gzip.compress(bytes(2**23)))
+    with gzip.open(path) as file:
+        stream = BoundedStream(path, file)
+        with pytest.raises(
+            InputError, match=r"a.gz has 8.\d KiB and unpacks to more than 1.0 MiB.*source that you trust"
+        ):
+            while stream.read(2**16):
+                pass
+        assert stream.given == 2**20 + 2**16
+    with pytest.raises(InputError, match="a.gz has"):
+        read_gzip(path)
