@@ -13,6 +13,7 @@ from torch.nn import functional
 from benchmarks import ours
 from benchmarks.measure import markdown, progress
 from benchmarks.students import Case, Size, build
+from fairseq_dlf.core.hypergradient.student import Point
 
 QUICK_STUDENTS = ("lstm", "transformer-gelu", "mlp")
 FULL_STUDENTS = (*QUICK_STUDENTS, "transformer-relu")
@@ -57,7 +58,8 @@ def _trained(case: Case) -> Case:
         optimizer.step()
     student = ours.student(case)
     held_out = case.batches[-1]
-    direction = student.gradients(student.flat_params(), case.coefficients, held_out, case.seed(0)).params
+    point = Point(student.flat_params(), case.coefficients, held_out, case.seed(0))
+    direction = student.gradients(point).params
     return replace(case, batches=case.batches[:-1], direction=direction)
 
 

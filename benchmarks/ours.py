@@ -54,14 +54,14 @@ def episode(case: Case, steps: int, way: str = EXACT, trajectory: str = ALL_STAT
     """dΦ_1 … dΦ_T of v·ω_T, by `steps` updates and the reverse pass over them, (steps, coefficients)."""
     taught, rule, source, curvature = student(case, way), SGD(), _source(case, steps), WAYS[way].curvature()
     with closing(TRAJECTORIES[trajectory](steps).open(0, steps, curvature.reuses_gradients)) as store:
-        unroll(taught, rule, rule.initial(taught.flat_params()), steps, source, store)
-        return reverse(taught, rule, curvature, store, source, case.measure_gradient()).coefficients
+        unroll(taught, rule, source, rule.initial(taught.flat_params()), steps, trajectory=store)
+        return reverse(taught, rule, source, store, curvature, case.measure_gradient()).coefficients
 
 
 def forward(case: Case, steps: int) -> Tensor:
     """ω_T after the same updates, with no past kept, (parameters,)."""
     taught, rule = student(case, "forward"), SGD()
-    return unroll(taught, rule, rule.initial(taught.flat_params()), steps, _source(case, steps)).final.params
+    return unroll(taught, rule, _source(case, steps), rule.initial(taught.flat_params()), steps).final.params
 
 
 def _source(case: Case, steps: int) -> Callable[[int], Step]:

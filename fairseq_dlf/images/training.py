@@ -188,9 +188,9 @@ class Training:
             done = unroll(
                 run.student,
                 self.settings.student.rule,
+                run.source,
                 self.state,
                 steps,
-                run.source,
                 watch=bar,
                 observe=run.observe,
                 buffers=self.buffers,

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fairseq_dlf.core.hypergradient.probe import twice_differentiable
-from fairseq_dlf.core.hypergradient.student import Student
+from fairseq_dlf.core.hypergradient.student import Point, Student
 from fairseq_dlf.core.hypergradient.unroll import Step
 from fairseq_dlf.core.teaching.loss import DiagonalLoss
 from fairseq_dlf.translation.episodes.checkpoints import translation_objective
@@ -29,7 +29,7 @@ def episode(tiny):
 
         def measure(params):
             ones = torch.ones(phis.size(1), dtype=torch.float64)
-            return -student.loss(params, ones, dev, seed=99)
+            return -student.loss(Point(params, ones, dev, 99))
 
         def source(t, phis=phis):
             return Step(phis[t], batches[t], 1000 + t, 0.5 + 0.1 * t)

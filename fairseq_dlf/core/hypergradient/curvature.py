@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-from fairseq_dlf.core.hypergradient.student import Gradients, Student, joined
+from fairseq_dlf.core.hypergradient.student import Gradients, Point, Student, joined
+from fairseq_dlf.core.support.errors import InputError
 
 
 class Products(NamedTuple):
@@ -38,19 +39,17 @@ class Curvature(Protocol):
     """A way to get second-order products.
 
     Attributes:
-        reuses_gradients: whether the gradients of the way forward are worth keeping.
+        reuses_gradients: whether the gradients of the forward pass are worth keeping.
     """
 
     @property
     def reuses_gradients(self) -> bool: ...
 
-    def linearize(
-        self, student: Student, params: Tensor, coefficients: Tensor, batch: Any, seed: int, known: Gradients | None
-    ) -> Linearization:
-        """The gradient at (ω, Φ) and its derivative.
+    def linearize(self, student: Student, point: Point, known: Gradients | None) -> Linearization:
+        """Return the gradient at (ω, Φ) and its derivative.
 
         Args:
-            known: the gradients at this very point, where the way forward has kept them.
+            known: the gradients at this very point, where the forward pass has kept them.
         """
 
 
@@ -65,20 +64,18 @@ class Exact:
 
     reuses_gradients = False
 
-    def linearize(
-        self, student: Student, params: Tensor, coefficients: Tensor, batch: Any, seed: int, known: Gradients | None
-    ) -> Linearization:
-        pieces = [piece.requires_grad_() for piece in student.pieces(params.detach())]
-        coefficients = coefficients.detach().requires_grad_()
+    def linearize(self, student: Student, point: Point, known: Gradients | None) -> Linearization:
+        pieces = [piece.requires_grad_() for piece in student.pieces(point.params.detach())]
+        coefficients = point.coefficients.detach().requires_grad_()
         with torch.enable_grad():
-            loss = student.loss_of_pieces(pieces, coefficients, batch, seed)
+            loss = student.loss_of_pieces(pieces, point._replace(coefficients=coefficients))
             gradients = torch.autograd.grad(loss, pieces, create_graph=True, materialize_grads=True)
         # A gradient that depends on nothing, such as an unused parameter's, has no graph.
         moving = [place for place, gradient in enumerate(gradients) if gradient.requires_grad]
 
         def multiply(vector: Tensor) -> Products:
             if not moving:
-                return Products(torch.zeros_like(vector), torch.zeros_like(coefficients))
+                return _no_products(point)
             cotangents = student.pieces(vector)
             # A loss that is all cross-entropy does not depend on Φ: zeros, not an error.
             *hessian, mixed = torch.autograd.grad(
@@ -109,31 +106,26 @@ class CentralDifference:
     relative_step: float = CENTRAL_STEP
 
     def __post_init__(self) -> None:
-        _require_positive(self.relative_step)
+        _require_step(self.relative_step)
 
     reuses_gradients = False
 
-    def linearize(
-        self, student: Student, params: Tensor, coefficients: Tensor, batch: Any, seed: int, known: Gradients | None
-    ) -> Linearization:
+    def linearize(self, student: Student, point: Point, known: Gradients | None) -> Linearization:
         def multiply(vector: Tensor) -> Products:
-            step = _step_along(vector, params, self.relative_step)
+            step = _step_along(vector, point.params, self.relative_step)
             if step == 0.0:
-                return Products(torch.zeros_like(params), torch.zeros_like(coefficients))
-            ahead, behind = (
-                student.gradients(torch.add(params, vector, alpha=e), coefficients, batch, seed, True)
-                for e in (step, -step)
-            )
+                return _no_products(point)
+            ahead, behind = (student.gradients(_moved(point, vector, e), of_coefficients=True) for e in (step, -step))
             return _quotient(ahead, behind, 2.0 * step)
 
-        return Linearization(lambda: student.gradients(params, coefficients, batch, seed).params, multiply)
+        return Linearization(lambda: student.gradients(point).params, multiply)
 
 
 @dataclass(frozen=True)
 class ForwardDifference:
-    """Products from the gradient at ω + εa and the one of the way forward.
+    """Products from the gradient at ω + εa and the forward pass's own.
 
-    Cost: one training step where the way forward has kept its gradients, two where not;
+    Cost: one training step where the forward pass has kept its gradients, two where not;
     the memory of one step, and one more student copy for each kept step. As inexact as
     one-sided differences are; else as `CentralDifference`.
     """
@@ -141,35 +133,42 @@ class ForwardDifference:
     relative_step: float = FORWARD_STEP
 
     def __post_init__(self) -> None:
-        _require_positive(self.relative_step)
+        _require_step(self.relative_step)
 
     reuses_gradients = True
 
-    def linearize(
-        self, student: Student, params: Tensor, coefficients: Tensor, batch: Any, seed: int, known: Gradients | None
-    ) -> Linearization:
-        here = known or student.gradients(params, coefficients, batch, seed, True)
+    def linearize(self, student: Student, point: Point, known: Gradients | None) -> Linearization:
+        here = known or student.gradients(point, of_coefficients=True)
 
         def multiply(vector: Tensor) -> Products:
-            step = _step_along(vector, params, self.relative_step)
+            step = _step_along(vector, point.params, self.relative_step)
             if step == 0.0:
-                return Products(torch.zeros_like(params), torch.zeros_like(coefficients))
-            ahead = student.gradients(torch.add(params, vector, alpha=step), coefficients, batch, seed, True)
+                return _no_products(point)
+            ahead = student.gradients(_moved(point, vector, step), of_coefficients=True)
             return _quotient(ahead, here, step)
 
         return Linearization(lambda: here.params, multiply)
 
 
-def _require_positive(relative_step: float) -> None:
+def _require_step(relative_step: float) -> None:
     if not 0.0 < relative_step < 1.0:
-        raise ValueError(
+        raise InputError(
             f"the relative step of the differences is {relative_step}, but must lie in (0, 1); 1e-5 (central) and "
-            "2e-6 (forward) suit float32"
+            "2e-6 (forward) suit float32",
+            setting="relative_step",
         )
 
 
+def _no_products(point: Point) -> Products:
+    return Products(torch.zeros_like(point.params), torch.zeros_like(point.coefficients))
+
+
+def _moved(point: Point, vector: Tensor, distance: float) -> Point:
+    return point._replace(params=torch.add(point.params, vector, alpha=distance))
+
+
 def _step_along(vector: Tensor, params: Tensor, relative_step: float) -> float:
-    """ε = relative_step · ‖ω‖ / ‖a‖; 0 where a is 0. An ω of zeros counts as one of norm 1."""
+    """Return ε = relative_step · ‖ω‖ / ‖a‖, 0 where a is 0. An ω of zeros counts as one of norm 1."""
     length = float(vector.norm())
     return relative_step * (float(params.norm()) or 1.0) / length if length > 0.0 else 0.0
 

@@ -14,6 +14,8 @@ from fairseq_dlf.core.hypergradient.student import Buffers, Student
 from fairseq_dlf.core.hypergradient.trajectory import TrajectoryPlan
 from fairseq_dlf.core.hypergradient.unroll import Observer, StepSource, Watch, unroll
 from fairseq_dlf.core.hypergradient.update_rules import StudentState, UpdateRule
+from fairseq_dlf.core.support.checks import require_at_least, require_rate
+from fairseq_dlf.core.support.errors import InputError
 
 
 class MeasuredCotangent(NamedTuple):
@@ -30,10 +32,10 @@ class Measure(Protocol):
     """
 
     def value(self, params: Tensor) -> float:
-        """M̃(ω)."""
+        """Return M̃(ω)."""
 
     def value_and_cotangent(self, params: Tensor) -> MeasuredCotangent:
-        """M̃(ω) and ∂M̃/∂ω."""
+        """Return M̃(ω) and ∂M̃/∂ω."""
 
 
 @dataclass(frozen=True)
@@ -63,17 +65,15 @@ class EpisodePlan:
     growth_limit: float = math.inf
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ValueError(f"an episode of {self.steps} student steps was asked for; it needs at least 1")
+        require_at_least(1, steps=self.steps)
         if not 0 <= self.truncation <= self.steps:
-            raise ValueError(
-                f"truncation to the last {self.truncation} steps was asked for, but must lie between "
-                f"0 (the full horizon) and the episode's {self.steps} steps"
+            raise InputError(
+                f"truncation is to the last {self.truncation} steps, but must lie between "
+                f"0 (the full horizon) and the episode's {self.steps} steps",
+                setting="truncation",
             )
-        if not self.cotangent_clip >= 0.0:
-            raise ValueError(f"the clip of the cotangent is {self.cotangent_clip}, but must not be negative")
-        if not 0.0 <= self.collapse_share < 1.0:
-            raise ValueError(f"collapse share is {self.collapse_share}, but must lie in [0, 1)")
+        require_at_least(0, cotangent_clip=self.cotangent_clip)
+        require_rate(collapse_share=self.collapse_share)
 
     @property
     def first(self) -> int:
@@ -110,17 +110,18 @@ class EpisodeResult:
 def run_episode(
     student: Student,
     rule: UpdateRule,
-    start: StudentState,
     source: StepSource,
+    start: StudentState,
     measure: Measure,
     plan: EpisodePlan,
+    *,
     watch: Watch | None = None,
     observe: Observer | None = None,
 ) -> EpisodeResult:
-    """Teaches the student from `start`, measures it and finds dΦ_1 … dΦ_T.
+    """Teach the student from `start`, measure it and find dΦ_1 … dΦ_T.
 
     Args:
-        source: gives step t; called again for the same t in the reverse pass.
+        source: gives step t, once more for the same t in the reverse pass.
         watch: is told of the progress.
         observe: as in `unroll`: for coefficients that depend on the student at step t.
 
@@ -130,15 +131,15 @@ def run_episode(
     began = time.perf_counter()
     before = measure.value(start.params)
     with closing(plan.trajectory.open(plan.first, plan.steps, plan.curvature.reuses_gradients)) as trajectory:
-        done = unroll(student, rule, start, plan.steps, source, trajectory, watch, observe)
+        done = unroll(student, rule, source, start, plan.steps, trajectory=trajectory, watch=watch, observe=observe)
         turned = time.perf_counter()
         after = measure.value_and_cotangent(done.final.params)
         collapse = _collapse_of(before, after, done.losses, plan)
         hypergradient = None
         if collapse is None:
-            cotangent, clip = after.cotangent, plan.cotangent_clip
+            way, clip = (source, trajectory, plan.curvature, after.cotangent), plan.cotangent_clip
             try:
-                hypergradient = reverse(student, rule, plan.curvature, trajectory, source, cotangent, clip, watch)
+                hypergradient = reverse(student, rule, *way, clip_norm=clip, watch=watch)
             except NonFiniteCotangentError as error:
                 collapse = str(error)
             else:

@@ -1,13 +1,14 @@
-"""Compares a way to second-order products with the exact one, on the student at hand."""
+"""Comparison of a way to second-order products with the exact one, on the student at hand."""
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from torch import Tensor
 
 from fairseq_dlf.core.hypergradient.curvature import Curvature, Exact
 from fairseq_dlf.core.hypergradient.probe import twice_differentiable
-from fairseq_dlf.core.hypergradient.student import Student
+from fairseq_dlf.core.hypergradient.student import Point, Student
+from fairseq_dlf.core.support.errors import StateError
 
 LIMIT = 0.05
 
@@ -16,7 +17,7 @@ class Disagreement(NamedTuple):
     """Relative errors ‖found − exact‖ / ‖exact‖ of one step.
 
     Attributes:
-        replay: of the gradient computed again, against the one of the way forward; anything
+        replay: of the gradient computed again, against that of the forward pass; anything
             but rounding means that the step cannot be repeated.
         hessian: of (∂²L/∂ω²) a.
         mixed: of (∂²L/∂Φ∂ω) a.
@@ -27,16 +28,8 @@ class Disagreement(NamedTuple):
     mixed: float
 
 
-def compare_with_exact(
-    student: Student,
-    curvature: Curvature,
-    params: Tensor,
-    coefficients: Tensor,
-    batch: Any,
-    seed: int,
-    vector: Tensor,
-) -> Disagreement:
-    """How far the products of `curvature` are from exact ones in full precision.
+def compare_with_exact(student: Student, curvature: Curvature, point: Point, vector: Tensor) -> Disagreement:
+    """Measure how far the products of `curvature` are from exact ones in full precision.
 
     Args:
         student: as in episodes; the exact products are taken without its forward context,
@@ -45,10 +38,9 @@ def compare_with_exact(
 
     Cost: one exact product, one of `curvature`, two gradients.
     """
-    point = (params, coefficients, batch, seed)
-    known, again = (student.gradients(*point, of_coefficients=True) for _ in range(2))
-    found = curvature.linearize(student, *point, known).multiply(vector)
-    exact = Exact().linearize(student.within(twice_differentiable), *point, None).multiply(vector)
+    known, again = (student.gradients(point, of_coefficients=True) for _ in range(2))
+    found = curvature.linearize(student, point, known).multiply(vector)
+    exact = Exact().linearize(student.within(twice_differentiable), point, None).multiply(vector)
     return Disagreement(
         _relative_error(again.params, known.params),
         _relative_error(found.hessian, exact.hessian),
@@ -57,23 +49,25 @@ def compare_with_exact(
 
 
 def require_agreement(found: Disagreement, limit: float = LIMIT) -> None:
-    """Raises RuntimeError, with advice, where the products are further off than `limit`."""
+    """Raise StateError, with advice, where the products are further off than `limit`."""
     if not found.replay <= limit:
-        raise RuntimeError(
+        raise StateError(
             f"a student step cannot be repeated: its gradient differs by {found.replay:.1%} when computed again "
             "from the same seed, so that the reverse pass would go through another network; a layer draws random "
-            "numbers of its own, as cuDNN's dropout between LSTM layers does: set --student-dropout 0"
+            "numbers of its own, as cuDNN's dropout between LSTM layers does: switch the student's dropout off",
+            setting="dropout",
         )
     if not (found.hessian <= limit and found.mixed <= limit):
-        raise RuntimeError(
+        raise StateError(
             f"second-order products are off (Hessian {found.hessian:.1%}, mixed "
-            f"{found.mixed:.1%}; limit {limit:.0%}): take --curvature exact, another --difference-step, "
-            "--student-precision float32, or a student without kinks (gelu instead of relu)"
+            f"{found.mixed:.1%}; limit {limit:.0%}): take exact products, another step of the differences, "
+            "float32, or a student without kinks (gelu instead of relu)",
+            setting="curvature",
         )
 
 
 def _relative_error(found: Tensor, wanted: Tensor) -> float:
-    """‖found − wanted‖ / ‖wanted‖; 0 where both are 0."""
+    """Return ‖found − wanted‖ / ‖wanted‖; 0 where both are 0."""
     difference, length = float((found - wanted).norm()), float(wanted.norm())
     if length == 0.0:
         return 0.0 if difference == 0.0 else math.inf

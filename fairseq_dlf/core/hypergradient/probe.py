@@ -8,12 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from fairseq_dlf.core.hypergradient.student import Student
+from fairseq_dlf.core.hypergradient.student import Point, Student
+from fairseq_dlf.core.support.errors import InputError, StateError
 
 
 @contextmanager
 def twice_differentiable() -> Iterator[None]:
-    """Runs layers by kernels that have a second derivative.
+    """Run layers by kernels that have a second derivative.
 
     Fused attention has none, nor have cuDNN's recurrent layers.
     """
@@ -21,27 +22,32 @@ def twice_differentiable() -> Iterator[None]:
         yield
 
 
-def require_second_derivatives(student: Student, params: Tensor, coefficients: Tensor, batch: Any, seed: int) -> None:
-    """Tries one exact product, so that an unfit layer is named before hours are spent.
+def require_second_derivatives(student: Student, point: Point) -> None:
+    """Try one exact product, so that an unfit layer is named before hours are spent.
 
     Raises:
-        RuntimeError: naming the innermost layer that has no second derivative.
+        StateError: naming the innermost layer that has no second derivative.
 
     Cost: one exact product; where it fails, one for each layer.
     """
-    leaf = params.detach().requires_grad_()
+    point = _with_leaf(point)
     with torch.enable_grad():
-        problem = _second_derivative_problem(student.loss(leaf, coefficients, batch, seed), leaf)
+        problem = _second_derivative_problem(student.loss(point), point.params)
     if problem is not None:
-        layer = _layer_without_second_derivative(student, leaf, coefficients, batch, seed)
-        raise RuntimeError(
+        layer = _layer_without_second_derivative(student, point)
+        raise StateError(
             f"the student cannot be differentiated twice, at its layer {layer!r} ({problem}): exact "
             "products need second derivatives, so replace the layer or run it by plain operations"
         )
 
 
+def _with_leaf(point: Point) -> Point:
+    """Return the point with an ω that gradients can be taken in."""
+    return point._replace(params=point.params.detach().requires_grad_())
+
+
 def _second_derivative_problem(value: Tensor, params: Tensor) -> str | None:
-    """Why the scalar has no second derivative in the parameters; None where it has one."""
+    """Say why the scalar has no second derivative in the parameters; None where it has one."""
     try:
         (first,) = torch.autograd.grad(value, params, create_graph=True, allow_unused=True)
         if first is None or not first.requires_grad:
@@ -60,7 +66,7 @@ _ONCE_DIFFERENTIABLE = "torch::autograd::Error"
 
 
 def _node_names(tensor: Tensor) -> set[str]:
-    """Names of all nodes in the graph behind a tensor."""
+    """Return the names of all nodes in the graph behind a tensor."""
     seen, waiting = set(), [tensor.grad_fn]
     while waiting:
         node = waiting.pop()
@@ -70,10 +76,8 @@ def _node_names(tensor: Tensor) -> set[str]:
     return {node.name() for node in seen}
 
 
-def _layer_without_second_derivative(
-    student: Student, params: Tensor, coefficients: Tensor, batch: Any, seed: int
-) -> str:
-    """The first layer, innermost first, whose own double backward fails; '(loss)' if none does."""
+def _layer_without_second_derivative(student: Student, point: Point) -> str:
+    """Name the first layer, innermost first, whose own double backward fails; '(loss)' if none does."""
     failing: list[str] = []
 
     def check(name: str) -> Callable[[nn.Module, Any, Any], None]:
@@ -83,7 +87,7 @@ def _layer_without_second_derivative(
             if failing or not tensors:
                 return
             total = torch.stack([x.double().square().sum() for x in tensors]).sum()
-            if _second_derivative_problem(total, params) is not None:
+            if _second_derivative_problem(total, point.params) is not None:
                 failing.append(name)
 
         return hook
@@ -91,7 +95,7 @@ def _layer_without_second_derivative(
     hooks = [m.register_forward_hook(check(name)) for name, m in student.module.named_modules() if name]
     try:
         with torch.enable_grad():
-            student.loss(params, coefficients, batch, seed)
+            student.loss(point)
     finally:
         for hook in hooks:
             hook.remove()
@@ -109,21 +113,18 @@ _KINKS = {
 }
 
 
-def kinks_of(student: Student, params: Tensor, coefficients: Tensor, batch: Any, seed: int) -> list[str]:
-    """Names, in order, of the functions with kinks that the loss goes through: 'relu', 'max', ….
+def kinks_of(student: Student, point: Point) -> list[str]:
+    """Name, in order, the functions with kinks that the loss goes through: 'relu', 'max', ….
 
     Cost: one forward.
     """
-    leaf = params.detach().requires_grad_()
     with torch.enable_grad():
-        nodes = _node_names(student.loss(leaf, coefficients, batch, seed))
+        nodes = _node_names(student.loss(_with_leaf(point)))
     return sorted(name for name, stems in _KINKS.items() if any(node.startswith(stems) for node in nodes))
 
 
-def require_smooth(
-    student: Student, params: Tensor, coefficients: Tensor, batch: Any, seed: int, allowed: Collection[str] = ()
-) -> None:
-    """Refuses a student with kinks, for which products by differences are wrong.
+def require_smooth(student: Student, point: Point, allowed: Collection[str] = ()) -> None:
+    """Refuse a student with kinks, for which products by differences are wrong.
 
     A difference counts the units that a kink switches on its way: for a ReLU Transformer
     the products are off by a quarter and more.
@@ -132,14 +133,15 @@ def require_smooth(
         allowed: kinks to let pass, by the names of `kinks_of`.
 
     Raises:
-        ValueError: naming the kinks.
+        InputError: naming the kinks.
     """
     unknown = sorted(set(allowed) - set(_KINKS))
     if unknown:
-        raise ValueError(f"there are no kinks named {unknown}: wanted some of {sorted(_KINKS)}")
-    found = [name for name in kinks_of(student, params, coefficients, batch, seed) if name not in allowed]
+        raise InputError(f"there are no kinks named {unknown}: wanted some of {sorted(_KINKS)}", setting="allowed")
+    found = [name for name in kinks_of(student, point) if name not in allowed]
     if found:
-        raise ValueError(
+        raise InputError(
             f"the student has kinks ({', '.join(found)}), where products by differences are wrong by tens of "
-            "percent: take exact products, or a smooth activation such as gelu, or allow these kinks by name"
+            "percent: take exact products, or a smooth activation such as gelu, or allow these kinks by name",
+            setting="allowed",
         )

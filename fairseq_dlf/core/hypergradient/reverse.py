@@ -47,14 +47,15 @@ class Hypergradient:
 def reverse(
     student: Student,
     rule: UpdateRule,
-    curvature: Curvature,
-    trajectory: Trajectory,
     source: StepSource,
+    trajectory: Trajectory,
+    curvature: Curvature,
     cotangent: Tensor,
+    *,
     clip_norm: float = 0.0,
     watch: Watch | None = None,
 ) -> Hypergradient:
-    """Carries ∂M̃/∂ω_T back through the recorded updates.
+    """Carry ∂M̃/∂ω_T back through the recorded updates.
 
     For each t: the rule's own vector-Jacobian product gives (ω̄, ū, a), then
     dω_t = ω̄ + (∂²L/∂ω²) a and dΦ_t = (∂²L/∂Φ∂ω) a; for plain SGD a = −η dω_{t+1}.
@@ -84,9 +85,9 @@ def reverse(
             bar = StudentState(cotangent, tuple(torch.zeros_like(slot) for slot in state.slots))
             bar = _clipped(bar, norms[-1], clip_norm)
         step = source(t)
-        point = curvature.linearize(student, state.params, step.coefficients, step.batch, step.seed, known)
-        pulled = rule.pull_back(state, point.gradient, step.learning_rate, bar)
-        products = point.multiply(pulled.gradient)
+        here = curvature.linearize(student, step.at(state.params), known)
+        pulled = rule.pull_back(state, here.gradient, step.learning_rate, bar)
+        products = here.multiply(pulled.gradient)
         bar = StudentState(pulled.state.params + products.hessian, pulled.state.slots)
         norms.append(_finite_norm(bar.params, t))
         bar = _clipped(bar, norms[-1], clip_norm)

@@ -5,15 +5,17 @@ from dataclasses import dataclass
 from math import comb
 from typing import NamedTuple, Protocol
 
+from fairseq_dlf.core.support.checks import require_at_least
+
 
 class Schedule(Protocol):
     """Chooses the states to keep; what lies between is recomputed from the one before."""
 
     def slots(self, steps: int) -> int:
-        """How many states are kept at the same time, for so many steps."""
+        """Return how many states are kept at the same time, for so many steps."""
 
     def keep(self, start: int, stop: int, free: int) -> list[int]:
-        """The steps to keep of a sweep from `start`, which is kept already, over the steps before `stop`.
+        """Return the steps to keep of a sweep from `start`, which is kept already, over the steps before `stop`.
 
         Args:
             free: how many may be kept besides.
@@ -42,8 +44,7 @@ class Checkpoints:
     every: int
 
     def __post_init__(self) -> None:
-        if self.every < 1:
-            raise ValueError(f"checkpoints every {self.every} steps were asked for, but every must be at least 1")
+        require_at_least(1, every=self.every)
 
     def slots(self, steps: int) -> int:
         return min(steps, -(-steps // self.every) + self.every - 1)
@@ -70,8 +71,7 @@ class Binomial:
     most: int
 
     def __post_init__(self) -> None:
-        if self.most < 1:
-            raise ValueError(f"a trajectory of {self.most} states was asked for: it needs at least 1")
+        require_at_least(1, most=self.most)
 
     def slots(self, steps: int) -> int:
         return min(steps, self.most)
@@ -86,7 +86,7 @@ class Binomial:
 
 
 def _advance(steps: int, slots: int) -> int:
-    """Where to keep the next state of a segment whose first is kept, (1 … steps − 1)."""
+    """Return where to keep the next state of a segment whose first is kept, (1 … steps − 1)."""
     sweeps = 1
     while comb(slots + sweeps, slots) < steps:
         sweeps += 1
@@ -108,12 +108,12 @@ class Sweep(NamedTuple):
 
     @property
     def extra_steps(self) -> int:
-        """Training steps that are computed again."""
+        """Return how many training steps are computed again."""
         return self.stop - 1 - self.start
 
 
 def sweeps(schedule: Schedule, first: int, steps: int) -> Iterator[Sweep]:
-    """The sweeps of a reverse pass from step T − 1 to `first`."""
+    """Yield the sweeps of a reverse pass from step T − 1 to `first`."""
     slots = schedule.slots(steps - first)
     kept = [first, *schedule.keep(first, steps, slots - 1)]
     for stop in range(steps, first, -1):

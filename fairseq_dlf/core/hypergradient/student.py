@@ -8,10 +8,28 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from fairseq_dlf.core.support.errors import InputError
+
 Forward = Callable[..., Any]
 Objective = Callable[[Forward, Tensor, Any], Tensor]
 # A module's buffers by name, such as the running figures of batch normalisation.
 Buffers = Mapping[str, Tensor]
+
+
+class Point(NamedTuple):
+    """Where a student's loss is evaluated: everything that it is a function of.
+
+    Attributes:
+        params: ω, (parameters,).
+        coefficients: Φ, (coefficients,).
+        batch: the front end's batch.
+        seed: seeds the dropout masks.
+    """
+
+    params: Tensor
+    coefficients: Tensor
+    batch: Any
+    seed: int
 
 
 class Gradients(NamedTuple):
@@ -20,7 +38,7 @@ class Gradients(NamedTuple):
     Attributes:
         loss: L_Φ(ω), a scalar.
         params: ∂L_Φ/∂ω, (parameters,).
-        coefficients: ∂L_Φ/∂Φ, (coefficients,); None where it was not asked for.
+        coefficients: ∂L_Φ/∂Φ, (coefficients,); None where it is not wanted.
     """
 
     loss: Tensor
@@ -41,9 +59,8 @@ class Student:
         module: the network; only parameters with `requires_grad` are part of ω.
         objective: maps (forward, Φ, batch) to the scalar mean loss, where
             `forward(**inputs)` runs the module with the parameters of the step.
-        forward_context: context of every forward, the same on the way forward and in the
-            reverse pass so that dropout masks are the same: `twice_differentiable` where
-            products are exact.
+        forward_context: context of every forward, the same in the forward and the reverse pass
+            so that dropout masks are the same: `twice_differentiable` where products are exact.
         combine: sums a tensor over the workers that share each batch, as an `all_reduce`
             does; the objective is then a worker's part of the mean loss. By default
             there is one worker.
@@ -62,77 +79,65 @@ class Student:
         self.combine = combine
         trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
         if not trained:
-            raise ValueError("the student has no trainable parameters: there is nothing to teach")
+            raise InputError("the student has no trainable parameters: there is nothing to teach")
         self.names = list(trained)
         self.shapes = [p.shape for p in trained.values()]
         self.sizes = [p.numel() for p in trained.values()]
         self._has_buffers = any(True for _ in module.buffers())
 
     def within(self, forward_context: Callable[[], AbstractContextManager[Any]]) -> "Student":
-        """The same student with its forwards in another context."""
+        """Return the same student with its forwards in another context."""
         return Student(self.module, self.objective, forward_context, self.combine)
 
     def flat_params(self) -> Tensor:
-        """A copy of the module's parameters as one vector ω, (parameters,)."""
+        """Return a copy of the module's parameters as one vector ω, (parameters,)."""
         params = dict(self.module.named_parameters())
         return joined([params[name].detach() for name in self.names])
 
     def load_flat_params(self, params: Tensor) -> None:
-        """Writes ω into the module, for decoding with code that knows modules only."""
+        """Write ω into the module, for decoding with code that knows modules only."""
         with torch.no_grad():
             own = dict(self.module.named_parameters())
             for name, value in zip(self.names, self.pieces(params.detach()), strict=True):
                 own[name].copy_(value)
 
     def load_buffers(self, buffers: Buffers) -> None:
-        """Writes buffers into the module."""
+        """Write buffers into the module."""
         for name, buffer in self.module.named_buffers():
             buffer.copy_(buffers[name])
 
     def buffers(self) -> dict[str, Tensor]:
-        """Copies of the module's buffers by name."""
+        """Return copies of the module's buffers by name."""
         # Looking for them takes a twentieth of a small student's step.
         found = self.module.named_buffers() if self._has_buffers else ()
         return {name: buffer.detach().clone() for name, buffer in found}
 
-    def loss(self, params: Tensor, coefficients: Tensor, batch: Any, seed: int) -> Tensor:
-        """L_Φ(ω) on this worker's batch, with the dropout masks of `seed`: a scalar with a graph."""
-        return self.loss_of_pieces(self.pieces(params), coefficients, batch, seed)
+    def loss(self, point: Point) -> Tensor:
+        """Return L_Φ(ω) on this worker's batch: a scalar with a graph."""
+        return self.loss_of_pieces(self.pieces(point.params), point)
 
     def pieces(self, params: Tensor) -> list[Tensor]:
-        """ω cut into the module's parameters, views in the order of `names`."""
+        """Cut ω into the module's parameters: views in the order of `names`."""
         return [piece.view(shape) for piece, shape in zip(params.split(self.sizes), self.shapes, strict=True)]
 
-    def loss_of_pieces(
-        self,
-        pieces: Sequence[Tensor],
-        coefficients: Tensor,
-        batch: Any,
-        seed: int,
-        buffers: Buffers | None = None,
-    ) -> Tensor:
-        """As `loss`. Pieces that are leaves spare autograd the way back through the cutting."""
-        with _random_numbers_of(seed, pieces[0].device):
-            return self._run(pieces, lambda forward: self.objective(forward, coefficients, batch), buffers)
+    def loss_of_pieces(self, pieces: Sequence[Tensor], point: Point, buffers: Buffers | None = None) -> Tensor:
+        """Return the loss at a point, with its ω given in pieces.
+
+        Pieces that are leaves spare autograd the backward pass through the cutting.
+        """
+        with _random_numbers_of(point.seed, pieces[0].device):
+            return self._run(pieces, lambda forward: self.objective(forward, point.coefficients, point.batch), buffers)
 
     def run(self, params: Tensor, function: Callable[[Forward], Tensor], buffers: Buffers | None = None) -> Tensor:
-        """function(forward), where `forward` runs the module with parameters ω, with a graph to them.
+        """Return function(forward), where `forward` runs the module with parameters ω, with a graph to them.
 
         Args:
             buffers: the module's buffers in place of its own; the forward changes them in place.
         """
         return self._run(self.pieces(params), function, buffers)
 
-    def gradients(
-        self,
-        params: Tensor,
-        coefficients: Tensor,
-        batch: Any,
-        seed: int,
-        of_coefficients: bool = False,
-        buffers: Buffers | None = None,
-    ) -> Gradients:
-        """L_Φ(ω) and its gradients, summed over workers.
+    def gradients(self, point: Point, of_coefficients: bool = False, buffers: Buffers | None = None) -> Gradients:
+        """Return L_Φ(ω) and its gradients, summed over workers.
 
         Args:
             of_coefficients: whether ∂L/∂Φ is wanted.
@@ -140,10 +145,10 @@ class Student:
 
         Cost: one training step's forward and backward.
         """
-        pieces = [piece.requires_grad_() for piece in self.pieces(params.detach())]
-        leaf = coefficients.detach().requires_grad_(of_coefficients)
+        pieces = [piece.requires_grad_() for piece in self.pieces(point.params.detach())]
+        leaf = point.coefficients.detach().requires_grad_(of_coefficients)
         with torch.enable_grad():
-            loss = self.loss_of_pieces(pieces, leaf, batch, seed, buffers)
+            loss = self.loss_of_pieces(pieces, point._replace(coefficients=leaf), buffers)
         wanted = [*pieces, leaf] if of_coefficients else pieces
         found = torch.autograd.grad(loss, wanted, materialize_grads=True)
         flat = joined(found[: len(pieces)])
@@ -167,13 +172,13 @@ class Student:
 
 
 def joined(pieces: Sequence[Tensor]) -> Tensor:
-    """Pieces as one vector, (parameters,)."""
+    """Join pieces into one vector, (parameters,)."""
     return torch.cat([piece.reshape(-1) for piece in pieces])
 
 
 @contextmanager
 def _random_numbers_of(seed: int, device: torch.device) -> Iterator[None]:
-    """Seeds the generators that a forward on the device draws from, and restores them.
+    """Seed the generators that a forward on the device draws from, and restore them.
 
     `torch.random.fork_rng` with `torch.manual_seed` does the same at fifty times the
     cost, which is a fifth of a small student's step.

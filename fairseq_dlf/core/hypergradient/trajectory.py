@@ -4,10 +4,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from fairseq_dlf.core.hypergradient.schedules import Everything, Schedule, sweeps
+import torch
+
+from fairseq_dlf.core.hypergradient.schedules import Binomial, Everything, Schedule, sweeps
 from fairseq_dlf.core.hypergradient.storage import OnDevice, Record, Storage, StorageMaker
 from fairseq_dlf.core.hypergradient.student import Gradients
-from fairseq_dlf.core.hypergradient.update_rules import StudentState
+from fairseq_dlf.core.hypergradient.update_rules import StudentState, UpdateRule
+from fairseq_dlf.core.support.byte_sizes import human_size
+from fairseq_dlf.core.support.errors import InputError
 
 
 class Past(NamedTuple):
@@ -55,12 +59,12 @@ class Trajectory:
         self._wanted = {first, *schedule.keep(first, steps, slots - 1)}
 
     def record(self, step: int, past: Past) -> None:
-        """Keeps what the schedule wants of the student before update `step`."""
+        """Keep what the schedule wants of the student before update `step`."""
         if step in self._wanted:
             self._put(step, past)
 
     def backward(self, replay: Replay) -> Iterator[tuple[int, Past]]:
-        """Yields (t, the student before update t) for t = T − 1 … first."""
+        """Yield (t, the student before update t) for t = T − 1 … first."""
         assert self._storage is not None, "nothing was recorded"
         for sweep in sweeps(self._schedule, self.first, self.steps):
             past = self._unpack(self._storage.get(sweep.start))
@@ -74,7 +78,7 @@ class Trajectory:
             yield sweep.stop - 1, past
 
     def close(self) -> None:
-        """Frees the storage, also of an episode that has failed."""
+        """Free the storage, also of an episode that has failed."""
         if self._storage is not None:
             self._storage.close()
 
@@ -99,6 +103,23 @@ class Trajectory:
         return Past(StudentState(record[3], tuple(record[4:])), Gradients(*record[:3]))
 
 
+def record_bytes(rule: UpdateRule, parameters: int, coefficients: int = 0, keeps_gradients: bool = False) -> int:
+    """Return the bytes of what is kept of one step of a float32 student, without allocating any.
+
+    Args:
+        rule: the student's update rule: its slots are kept with ω.
+        parameters: size of ω.
+        coefficients: size of Φ; matters only with `keeps_gradients`.
+        keeps_gradients: whether a step's loss and gradients are kept with its state.
+    """
+    params, phi, loss = (torch.empty(size, device="meta") for size in (parameters, coefficients, ()))
+    state = rule.initial(params)
+    kept = [state.params, *state.slots]
+    if keeps_gradients:
+        kept += [loss, params, phi]
+    return sum(tensor.nbytes for tensor in kept)
+
+
 @dataclass(frozen=True)
 class TrajectoryPlan:
     """How the past of episodes is kept: which states, and where.
@@ -111,10 +132,44 @@ class TrajectoryPlan:
     schedule: Schedule = Everything()
     make_storage: StorageMaker = OnDevice
 
+    @classmethod
+    def within(cls, memory_bytes: int, record_bytes: int, make_storage: StorageMaker = OnDevice) -> "TrajectoryPlan":
+        """Return the plan that computes the fewest steps again in so much memory.
+
+        Args:
+            memory_bytes: room for all that is kept.
+            record_bytes: the size of what is kept of one step (`record_bytes`).
+
+        Raises:
+            InputError: not one step fits.
+        """
+        if memory_bytes < record_bytes:
+            raise InputError(
+                f"the memory for the trajectory is {human_size(memory_bytes)}, but one kept step takes "
+                f"{human_size(record_bytes)}: give room for at least one, better for ten",
+                setting="trajectory_memory",
+            )
+        return cls(Binomial(memory_bytes // record_bytes), make_storage)
+
     def open(self, first: int, steps: int, keeps_gradients: bool = False) -> Trajectory:
-        """A trajectory for one episode."""
+        """Return a trajectory for one episode."""
         return Trajectory(self.schedule, first, steps, self.make_storage, keeps_gradients)
 
     def extra_steps(self, first: int, steps: int) -> int:
-        """Training steps that an episode computes again, at most."""
+        """Return how many training steps an episode computes again, at most."""
         return sum(sweep.extra_steps for sweep in sweeps(self.schedule, first, steps))
+
+    def describe(self, first: int, steps: int, record_bytes: int) -> str:
+        """Say what an episode keeps and what it computes again.
+
+        Args:
+            first: the earliest step that the reverse pass goes back to.
+            steps: T.
+            record_bytes: the size of what is kept of one step (`record_bytes`).
+        """
+        kept = self.schedule.slots(steps - first)
+        return (
+            f"trajectory: {kept:,} of {steps - first:,} steps are kept at a time, {human_size(record_bytes)} each, "
+            f"{human_size(kept * record_bytes)} in all; {self.extra_steps(first, steps):,} training steps are "
+            "computed again"
+        )

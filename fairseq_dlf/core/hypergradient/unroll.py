@@ -1,4 +1,4 @@
-"""The way forward: T student updates, recorded where a trajectory is given."""
+"""The forward pass: T student updates, recorded where a trajectory is given."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from fairseq_dlf.core.hypergradient.student import Buffers, Gradients, Student
+from fairseq_dlf.core.hypergradient.student import Buffers, Gradients, Point, Student
 from fairseq_dlf.core.hypergradient.trajectory import Past, Trajectory
 from fairseq_dlf.core.hypergradient.update_rules import StudentState, UpdateRule
 
@@ -16,7 +16,7 @@ class Step(NamedTuple):
 
     Attributes:
         coefficients: Φ_t, (coefficients,), without a graph.
-        batch: the front end's batch; must be the same object or equal when asked for again.
+        batch: the front end's batch; the same object, or an equal one, each time the step is drawn.
         seed: seeds the dropout masks, so that they can be replayed.
         learning_rate: η_t.
     """
@@ -26,11 +26,15 @@ class Step(NamedTuple):
     seed: int
     learning_rate: float
 
+    def at(self, params: Tensor) -> Point:
+        """Return the point at which this step's gradients are taken, for a student at ω."""
+        return Point(params, self.coefficients, self.batch, self.seed)
+
 
 StepSource = Callable[[int], Step]
 
 
-# Is shown the student before update t, on the way forward only, for a step that depends on it.
+# Is shown the student before update t, in the forward pass only, for a step that depends on it.
 Observer = Callable[[int, Tensor, Buffers], None]
 
 
@@ -38,10 +42,10 @@ class Watch(Protocol):
     """Is told of the progress of an episode, which may take hours."""
 
     def forward(self, done: int) -> None:
-        """So many student updates are done."""
+        """Tell that so many student updates are done."""
 
     def reverse(self, step: int, norm: float) -> None:
-        """The reverse pass has reached ω before update `step`, where ‖∂M̃/∂ω‖ is `norm`."""
+        """Tell that the reverse pass has reached ω before update `step`, where ‖∂M̃/∂ω‖ is `norm`."""
 
 
 class Unroll(NamedTuple):
@@ -61,25 +65,27 @@ class Unroll(NamedTuple):
 def unroll(
     student: Student,
     rule: UpdateRule,
-    state: StudentState,
-    steps: int,
     source: StepSource,
+    start: StudentState,
+    steps: int,
+    *,
     trajectory: Trajectory | None = None,
     watch: Watch | None = None,
     observe: Observer | None = None,
     buffers: Buffers | None = None,
     first: int = 0,
 ) -> Unroll:
-    """Trains the student for `steps` updates, recording states where a trajectory is given.
+    """Train the student for `steps` updates from `start`, recording states where a trajectory is given.
 
     Args:
-        observe: sees (t, ω_t, buffers) before `source(t)` is asked for; must not change them.
+        source: gives step t.
+        observe: sees (t, ω_t, buffers) before step t is drawn from `source`; must not change them.
         buffers: where the module's buffers start, by default as they are in the module.
         first: number of the first update, for a run in several parts.
 
     Cost: `steps` training steps.
     """
-    losses = []
+    state, losses = start, []
     keeps_gradients = trajectory is not None and trajectory.keeps_gradients
     buffers = student.buffers() if buffers is None else {name: buffer.clone() for name, buffer in buffers.items()}
     for t in range(first, first + steps):
@@ -103,10 +109,8 @@ def updated(
     of_coefficients: bool,
     buffers: Buffers | None = None,
 ) -> tuple[Gradients, StudentState]:
-    """The gradients of one update, unless they are known, and the state after it."""
+    """Return the gradients of one update, computed unless they are known, and the state after it."""
     state, known = past
-    gradients = known or student.gradients(
-        state.params, step.coefficients, step.batch, step.seed, of_coefficients, buffers
-    )
+    gradients = known or student.gradients(step.at(state.params), of_coefficients, buffers)
     with torch.no_grad():
         return gradients, rule.step(state, gradients.params, step.learning_rate)

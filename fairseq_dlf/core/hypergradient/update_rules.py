@@ -7,6 +7,9 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from fairseq_dlf.core.support.checks import require_at_least, require_positive, require_rate
+from fairseq_dlf.core.support.errors import InputError
+
 # fairseq clips with this offset; the same number here makes an episode's step
 # the step that the student's own training takes.
 CLIP_OFFSET = 1e-6
@@ -33,15 +36,15 @@ class UpdateRule(Protocol):
     """An optimiser's step, elementwise but for the clipping, and its vector-Jacobian product."""
 
     def initial(self, params: Tensor) -> StudentState:
-        """The state before the first update."""
+        """Return the state before the first update."""
 
     def step(self, state: StudentState, gradient: Tensor, learning_rate: float) -> StudentState:
-        """The state after one update."""
+        """Return the state after one update."""
 
     def pull_back(
         self, state: StudentState, gradient: Callable[[], Tensor], learning_rate: float, cotangent: StudentState
     ) -> Pullback:
-        """Cotangents of ω and the slots at fixed g, and of g, from those of the step's outputs.
+        """Return the cotangents of ω and the slots at fixed g, and of g, from those of the step's outputs.
 
         Args:
             gradient: gives the step's g; called only where the product depends on it.
@@ -71,10 +74,10 @@ class SGD:
     decoupled: bool = False
 
     def __post_init__(self) -> None:
-        _require_rate("momentum", self.momentum)
-        _require_not_negative(clip_norm=self.clip_norm, weight_decay=self.weight_decay)
+        require_rate(momentum=self.momentum)
+        require_at_least(0, clip_norm=self.clip_norm, weight_decay=self.weight_decay)
         if self.nesterov and not self.momentum:
-            raise ValueError("Nesterov's rule was asked for with momentum 0: give a momentum in (0, 1)")
+            raise InputError("Nesterov's rule has momentum 0: give a momentum in (0, 1)", setting="momentum")
 
     def initial(self, params: Tensor) -> StudentState:
         slots = (torch.zeros_like(params),) if self.momentum else ()
@@ -136,11 +139,10 @@ class Adam:
     decoupled: bool = False
 
     def __post_init__(self) -> None:
-        for name, beta in zip(("the first beta", "the second beta"), self.betas, strict=True):
-            _require_rate(name, beta)
-        _require_not_negative(clip_norm=self.clip_norm, weight_decay=self.weight_decay)
-        if not self.epsilon > 0.0:
-            raise ValueError(f"epsilon is {self.epsilon}, but must be positive: it keeps Adam's quotient finite")
+        first, second = self.betas
+        require_rate(beta1=first, beta2=second)
+        require_at_least(0, clip_norm=self.clip_norm, weight_decay=self.weight_decay)
+        require_positive(epsilon=self.epsilon)
 
     def initial(self, params: Tensor) -> StudentState:
         return StudentState(params, (torch.zeros_like(params), torch.zeros_like(params), torch.zeros(())))
@@ -169,7 +171,7 @@ class Adam:
 
 
 def clip_by_norm(gradient: Tensor, clip_norm: float) -> Tensor:
-    """g · min(1, clip_norm / (‖g‖ + 1e-6)), differentiable where the norm is not 0; 0 does not clip."""
+    """Return g · min(1, clip_norm / (‖g‖ + 1e-6)), differentiable where the norm is not 0; 0 does not clip."""
     if not clip_norm:
         return gradient
     norm = gradient.norm()
@@ -179,7 +181,7 @@ def clip_by_norm(gradient: Tensor, clip_norm: float) -> Tensor:
 
 
 def _clip_pulled_back(gradient: Tensor, clip_norm: float, cotangent: Tensor) -> Tensor:
-    """The vector-Jacobian product of `clip_by_norm`: s (c − ⟨g, c⟩ g / (‖g‖ (‖g‖ + 1e-6)))."""
+    """Return the vector-Jacobian product of `clip_by_norm`: s (c − ⟨g, c⟩ g / (‖g‖ (‖g‖ + 1e-6)))."""
     norm = gradient.norm()
     if norm + CLIP_OFFSET <= clip_norm:
         return cotangent
@@ -191,7 +193,7 @@ def _clip_pulled_back(gradient: Tensor, clip_norm: float, cotangent: Tensor) -> 
 def pull_back_by_autograd(
     rule: UpdateRule, state: StudentState, gradient: Tensor, learning_rate: float, cotangent: StudentState
 ) -> Pullback:
-    """The vector-Jacobian product of one update, by autograd through the rule alone."""
+    """Return the vector-Jacobian product of one update, by autograd through the rule alone."""
     params, slots = state.params.detach().requires_grad_(), [s.detach().requires_grad_() for s in state.slots]
     gradient = gradient.detach().requires_grad_()
     with torch.enable_grad():
@@ -203,14 +205,3 @@ def pull_back_by_autograd(
         materialize_grads=True,
     )
     return Pullback(StudentState(pulled[0], tuple(pulled[2:])), pulled[1])
-
-
-def _require_rate(name: str, value: float) -> None:
-    if not 0.0 <= value < 1.0:
-        raise ValueError(f"{name} is {value}, but must lie in [0, 1)")
-
-
-def _require_not_negative(**values: float) -> None:
-    for name, value in values.items():
-        if not value >= 0.0:
-            raise ValueError(f"{name} is {value}, but must not be negative; 0 switches it off")

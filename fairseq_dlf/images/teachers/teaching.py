@@ -11,11 +11,11 @@ from torch import Tensor
 
 import fairseq_dlf
 from fairseq_dlf.core.hypergradient.episode import EpisodePlan, EpisodeResult, run_episode
-from fairseq_dlf.core.hypergradient.schedules import Binomial
 from fairseq_dlf.core.hypergradient.student import joined
-from fairseq_dlf.core.hypergradient.trajectory import TrajectoryPlan
+from fairseq_dlf.core.hypergradient.trajectory import TrajectoryPlan, record_bytes
 from fairseq_dlf.core.hypergradient.unroll import unroll
-from fairseq_dlf.core.support.byte_sizes import human_size, size_in_bytes
+from fairseq_dlf.core.support.byte_sizes import size_in_bytes
+from fairseq_dlf.core.support.errors import InputError
 from fairseq_dlf.core.support.run_folder import load_state, save_state
 from fairseq_dlf.core.support.seeds import mixed_seed
 from fairseq_dlf.core.teaching.teachers.attention import Teacher
@@ -90,30 +90,20 @@ class Teaching:
 
     def _plan(self) -> EpisodePlan:
         run = self._run(seed=0)
-        state = self.student.rule.initial(run.student.flat_params())
-        record_bytes = sum(tensor.nbytes for tensor in (state.params, *state.slots))
-        memory = size_in_bytes(self.settings.trajectory_memory)
-        if memory < record_bytes:
-            raise ValueError(
-                f"--trajectory-memory is {self.settings.trajectory_memory}, but one kept student takes "
-                f"{human_size(record_bytes)}: give room for at least one, better for ten"
-            )
-        schedule = Binomial(memory // record_bytes)
+        size = record_bytes(self.student.rule, sum(run.student.sizes))
+        try:
+            trajectory = TrajectoryPlan.within(size_in_bytes(self.settings.trajectory_memory), size)
+        except InputError as error:
+            raise InputError(error.with_option({"trajectory_memory": "--trajectory-memory"}), error.setting) from error
         plan = EpisodePlan(
             run.updates,
             self.settings.truncation,
-            trajectory=TrajectoryPlan(schedule),
+            trajectory=trajectory,
             cotangent_clip=self.settings.cotangent_clip,
             collapse_share=self.settings.collapse_share,
             growth_limit=self.settings.growth_limit,
         )
-        horizon = plan.steps - plan.first
-        slots = schedule.slots(horizon)
-        logger.info(
-            f"episodes of {plan.steps:,} updates, reversed through the last {horizon:,}; {slots:,} students of "
-            f"{human_size(record_bytes)} are kept at a time, {human_size(slots * record_bytes)} in all; "
-            f"{plan.trajectory.extra_steps(plan.first, plan.steps):,} updates are computed again"
-        )
+        logger.info(f"episodes of {plan.steps:,} updates; {trajectory.describe(plan.first, plan.steps, size)}")
         return plan
 
     @property
@@ -176,7 +166,9 @@ class Teaching:
         # A fresh student's start says nothing of where it should end; the best end so far does.
         plan = dataclasses.replace(self.plan, collapse_floor=self.settings.collapse_share * self.best_measure)
         with EpisodeBar(f"teacher step {step}/{self.settings.teacher_steps}", run.updates, self.plan.first) as bar:
-            result = run_episode(run.student, self.student.rule, start, run.source, measure, plan, bar, run.observe)
+            result = run_episode(
+                run.student, self.student.rule, run.source, start, measure, plan, watch=bar, observe=run.observe
+            )
         figures = {
             "measure_before": result.measure_before,
             "measure_after": result.measure_after,
@@ -241,7 +233,7 @@ class Teaching:
             start = self.student.rule.initial(run.student.flat_params())
             with EpisodeBar(f"validating step {step}", run.updates) as bar:
                 done = unroll(
-                    run.student, self.student.rule, start, run.updates, run.source, watch=bar, observe=run.observe
+                    run.student, self.student.rule, run.source, start, run.updates, watch=bar, observe=run.observe
                 )
             found.append(accuracy(run.student, done.final.params, done.buffers, self.held_out))
             path = path or coefficient_path(run, self.data)

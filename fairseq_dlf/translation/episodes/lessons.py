@@ -13,12 +13,11 @@ from torch import Tensor
 from fairseq_dlf.core.hypergradient.episode import EpisodePlan, EpisodeResult, run_episode
 from fairseq_dlf.core.hypergradient.guard import compare_with_exact, require_agreement
 from fairseq_dlf.core.hypergradient.probe import require_second_derivatives, require_smooth, twice_differentiable
-from fairseq_dlf.core.hypergradient.student import Student
-from fairseq_dlf.core.hypergradient.trajectory import TrajectoryPlan
+from fairseq_dlf.core.hypergradient.student import Point, Student
+from fairseq_dlf.core.hypergradient.trajectory import record_bytes
 from fairseq_dlf.core.hypergradient.unroll import Step, StepSource, unroll
 from fairseq_dlf.core.hypergradient.update_rules import StudentState
 from fairseq_dlf.core.support.allocation import keep_freed_memory
-from fairseq_dlf.core.support.byte_sizes import human_size
 from fairseq_dlf.core.support.seeds import mixed_seed
 from fairseq_dlf.core.support.workers import Workers
 from fairseq_dlf.core.teaching.loss import DiagonalLoss
@@ -31,6 +30,7 @@ from fairseq_dlf.translation.episodes.checkpoints import build_student
 from fairseq_dlf.translation.episodes.config import DlfTeachingConfig
 from fairseq_dlf.translation.episodes.options import (
     curvature,
+    naming_options,
     student_context,
     takes_differences,
     trajectory_plan,
@@ -115,20 +115,17 @@ class EpisodeRunner:
 
     def _plan(self) -> EpisodePlan:
         cfg, way = self.cfg, curvature(self.cfg)
-        return EpisodePlan(
-            cfg.student_steps,
-            cfg.truncate,
-            way,
-            trajectory_plan(cfg, self._record_bytes(way.reuses_gradients)),
-            cfg.clip_cotangent,
-            cfg.collapse_share,
-        )
-
-    def _record_bytes(self, with_gradients: bool) -> int:
-        params = torch.empty(sum(self.student.sizes), device="meta")
-        state = self.rule.initial(params)
-        size = sum(tensor.nbytes for tensor in (state.params, *state.slots))
-        return size + with_gradients * (params.nbytes + 4 * len(self.task.target_dictionary) + 4)
+        size = record_bytes(self.rule, sum(self.student.sizes), len(self.task.target_dictionary), way.reuses_gradients)
+        self._record_bytes = size
+        with naming_options():
+            return EpisodePlan(
+                cfg.student_steps,
+                cfg.truncate,
+                way,
+                trajectory_plan(cfg, size),
+                cfg.clip_cotangent,
+                cfg.collapse_share,
+            )
 
     def teach(self, teacher, device: torch.device, update: int, turn: int) -> EpisodeReport:
         """Runs this worker's `turn`-th episode of an update, and goes back through it."""
@@ -138,7 +135,7 @@ class EpisodeRunner:
         self._compare_with_exact(lesson)
         measure = self._measure(lesson.student, salt, device)
         watch = EpisodeWatch(self.plan.steps, self.plan.first, self.cfg.log_cotangent_every)
-        result = run_episode(lesson.student, self.rule, lesson.start, lesson.source, measure, self.plan, watch)
+        result = run_episode(lesson.student, self.rule, lesson.source, lesson.start, measure, self.plan, watch=watch)
         if result.hypergradient is not None:
             watch.finish(result.hypergradient.norms[0])
         if str(self.cfg.student_start) == "continue" and result.collapse is None:
@@ -151,7 +148,7 @@ class EpisodeRunner:
         salt = VALIDATION_EPISODE
         lesson = self._prepare(teacher, salt, device, continued=None)
         watch = EpisodeWatch(self.plan.steps, self.plan.first, 0)
-        final = unroll(lesson.student, self.rule, lesson.start, self.plan.steps, lesson.source, watch=watch).final
+        final = unroll(lesson.student, self.rule, lesson.source, lesson.start, self.plan.steps, watch=watch).final
         measure = self._measure(lesson.student, salt, device)
         value = measure.value(final.params)
         pairs = self._dev_pairs()
@@ -260,19 +257,10 @@ class EpisodeRunner:
             self.student = self.student.within(student_context(self.cfg, device))
             self._warm_params = self.student.flat_params()
             logger.info(f"teaching: {self.task.signature}")
-            logger.info(self._described(self.plan.trajectory))
+            kept = self.plan.trajectory.describe(self.plan.first, self.plan.steps, self._record_bytes)
+            logger.info(f"{kept} ({self.cfg.trajectory_storage})")
             self._probe()
         return self.student
-
-    def _described(self, trajectory: TrajectoryPlan) -> str:
-        first, steps = self.plan.first, self.plan.steps
-        slots = trajectory.schedule.slots(steps - first)
-        size = self._record_bytes(self.plan.curvature.reuses_gradients)
-        return (
-            f"trajectory: {slots:,} of {steps - first:,} steps are kept at a time, {human_size(size)} each, "
-            f"{human_size(slots * size)} in all ({self.cfg.trajectory_storage}); "
-            f"{trajectory.extra_steps(first, steps):,} training steps are computed again"
-        )
 
     def _probe(self) -> None:
         pairs = self.pairs(self.cfg.train_subset)
@@ -280,13 +268,14 @@ class EpisodeRunner:
         device = self._warm_params.device
         batch = next(batches_of(pairs, [shortest], device))
         ones = torch.ones(len(self.task.target_dictionary), device=device)
-        point = (self._warm_params, ones, batch, 0)
+        point = Point(self._warm_params, ones, batch, 0)
         if not takes_differences(self.cfg):
-            require_second_derivatives(self.student, *point)
+            require_second_derivatives(self.student, point)
             return
-        require_smooth(self.student, *point, allowed=list(filter(None, self.cfg.allow_kinks.split(","))))
+        with naming_options():
+            require_smooth(self.student, point, allowed=list(filter(None, self.cfg.allow_kinks.split(","))))
         try:
-            require_second_derivatives(self.student.within(twice_differentiable), *point)
+            require_second_derivatives(self.student.within(twice_differentiable), point)
         except RuntimeError as error:
             self._guarded = False
             logger.warning(f"the products by differences cannot be compared with exact ones: {error}")
@@ -300,14 +289,15 @@ class EpisodeRunner:
             return
         step, other = lesson.source(0), lesson.source(self.plan.steps - 1)
         # Another batch's gradient: as typical a direction as can be had for one training step.
-        vector = lesson.student.gradients(lesson.start.params, *other[:3]).params
-        found = compare_with_exact(lesson.student, self.plan.curvature, lesson.start.params, *step[:3], vector)
+        vector = lesson.student.gradients(other.at(lesson.start.params)).params
+        found = compare_with_exact(lesson.student, self.plan.curvature, step.at(lesson.start.params), vector)
         logger.info(
             f"guard: products of one step against exact ones in float32, relative errors: Hessian "
             f"{found.hessian:.2g}, mixed {found.mixed:.2g}, replay {found.replay:.2g}"
         )
         # Who allows kinks has been told; a step that cannot be repeated is no such thing.
-        require_agreement(found._replace(hessian=0.0, mixed=0.0) if self.cfg.allow_kinks else found)
+        with naming_options():
+            require_agreement(found._replace(hessian=0.0, mixed=0.0) if self.cfg.allow_kinks else found)
 
 
 def _shuffled(batches: int, steps: int, seed: int) -> np.ndarray:

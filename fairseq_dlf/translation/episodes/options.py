@@ -9,14 +9,46 @@ import torch
 
 from fairseq_dlf.core.hypergradient.curvature import CentralDifference, Curvature, Exact, ForwardDifference
 from fairseq_dlf.core.hypergradient.probe import twice_differentiable
-from fairseq_dlf.core.hypergradient.schedules import Binomial, Checkpoints, Everything, Schedule
+from fairseq_dlf.core.hypergradient.schedules import Checkpoints, Everything, Schedule
 from fairseq_dlf.core.hypergradient.storage import OnDevice, OnDisk, OnHost, StorageMaker
 from fairseq_dlf.core.hypergradient.trajectory import TrajectoryPlan
 from fairseq_dlf.core.hypergradient.update_rules import SGD, Adam, UpdateRule
-from fairseq_dlf.core.support.byte_sizes import human_size, size_in_bytes
+from fairseq_dlf.core.support.byte_sizes import size_in_bytes
+from fairseq_dlf.core.support.errors import UserError
 from fairseq_dlf.translation.episodes.config import DlfTeachingConfig
 
+# Options by the name of the core's setting, for the messages of errors.
+OPTIONS = {
+    "allowed": "--allow-kinks",
+    "beta1": "--student-beta1",
+    "beta2": "--student-beta2",
+    "clip_norm": "--student-clip-norm",
+    "collapse_share": "--collapse-share",
+    "cotangent_clip": "--clip-cotangent",
+    "curvature": "--curvature exact, --difference-step, --student-precision",
+    "dropout": "--student-dropout 0",
+    "epsilon": "--student-adam-eps",
+    "every": "--checkpoint-every",
+    "momentum": "--student-momentum",
+    "relative_step": "--difference-step",
+    "steps": "--student-steps",
+    "trajectory_folder": "--trajectory-dir",
+    "trajectory_memory": "--trajectory-memory",
+    "truncation": "--truncate",
+    "weight_decay": "--student-weight-decay",
+}
 
+
+@contextmanager
+def naming_options() -> Iterator[None]:
+    """Name the option to turn in errors of the core that pass through."""
+    try:
+        yield
+    except UserError as error:
+        raise type(error)(error.with_option(OPTIONS), error.setting) from error
+
+
+@naming_options()
 def update_rule(cfg: DlfTeachingConfig) -> UpdateRule:
     """The student's rule."""
     name = str(cfg.student_optimizer)
@@ -31,6 +63,7 @@ def update_rule(cfg: DlfTeachingConfig) -> UpdateRule:
     return SGD(momentum, nesterov=name == "nesterov", **decay)
 
 
+@naming_options()
 def curvature(cfg: DlfTeachingConfig) -> Curvature:
     """The way to second-order products."""
     name = str(cfg.curvature)
@@ -62,6 +95,7 @@ def student_context(cfg: DlfTeachingConfig, device: torch.device) -> Callable[[]
     return context
 
 
+@naming_options()
 def trajectory_plan(cfg: DlfTeachingConfig, record_bytes: int) -> TrajectoryPlan:
     """Which states are kept, and where.
 
@@ -71,23 +105,18 @@ def trajectory_plan(cfg: DlfTeachingConfig, record_bytes: int) -> TrajectoryPlan
     Raises:
         ValueError: the memory asked for holds no step, or two options contradict each other.
     """
-    return TrajectoryPlan(_schedule(cfg, record_bytes), _storage(cfg))
-
-
-def _schedule(cfg: DlfTeachingConfig, record_bytes: int) -> Schedule:
+    make_storage = _storage(cfg)
     if cfg.trajectory_memory is not None:
         if cfg.checkpoint_every or str(cfg.trajectory) == "checkpoints":
             raise ValueError(
                 "--trajectory-memory places the kept states itself: pass it without --trajectory checkpoints "
                 "and --checkpoint-every"
             )
-        memory = size_in_bytes(cfg.trajectory_memory)
-        if memory < record_bytes:
-            raise ValueError(
-                f"--trajectory-memory is {cfg.trajectory_memory}, but one kept step takes "
-                f"{human_size(record_bytes)}: give room for at least one, better for ten"
-            )
-        return Binomial(memory // record_bytes)
+        return TrajectoryPlan.within(size_in_bytes(cfg.trajectory_memory), record_bytes, make_storage)
+    return TrajectoryPlan(_schedule(cfg), make_storage)
+
+
+def _schedule(cfg: DlfTeachingConfig) -> Schedule:
     if str(cfg.trajectory) == "everything":
         return Everything()
     horizon = cfg.truncate or cfg.student_steps

@@ -6,7 +6,7 @@ from torch import nn
 
 from fairseq_dlf.core.hypergradient.episode import EpisodePlan, MeasuredCotangent, run_episode
 from fairseq_dlf.core.hypergradient.schedules import Binomial, Everything
-from fairseq_dlf.core.hypergradient.student import Student
+from fairseq_dlf.core.hypergradient.student import Point, Student
 from fairseq_dlf.core.hypergradient.trajectory import TrajectoryPlan
 from fairseq_dlf.core.hypergradient.unroll import Step, unroll
 from fairseq_dlf.core.hypergradient.update_rules import SGD
@@ -67,7 +67,7 @@ def test_running_figures_are_those_of_plain_training_after_episode_and_replay(ma
     student, source, measure, _ = made
     plan = EpisodePlan(STEPS, trajectory=TrajectoryPlan(schedule), collapse_share=0.0)
     untouched = student.buffers()
-    result = run_episode(student, RULE, RULE.initial(student.flat_params()), source, measure, plan)
+    result = run_episode(student, RULE, source, RULE.initial(student.flat_params()), measure, plan)
     assert result.hypergradient is not None
     for name, buffer in student.module.named_buffers():
         assert torch.equal(buffer, untouched[name]), name
@@ -81,11 +81,11 @@ def test_equals_autograd_through_the_unroll(made):
     student, source, measure, coefficients = made
     plan = EpisodePlan(STEPS, trajectory=TrajectoryPlan(Binomial(3)), collapse_share=0.0)
     start = RULE.initial(student.flat_params())
-    found = run_episode(student, RULE, start, source, measure, plan).hypergradient.coefficients
+    found = run_episode(student, RULE, source, start, measure, plan).hypergradient.coefficients
     leaf = coefficients.clone().requires_grad_()
     state = RULE.initial(student.flat_params().requires_grad_())
     for t in range(STEPS):
-        loss = student.loss(state.params, leaf[t], source(t).batch, 0)
+        loss = student.loss(Point(state.params, leaf[t], source(t).batch, 0))
         state = RULE.step(state, torch.autograd.grad(loss, state.params, create_graph=True)[0], RATE)
     (wanted,) = torch.autograd.grad(measure(state.params), leaf)
     assert wanted.norm() > 1e-4
@@ -95,9 +95,9 @@ def test_equals_autograd_through_the_unroll(made):
 def test_a_run_in_two_parts_is_the_run_in_one(made):
     student, source, _, _ = made
     start = RULE.initial(student.flat_params())
-    whole = unroll(student, RULE, start, STEPS, source)
-    head = unroll(student, RULE, start, 2, source)
-    tail = unroll(student, RULE, head.final, STEPS - 2, source, buffers=head.buffers, first=2)
+    whole = unroll(student, RULE, source, start, STEPS)
+    head = unroll(student, RULE, source, start, 2)
+    tail = unroll(student, RULE, source, head.final, STEPS - 2, buffers=head.buffers, first=2)
     assert torch.equal(tail.final.params, whole.final.params)
     assert torch.equal(torch.cat([head.losses, tail.losses]), whole.losses)
     for name, buffer in whole.buffers.items():
@@ -117,7 +117,7 @@ def test_the_observer_sees_each_student_before_its_step_is_asked_for(made):
 
     plan = EpisodePlan(STEPS, trajectory=TrajectoryPlan(Binomial(2)), collapse_share=0.0)
     start = RULE.initial(student.flat_params())
-    run_episode(student, RULE, start, observed_source, measure, plan, observe=observe)
+    run_episode(student, RULE, observed_source, start, measure, plan, observe=observe)
     assert [(t, batches) for t, _, batches in seen] == [(t, t) for t in range(STEPS)]
     assert asked[:STEPS] == [(t, t + 1) for t in range(STEPS)]
     assert len(asked) > 2 * STEPS
@@ -126,7 +126,7 @@ def test_the_observer_sees_each_student_before_its_step_is_asked_for(made):
 
 def test_buffers_are_written_into_the_module(made):
     student, source, _, _ = made
-    done = unroll(student, RULE, RULE.initial(student.flat_params()), STEPS, source)
+    done = unroll(student, RULE, source, RULE.initial(student.flat_params()), STEPS)
     student.load_buffers(done.buffers)
     assert torch.equal(student.module[1].running_mean, done.buffers["1.running_mean"])
     assert student.module[1].running_mean.abs().max() > 0
@@ -135,10 +135,10 @@ def test_buffers_are_written_into_the_module(made):
 def test_an_end_under_the_floor_is_a_collapse(made):
     student, source, measure, _ = made
     start = RULE.initial(student.flat_params())
-    end = measure.value(unroll(student, RULE, start, STEPS, source).final.params)
+    end = measure.value(unroll(student, RULE, source, start, STEPS).final.params)
     for floor, collapses in ((end - 1e-6, False), (end + 1e-6, True)):
         plan = EpisodePlan(STEPS, collapse_share=0.0, collapse_floor=floor)
-        collapse = run_episode(student, RULE, start, source, measure, plan).collapse
+        collapse = run_episode(student, RULE, source, start, measure, plan).collapse
         assert ("under its floor" in (collapse or "")) == collapses
 
 
@@ -146,9 +146,9 @@ def test_a_cotangent_that_grows_too_much_is_a_collapse(made):
     student, source, measure, _ = made
     start = RULE.initial(student.flat_params())
     plain = EpisodePlan(STEPS, collapse_share=0.0)
-    growth = run_episode(student, RULE, start, source, measure, plain).hypergradient.growth
+    growth = run_episode(student, RULE, source, start, measure, plain).hypergradient.growth
     for limit, collapses in ((1.01 * growth, False), (0.99 * growth, True)):
         plan = EpisodePlan(STEPS, collapse_share=0.0, growth_limit=limit)
-        result = run_episode(student, RULE, start, source, measure, plan)
+        result = run_episode(student, RULE, source, start, measure, plan)
         assert (result.hypergradient is None) == collapses
         assert ("-fold on its way back, beyond the limit" in (result.collapse or "")) == collapses

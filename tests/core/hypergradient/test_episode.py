@@ -8,7 +8,7 @@ import torch
 from fairseq_dlf.core.hypergradient.episode import EpisodePlan, MeasuredCotangent, run_episode
 from fairseq_dlf.core.hypergradient.probe import twice_differentiable
 from fairseq_dlf.core.hypergradient.schedules import Checkpoints
-from fairseq_dlf.core.hypergradient.student import Student
+from fairseq_dlf.core.hypergradient.student import Point, Student
 from fairseq_dlf.core.hypergradient.trajectory import TrajectoryPlan
 from fairseq_dlf.core.hypergradient.unroll import Step
 from fairseq_dlf.core.hypergradient.update_rules import SGD
@@ -28,7 +28,7 @@ class DevLikelihood:
         self.ones = torch.ones(types, dtype=torch.float64)
 
     def __call__(self, params):
-        return -self.student.loss(params, self.ones, self.batch, seed=0)
+        return -self.student.loss(Point(params, self.ones, self.batch, 0))
 
     def value(self, params):
         with torch.no_grad():
@@ -69,7 +69,7 @@ def made(tiny):
 def test_the_surrogate_loss_has_the_gradient_of_the_measure(made):
     """d(Σ⟨Φ_t(θ), dΦ_t⟩)/dθ is autograd's dM̃/dθ through the whole unroll."""
     plan = EpisodePlan(STEPS, trajectory=TrajectoryPlan(Checkpoints(2)), collapse_share=0.0)
-    result = run_episode(made.student, RULE, made.start, made.detached, made.measure, plan)
+    result = run_episode(made.student, RULE, made.detached, made.start, made.measure, plan)
     surrogate = (made.teacher(made.progress) * result.hypergradient.coefficients).sum()
     found = torch.autograd.grad(surrogate, list(made.teacher.parameters()))
 
@@ -77,7 +77,7 @@ def test_the_surrogate_loss_has_the_gradient_of_the_measure(made):
     state = RULE.initial(params)
     for t in range(STEPS):
         step = made.source(t)
-        loss = made.student.loss(state.params, step.coefficients, step.batch, step.seed)
+        loss = made.student.loss(step.at(state.params))
         gradient = torch.autograd.grad(loss, state.params, create_graph=True)[0]
         state = RULE.step(state, gradient, step.learning_rate)
     wanted = torch.autograd.grad(made.measure(state.params), list(made.teacher.parameters()))
@@ -88,7 +88,7 @@ def test_the_surrogate_loss_has_the_gradient_of_the_measure(made):
 
 def test_an_episode_reports_both_measures_and_all_losses(made):
     plan = EpisodePlan(STEPS, collapse_share=0.0)
-    result = run_episode(made.student, RULE, made.start, made.detached, made.measure, plan)
+    result = run_episode(made.student, RULE, made.detached, made.start, made.measure, plan)
     assert result.measure_before == made.measure.value(made.start.params)
     assert result.measure_after == pytest.approx(made.measure.value(result.final.params), rel=1e-12)
     assert result.measure_before != result.measure_after
@@ -107,7 +107,7 @@ def falling(measure):
 
 def test_a_falling_measure_is_a_collapse(made):
     plan = EpisodePlan(STEPS, collapse_share=0.5)
-    result = run_episode(made.student, RULE, made.start, made.detached, falling(made.measure), plan)
+    result = run_episode(made.student, RULE, made.detached, made.start, falling(made.measure), plan)
     assert result.hypergradient is None
     assert "fell from 0.9000 to 0.3000, under 0.5 of its start" in result.collapse
 
@@ -115,7 +115,7 @@ def test_a_falling_measure_is_a_collapse(made):
 def test_a_loss_that_is_not_finite_is_a_collapse(made):
     plan = EpisodePlan(STEPS, collapse_share=0.0)
     rule = SGD()
-    result = run_episode(made.student, rule, made.start, lambda t: made.detached(t, 1e300), made.measure, plan)
+    result = run_episode(made.student, rule, lambda t: made.detached(t, 1e300), made.start, made.measure, plan)
     assert result.hypergradient is None
     assert "not finite" in result.collapse
 
@@ -128,7 +128,7 @@ def test_memory_does_not_grow_over_fifty_episodes(made):
     plan = EpisodePlan(2, collapse_share=0.0)
     counts = []
     for _ in range(50):
-        run_episode(made.student, RULE, made.start, made.detached, made.measure, plan)
+        run_episode(made.student, RULE, made.detached, made.start, made.measure, plan)
         counts.append(live_tensors())
     assert counts[-1] == counts[1]
 
@@ -136,10 +136,10 @@ def test_memory_does_not_grow_over_fifty_episodes(made):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"steps": 0}, "0 student steps was asked for"),
+        ({"steps": 0}, "steps is 0, but must be at least 1"),
         ({"steps": 5, "truncation": 6}, "the last 6 steps"),
         ({"steps": 5, "truncation": -1}, "the last -1 steps"),
-        ({"steps": 5, "collapse_share": 1.0}, "collapse share is 1.0"),
+        ({"steps": 5, "collapse_share": 1.0}, "collapse_share is 1.0"),
     ],
 )
 def test_plans_are_checked(arguments, words):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from fairseq_dlf.core.hypergradient.probe import kinks_of, require_second_derivatives, require_smooth
-from fairseq_dlf.core.hypergradient.student import Student
+from fairseq_dlf.core.hypergradient.student import Point, Student
 
 
 class Once(torch.autograd.Function):
@@ -53,17 +53,17 @@ def test_a_layer_without_second_derivative_is_named(function, words):
     module = torch.nn.Sequential(torch.nn.Linear(2, 2), Applied(function), torch.nn.Linear(2, 1))
     student = Student(module, lambda forward, phi, batch: (phi * forward(batch)).square().mean())
     with pytest.raises(RuntimeError, match=f"layer '1'.*{words}"):
-        require_second_derivatives(student, student.flat_params(), torch.ones(1), torch.rand(3, 2), seed=0)
+        require_second_derivatives(student, Point(student.flat_params(), torch.ones(1), torch.rand(3, 2), 0))
 
 
 def test_fused_attention_is_refused_and_its_context_cures_it(episode):
     made = episode("transformer", steps=1, dropout=0.0)
     step = made.source(0)
-    arguments = (made.student.flat_params(), *step[:3])
-    require_second_derivatives(made.student, *arguments)
+    point = step.at(made.student.flat_params())
+    require_second_derivatives(made.student, point)
     bare = Student(made.student.module, made.student.objective)
     with pytest.raises(RuntimeError, match="cannot be differentiated twice, at its layer.*self_attn"):
-        require_second_derivatives(bare, *arguments)
+        require_second_derivatives(bare, point)
 
 
 CHAINS = {
@@ -87,18 +87,18 @@ class Chain(torch.nn.Module):
 @pytest.mark.parametrize(("function", "wanted"), CHAINS.values(), ids=CHAINS)
 def test_kinks_are_found_in_the_graph(function, wanted):
     student = Student(Chain(function), lambda forward, phi, batch: (phi * forward(batch)).sum())
-    point = (student.flat_params(), torch.ones(1), torch.rand(3, 4), 0)
-    assert kinks_of(student, *point) == wanted
-    require_smooth(student, *point, allowed=wanted)
+    point = Point(student.flat_params(), torch.ones(1), torch.rand(3, 4), 0)
+    assert kinks_of(student, point) == wanted
+    require_smooth(student, point, allowed=wanted)
     if wanted:
         with pytest.raises(ValueError, match=f"kinks .{', '.join(wanted)}.*exact products"):
-            require_smooth(student, *point)
+            require_smooth(student, point)
 
 
 def test_an_unknown_kink_is_refused():
     student = Student(Chain(torch.relu), lambda forward, phi, batch: forward(batch).sum())
     with pytest.raises(ValueError, match="no kinks named .'rleu'.*'relu'"):
-        require_smooth(student, student.flat_params(), torch.ones(1), torch.rand(3, 4), 0, allowed=["rleu"])
+        require_smooth(student, Point(student.flat_params(), torch.ones(1), torch.rand(3, 4), 0), allowed=["rleu"])
 
 
 def test_a_student_without_parameters_is_refused():

@@ -49,11 +49,11 @@ def test_closed_form_on_a_quadratic():
         return Step(phis[t], None, t, rate)
 
     rule, store = SGD(), TrajectoryPlan().open(0, 5)
-    done = unroll(student, rule, rule.initial(student.flat_params()), 5, source, store)
+    done = unroll(student, rule, source, rule.initial(student.flat_params()), 5, trajectory=store)
     factors = 1 - rate * phis
     torch.testing.assert_close(done.final.params, student.flat_params() * factors.prod(0))
     ones = torch.ones(2, dtype=torch.float64)
-    found = reverse(student, rule, Exact(), store, source, ones)
+    found = reverse(student, rule, source, store, Exact(), ones)
     torch.testing.assert_close(found.coefficients, -rate * done.final.params / factors)
     torch.testing.assert_close(found.initial_params, factors.prod(0))
 
@@ -67,7 +67,7 @@ def by_autograd(episode, rule, truncation=0):
         if truncation and t == episode.steps - truncation:
             state = type(state)(state.params.detach().requires_grad_(), tuple(s.detach() for s in state.slots))
         step = episode.source(t, phis)
-        loss = episode.student.loss(state.params, step.coefficients, step.batch, step.seed)
+        loss = episode.student.loss(step.at(state.params))
         (gradient,) = torch.autograd.grad(loss, state.params, create_graph=True)
         state = rule.step(state, gradient, step.learning_rate)
     (found,) = torch.autograd.grad(episode.measure(state.params), phis)
@@ -79,10 +79,10 @@ def by_reverse(episode, rule, schedule, truncation=0, curvature=None, make_stora
     first = episode.steps - truncation if truncation else 0
     trajectory = TrajectoryPlan(schedule, make_storage).open(first, episode.steps, curvature.reuses_gradients)
     start = rule.initial(episode.student.flat_params())
-    done = unroll(episode.student, rule, start, episode.steps, episode.source, trajectory)
+    done = unroll(episode.student, rule, episode.source, start, episode.steps, trajectory=trajectory)
     params = done.final.params.detach().requires_grad_()
     (cotangent,) = torch.autograd.grad(episode.measure(params), params)
-    return reverse(episode.student, rule, curvature, trajectory, episode.source, cotangent, clip_norm)
+    return reverse(episode.student, rule, episode.source, trajectory, curvature, cotangent, clip_norm=clip_norm)
 
 
 def relative_error(found, wanted):
@@ -126,7 +126,7 @@ def test_equals_finite_differences_of_the_episode(episode, arch, monkeypatch):
 
     def final_measure(phis):
         start = rule.initial(made.student.flat_params())
-        done = unroll(made.student, rule, start, made.steps, lambda t: made.source(t, phis))
+        done = unroll(made.student, rule, lambda t: made.source(t, phis), start, made.steps)
         return made.measure(done.final.params).item()
 
     for _ in range(4):
@@ -139,9 +139,9 @@ def test_dropout_changes_the_gradient_and_its_seed_fixes_it(episode):
     made = episode("lstm", steps=2)
     step = made.source(0)
     params = made.student.flat_params()
-    first = made.student.gradients(params, *step[:3]).params
-    again = made.student.gradients(params, *step[:3]).params
-    other = made.student.gradients(params, step.coefficients, step.batch, step.seed + 1).params
+    first = made.student.gradients(step.at(params)).params
+    again = made.student.gradients(step.at(params)).params
+    other = made.student.gradients(step._replace(seed=step.seed + 1).at(params)).params
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
@@ -151,7 +151,7 @@ def test_a_step_leaves_the_random_numbers_of_the_caller_alone(episode):
     torch.manual_seed(11)
     wanted = torch.rand(3)
     torch.manual_seed(11)
-    made.student.gradients(made.student.flat_params(), *made.source(0)[:3])
+    made.student.gradients(made.source(0).at(made.student.flat_params()))
     assert torch.equal(torch.rand(3), wanted)
 
 
@@ -191,6 +191,6 @@ def test_clipping_bounds_every_cotangent(episode):
 def test_a_cotangent_that_is_not_finite_is_named(episode):
     made, rule, store = episode("lstm", steps=2), SGD(), TrajectoryPlan().open(0, 2)
     start = rule.initial(made.student.flat_params())
-    unroll(made.student, rule, start, 2, made.source, store)
+    unroll(made.student, rule, made.source, start, 2, trajectory=store)
     with pytest.raises(NonFiniteCotangentError, match="not finite at step 2"):
-        reverse(made.student, rule, Exact(), store, made.source, torch.full_like(start.params, float("nan")))
+        reverse(made.student, rule, made.source, store, Exact(), torch.full_like(start.params, float("nan")))

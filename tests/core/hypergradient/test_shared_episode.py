@@ -38,8 +38,8 @@ def hypergradient(curvature, rank=0, workers=1):
     def source(t):
         return Step(phis[t], batches[t][rank::workers], t, 0.1)
 
-    final = unroll(student, RULE, RULE.initial(student.flat_params()), STEPS, source, trajectory).final
-    return reverse(student, RULE, curvature, trajectory, source, final.params.cos()).coefficients
+    final = unroll(student, RULE, source, RULE.initial(student.flat_params()), STEPS, trajectory=trajectory).final
+    return reverse(student, RULE, source, trajectory, curvature, final.params.cos()).coefficients
 
 
 def work(rank, place, curvature, found):

@@ -68,7 +68,11 @@ def test_every_state_comes_back(schedule, first, steps, keeps_gradients):
 
 
 @pytest.mark.parametrize(
-    ("schedule", "words"), [(lambda: Checkpoints(0), "every 0 steps"), (lambda: Binomial(0), "0 states")]
+    ("schedule", "words"),
+    [
+        (lambda: Checkpoints(0), "every is 0, but must be at least 1"),
+        (lambda: Binomial(0), "most is 0, but must be at least 1"),
+    ],
 )
 def test_refuses_schedules_that_keep_nothing(schedule, words):
     with pytest.raises(ValueError, match=words):

@@ -6,7 +6,7 @@ import torch
 from fairseq_dlf.core.hypergradient.episode import EpisodePlan, run_episode
 from fairseq_dlf.core.hypergradient.probe import twice_differentiable
 from fairseq_dlf.core.hypergradient.schedules import Binomial
-from fairseq_dlf.core.hypergradient.student import Student
+from fairseq_dlf.core.hypergradient.student import Point, Student
 from fairseq_dlf.core.hypergradient.trajectory import TrajectoryPlan
 from fairseq_dlf.core.hypergradient.unroll import Step
 from fairseq_dlf.core.hypergradient.update_rules import SGD
@@ -58,13 +58,13 @@ def test_equals_autograd_through_the_unroll(made, rule):
     student, batches, coefficients, measure = made
     start = rule.initial(student.flat_params())
     plan = EpisodePlan(STEPS, trajectory=TrajectoryPlan(Binomial(2)), collapse_share=0.0)
-    result = run_episode(student, rule, start, lambda t: Step(coefficients[t], batches[t], 0, RATE), measure, plan)
+    result = run_episode(student, rule, lambda t: Step(coefficients[t], batches[t], 0, RATE), start, measure, plan)
     found = result.hypergradient.coefficients
 
     leaf = coefficients.clone().requires_grad_()
     state = rule.initial(student.flat_params().requires_grad_())
     for t in range(STEPS):
-        loss = student.loss(state.params, leaf[t], batches[t], 0)
+        loss = student.loss(Point(state.params, leaf[t], batches[t], 0))
         state = rule.step(state, torch.autograd.grad(loss, state.params, create_graph=True)[0], RATE)
     scores = student.run(state.params, lambda forward: forward(measure.images.images).logits)
     expected = torch.softmax(scores, dim=-1)[torch.arange(9), measure.images.labels].mean()

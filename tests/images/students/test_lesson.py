@@ -21,14 +21,14 @@ def teacher():
 def taught(data, student, teacher, seed=1):
     run = StudentRun(data, student, make_loss("dlf"), teacher, seed)
     start = student.rule.initial(run.student.flat_params())
-    return run, unroll(run.student, student.rule, start, run.updates, run.source, observe=run.observe)
+    return run, unroll(run.student, student.rule, run.source, start, run.updates, observe=run.observe)
 
 
 def test_progress_is_measured_of_the_student_before_the_update(data, student, teacher):
     images, settings = data(), student()
     run, _ = taught(images, settings, teacher)
     assert run.measured_updates() == [0, 3, 6, 9] and run.updates == 12
-    head = unroll(run.student, settings.rule, settings.rule.initial(run.student.flat_params()), 6, run.source)
+    head = unroll(run.student, settings.rule, run.source, settings.rule.initial(run.student.flat_params()), 6)
     predicted = predictions(run.student, head.final.params, head.buffers, images.dev.images)
     right = predicted == images.dev.labels
     precision = [float(right[predicted == c].double().mean()) if (predicted == c).any() else 0.0 for c in range(3)]

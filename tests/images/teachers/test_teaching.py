@@ -161,7 +161,7 @@ def test_a_damaged_state_is_named(data, student, tmp_path):
 
 
 def test_too_little_memory_is_named(data, student, tmp_path):
-    with pytest.raises(ValueError, match="--trajectory-memory is 10B, but one kept student takes"):
+    with pytest.raises(ValueError, match="trajectory is 10 B, but one kept step takes.*--trajectory-memory"):
         teach(data(), student(), tmp_path, trajectory_memory="10B")
 
 
