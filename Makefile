@@ -13,6 +13,8 @@ READY := $(VENV)/ready
 BENCH_READY := $(VENV)/bench-ready
 DEMO_OUT ?= runs/toy
 DEMO_IMAGES_OUT ?= runs/digits
+# One worker a core, each file's tests in one of them; every worker takes up to a gigabyte of memory.
+SPREAD := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo demo-images test test-slow lint bench bench-full clean
 
@@ -23,10 +25,10 @@ demo-images: $(READY)
 	recipes/digits.sh --python $(BIN)/python --out $(DEMO_IMAGES_OUT)
 
 test: $(READY)
-	$(BIN)/python -m pytest -m 'not slow'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' $(SPREAD)
 
 test-slow: $(READY)
-	$(BIN)/python -m pytest -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow $(SPREAD)
 
 lint: $(READY)
 	$(BIN)/ruff check .

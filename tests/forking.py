@@ -5,6 +5,7 @@ imports them once and forks for each command. The server itself never runs
 anything, and the tests' own process, which has threads, is never forked.
 """
 
+import logging
 import multiprocessing
 import multiprocessing.forkserver
 import os
@@ -159,6 +160,9 @@ def _become(module: str, arguments: list[str], cwd: str, streams: str, variables
     os.environ.update(variables)
     os.chdir(cwd)
     sys.path.insert(0, cwd)
+    # fairseq logs while it is imported, which sets up logging for whoever comes first.
+    logging.root.handlers.clear()
+    logging.root.setLevel(logging.WARNING)
     if module.startswith("fairseq_dlf.images"):
         _forget(["fairseq", "fairseq_cli"])
     sys.argv = [module, *arguments]

@@ -1,0 +1,106 @@
+"""Teachers that `fairseq-train` trains: figures, export, resumption, ways to run an episode, collapse."""
+
+import re
+import shutil
+
+import fairseq.utils
+import pytest
+import torch
+from fairseq import options, tasks
+from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+
+import fairseq_dlf.translation  # noqa: F401
+from tests.end_to_end.commands import (
+    PLAIN_TEACHER,
+    TEACHING,
+    assert_same_parameters,
+    last_number,
+    moved,
+    parameters,
+    teach,
+    train,
+)
+
+
+def test_a_teacher_learns_and_is_exported(teacher):
+    figures = (
+        "expected_bleu_before expected_bleu dphi_norm leverage domega_growth horizon forward_s reverse_s collapsed"
+    )
+    for figure in figures.split():
+        assert f"{figure}=" in teacher.log
+    assert re.search(r"dlf\|rmd:T3:K0:exact\|student:[0-9a-f]{8}:warm\|sgd:lr0.5", teacher.log)
+    assert last_number("bleu", teacher.log) > 0
+    values = parameters(teacher.folder / "checkpoint_last.pt")["teacher.values"]
+    assert (values - 1).abs().max() > 0.05
+    for name in ("best", "last"):
+        assert (teacher.folder / f"checkpoint_{name}.safetensors").exists()
+
+
+def test_a_resumed_teacher_equals_a_straight_one(work, teacher):
+    folder = work.folder / "teacher-resumed"
+    folder.mkdir()
+    shutil.copy(teacher.folder / "checkpoint1.pt", folder / "checkpoint_last.pt")
+    train(work, *TEACHING, "--student", work.warm, "--max-update=4", "--save-dir", folder)
+    assert_same_parameters(folder / "checkpoint_last.pt", teacher.folder / "checkpoint_last.pt")
+
+
+@pytest.mark.parametrize("start", ["continue", "fresh"])
+def test_episodes_that_go_on_or_start_anew_resume_bit_for_bit(work, start):
+    options = [*TEACHING, "--student", work.warm, f"--student-start={start}", "--max-update=4"]
+    options += ["--trajectory=checkpoints", "--student-optimizer=momentum", "--student-clip-norm=1", "--truncate=2"]
+    straight, resumed = work.folder / f"{start}-straight", work.folder / f"{start}-resumed"
+    train(work, *options, "--save-dir", straight)
+    resumed.mkdir()
+    shutil.copy(straight / "checkpoint1.pt", resumed / "checkpoint_last.pt")
+    train(work, *options, "--save-dir", resumed)
+    assert_same_parameters(straight / "checkpoint_last.pt", resumed / "checkpoint_last.pt")
+
+
+def test_an_update_of_two_episodes_is_the_mean_of_both(work, tmp_path):
+    teach(work, tmp_path, "--update-freq=2", "--max-update=1")
+    start = [*TEACHING, "--student", work.warm, *PLAIN_TEACHER, "--max-update=1", "--seed=3", "--cpu"]
+    arguments = [str(work.bin), "--user-dir=fairseq_dlf", *map(str, start)]
+    cfg = convert_namespace_to_omegaconf(options.parse_args_and_arch(options.get_training_parser(), arguments))
+    fairseq.utils.set_torch_seed(cfg.common.seed)
+    task = tasks.setup_task(cfg.task)
+    model = task.build_model(cfg.model)
+    task.load_dataset("train")
+    task.get_batch_iterator(task.dataset("train"), max_sentences=cfg.dataset.batch_size)
+    gradients = []
+    for turn in range(2):
+        report = task.runner.teach(model, torch.device("cpu"), update=0, turn=turn)
+        surrogate = -(model(report.progress) * report.result.hypergradient.coefficients).sum()
+        gradients.append(torch.autograd.grad(surrogate, model.teacher.values)[0])
+    assert (gradients[0] - gradients[1]).norm() > 0.1 * gradients[0].norm()
+    wanted = -1e4 * (gradients[0] + gradients[1]) / 2
+    assert (moved(tmp_path) - wanted).norm() <= 1e-4 * wanted.norm()
+
+
+EPISODES = {
+    "disk": ["--trajectory-storage=disk", "--trajectory-memory=1MB", "--student-optimizer=adamw"],
+    "central": ["--curvature=central", "--guard-every=1", "--student-lr-scheduler=cosine"],
+    "bf16": ["--student-precision=bf16", "--clip-cotangent=1e-3", "--student-optimizer=nesterov"],
+}
+
+
+@pytest.mark.parametrize("name", EPISODES)
+def test_ways_to_run_an_episode(work, tmp_path, name):
+    options = ["--student-lr=0.01", *EPISODES[name]]
+    printed = teach(work, tmp_path, *options)
+    assert moved(tmp_path).isfinite().all() and moved(tmp_path).norm() > 0
+    assert re.search(r"trajectory: \d of 3 steps are kept at a time", printed)
+    assert "norm of the cotangent before step: 3: " in printed
+    guarded = {"disk": 0, "central": 2, "bf16": 1}[name]
+    assert printed.count("guard: products of one step against exact ones") == guarded
+    signed = {"disk": "|adamw:lr0.01:b0.9,0.999:", "central": ":central:step1e-05|", "bf16": ":bf16:clipcot0.001|"}
+    assert signed[name] in printed
+
+
+def test_three_collapses_in_a_row_end_the_run_with_advice(work, tmp_path):
+    options = [*TEACHING, "--student", work.warm, "--student-lr=1000", "--collapse-share=0.9", "--max-update=5"]
+    printed = train(
+        work, *options, "--save-dir", tmp_path, "--disable-validation", "--episodes-per-epoch=5", fails=True
+    )
+    assert printed.count("episode collapsed") == 3
+    assert "3 updates in a row had no episode that did not collapse" in printed
+    assert "Lower --student-lr" in printed

@@ -1,0 +1,83 @@
+"""Two workers on the CPU: students, shared episodes, an episode each; the numbers are those of one worker."""
+
+import os
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+from tests.end_to_end.commands import (
+    MODULES,
+    PLAIN_TEACHER,
+    QUIET,
+    TEACHING,
+    assert_same_move,
+    last_number,
+    moved,
+    parameters,
+    taught,
+    teach,
+)
+from tests.forking import ONE_THREAD, REPOSITORY, TIMEOUT_S, Command
+
+# A machine whose name does not resolve has its loopback all the same.
+LOOPBACK = {"GLOO_SOCKET_IFNAME": "lo"} if sys.platform == "linux" else {}
+BY_TWO = ["--cpu", "--distributed-world-size=2", "--distributed-no-spawn", "--distributed-backend=gloo"]
+BY_TWO += ["--ddp-backend=legacy_ddp"]
+
+
+@pytest.fixture
+def train_by_two(tmp_path):
+    """Runs two workers on the CPU, which meet in a file, and returns what the first printed."""
+
+    def train_by_two(work, *options):
+        meeting = [*BY_TWO, f"--distributed-init-method=file://{tmp_path}/meeting"]
+        words = [work.bin, "--user-dir=fairseq_dlf", *QUIET, *options, *meeting]
+        module, ranks = MODULES["fairseq-train"], (0, 1)
+        both = [Command(module, *words, f"--distributed-rank={rank}", environment=LOOPBACK) for rank in ranks]
+        done = [command.wait() for command in both]
+        assert [worker.status for worker in done] == [0, 0], done[0].printed[-3000:] + done[1].printed[-3000:]
+        return done[0].printed
+
+    return train_by_two
+
+
+def test_two_workers_train_a_taught_student(work, teacher, tmp_path, train_by_two):
+    options = [*taught(work, teacher), "--task=dlf_translation", "--max-update=4", "--save-dir", tmp_path]
+    printed = train_by_two(work, *options)
+    assert "s_dev_bleu=" in printed
+    assert last_number("expected_bleu", printed) > 0
+    assert parameters(tmp_path / "checkpoint_last.pt")
+
+
+@pytest.mark.parametrize("way", ["exact", "forward"])
+def test_two_workers_share_an_episode(work, tmp_path, train_by_two, way):
+    options = ["--curvature", way, "--batch-size=7", "--measure-sentences=32"]
+    teach(work, tmp_path / "one", *options)
+    teach(work, tmp_path / "two", *options, "--share-episodes", by=train_by_two)
+    # A difference of gradients magnifies the rounding of their sums.
+    assert_same_move(tmp_path / "two", tmp_path / "one", within={"exact": 1e-5, "forward": 2e-2}[way])
+
+
+def test_two_workers_with_an_episode_each_are_one_with_two(work, tmp_path, train_by_two):
+    teach(work, tmp_path / "one", "--update-freq=2", "--episodes-per-epoch=4")
+    printed = teach(work, tmp_path / "two", "--episodes-per-epoch=4", by=train_by_two)
+    assert_same_move(tmp_path / "two", tmp_path / "one")
+    assert ":episodes2|" in printed
+
+
+def test_torchrun_starts_the_workers(work, tmp_path):
+    options = [work.bin, "--user-dir=fairseq_dlf", *QUIET, *TEACHING, "--student", work.warm]
+    options += [option for option in PLAIN_TEACHER if option != "--disable-validation"]
+    options += ["--max-update=1", "--share-episodes", "--save-dir", tmp_path, *BY_TWO]
+    each = [sys.executable, "-m", MODULES["fairseq-train"], *options, "--distributed-init-method=env://"]
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1"]
+    start += ["--nproc-per-node=2"]
+    command = [*start, "--no-python", "bash", "-c", f"{shlex.join(map(str, each))} --distributed-rank=$RANK"]
+    variables = {**os.environ, **ONE_THREAD, **LOOPBACK, "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, env=variables, timeout=TIMEOUT_S)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert ":shared2|" in done.stdout + done.stderr
+    assert last_number("bleu", done.stdout + done.stderr) >= 0
+    assert moved(tmp_path).norm() > 0.01
