@@ -1,0 +1,33 @@
+"""A fork server for the session, and a line of JSON for each figure at the end."""
+
+import json
+
+import pytest
+import torch
+
+from tests.robustness.driver import Server
+
+torch.set_num_threads(1)
+KEY = "robustness"
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """Start commands in children of a process that has all imported."""
+    with Server(tmp_path_factory.mktemp("logs")) as made:
+        yield made
+
+
+@pytest.fixture
+def figures(request, record_property):
+    """`figures(kills=50, …)`: note what a test has counted, for the summary."""
+    return lambda **found: record_property(KEY, {"test": request.node.name, **found})
+
+
+def pytest_terminal_summary(terminalreporter):
+    reports = [report for outcome in ("passed", "failed") for report in terminalreporter.stats.get(outcome, [])]
+    found = [value for report in reports for name, value in report.user_properties if name == KEY]
+    if found:
+        terminalreporter.section("robustness")
+    for value in found:
+        terminalreporter.line(json.dumps(value, ensure_ascii=False))

@@ -1,0 +1,87 @@
+"""The commands that are killed, starved and misused, in sizes that take a second."""
+
+import subprocess
+import sys
+from pathlib import Path
+from shlex import split
+from typing import NamedTuple
+
+from tests.robustness.driver import REPOSITORY, Command, Server
+
+IMAGES = split("--data digits --train-images 100 --model mlp-8 --threads 1 --device cpu --progress-images 40")
+TEACH = split("--batch-size 20 --lr 0.3 --teacher-lr 0.01 --collapse-share 0.2 --progress-points 4 --validate-every 2")
+# Output on every update: what a kill can hit.
+FAIRSEQ = split("--log-format=simple --num-workers=0 --seed=3 --log-interval=1 --save-interval-updates=1 --cpu")
+SIZES = {"embed-dim": 16, "hidden-size": 16}
+LSTM = [f"--{side}-{name}={size}" for side in ("encoder", "decoder") for name, size in SIZES.items()]
+LSTM += ["--decoder-out-embed-dim=16", "--arch=lstm_dlf_1", "--dropout=0.1"]
+BLEU = ["--best-checkpoint-metric=bleu", "--maximize-best-checkpoint-metric"]
+TEACHING = split(
+    "--task=dlf_teaching --arch=dlf_teacher --criterion=dlf_teaching --student-steps=3 --student-lr=0.5 --batch-size=8 "
+    "--measure-sentences=8 --greedy-sentences=8 --progress-sentences=8 --episodes-per-epoch=2 --candidates=4 "
+    "--optimizer=adam --lr=0.05"
+)
+
+
+def teach(out: Path, steps: int = 12, epochs: float = 4) -> Command:
+    """Teach on the digits."""
+    return Command("images", ["teach", *IMAGES, *TEACH, "--epochs", epochs, "--teacher-steps", steps, "--out", out])
+
+
+def train(out: Path, teacher: Path, epochs: int = 20, seeds: int = 2) -> Command:
+    """Train students of the digits with a teacher."""
+    options = ["--loss", "dlf", "--teacher", teacher, "--lr", 0.1, "--batch-size", 10]
+    return Command("images", ["train", *IMAGES, *options, "--epochs", epochs, "--seeds", seeds, "--out", out])
+
+
+def prepare(out: Path, raw: Path, tokens: int = 300) -> Command:
+    """Prepare a parallel text."""
+    return Command("dlf-prepare", ["parallel", "--raw", raw, "--out", out, "--bpe-tokens", tokens])
+
+
+class Corpus(NamedTuple):
+    """A small translation corpus: raw text, data-bin and a student that has seen it once."""
+
+    raw: Path
+    bin: Path
+    student: Path
+
+
+def toy_text(folder: Path, pairs: int = 120) -> Path:
+    """Write raw text of the toy grammar."""
+    command = [sys.executable, REPOSITORY / "recipes/toy_corpus.py", "--out", folder, "--pairs", pairs]
+    subprocess.run([*map(str, command), "--valid", "16", "--test", "16"], check=True, capture_output=True)
+    return folder
+
+
+def corpus(server: Server, folder: Path) -> Corpus:
+    """Prepare a corpus and train the student that teaching starts from."""
+    raw, data, warm = toy_text(folder / "raw"), folder / "data", folder / "warm"
+    server.finish(prepare(data, raw))
+    start = [
+        data / "bin",
+        "--user-dir=fairseq_dlf",
+        *FAIRSEQ,
+        *LSTM,
+        "--task=dlf_translation",
+        "--no-epoch-checkpoints",
+    ]
+    rate = ["--criterion=label_smoothed_cross_entropy", "--optimizer=adam", "--lr=0.02", "--batch-size=16"]
+    # One save at the end.
+    save = ["--max-epoch=4", "--save-interval-updates=0", "--validate-interval=4", "--save-dir", warm]
+    server.finish(Command("fairseq-train", [*start, *rate, *save]))
+    return Corpus(raw, data / "bin", warm / "checkpoint_last.pt")
+
+
+def fairseq_teach(made: Corpus, out: Path, updates: int = 6) -> Command:
+    """Teach on a corpus, with a checkpoint at every update."""
+    start = [made.bin, "--user-dir=fairseq_dlf", *FAIRSEQ, *TEACHING, *BLEU, "--student", made.student]
+    return Command("fairseq-train", [*start, f"--max-update={updates}", "--save-dir", out])
+
+
+def fairseq_student(made: Corpus, teacher: Path, out: Path, updates: int = 12) -> Command:
+    """Train a student with a teacher, with a checkpoint at every update."""
+    start = [made.bin, "--user-dir=fairseq_dlf", *FAIRSEQ, *LSTM, "--task=translation", "--criterion=dlf"]
+    which = ["--teacher", teacher, "--progress-sentences=8", "--finetune-from-model", made.student]
+    rate = ["--optimizer=sgd", "--lr=0.5", "--batch-size=16", f"--max-update={updates}"]
+    return Command("fairseq-train", [*start, *which, *rate, "--save-dir", out])
