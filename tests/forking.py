@@ -13,7 +13,7 @@ import runpy
 import signal
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +21,8 @@ REPOSITORY = Path(__file__).parent.parent
 # Libraries only: each command still imports this package, and fairseq the folder of --user-dir.
 PRELOADED = [
     "torch",
+    "torch._dynamo",  # which the first optimiser loads
+    "sklearn.datasets",
     "fairseq.trainer",
     "fairseq.tasks",
     "fairseq.checkpoint_utils",
@@ -61,6 +63,7 @@ class Command:
         text: its standard input.
         environment: variables on top of the present ones. Libraries are loaded
             already, so that those which they read on import have no effect.
+        first: what the process does before it becomes the command; a function of a module, or a partial of one.
     """
 
     def __init__(
@@ -70,12 +73,13 @@ class Command:
         cwd: Path = REPOSITORY,
         text: str = "",
         environment: Mapping[str, str] | None = None,
+        first: Callable[[], object] | None = None,
     ):
         self._folder = tempfile.TemporaryDirectory()
         streams = Path(self._folder.name)
         (streams / "in").write_text(text, encoding="utf-8")
         variables = {**os.environ, **ONE_THREAD, "PYTHONPATH": str(REPOSITORY), **(environment or {})}
-        words = (module, [str(argument) for argument in arguments], str(cwd), self._folder.name, variables)
+        words = (module, [str(argument) for argument in arguments], str(cwd), self._folder.name, variables, first)
         _start_server()
         self._process = _CONTEXT.Process(target=_become, args=words)
         self._process.start()
@@ -153,7 +157,14 @@ def _start_server() -> None:
 # The command's own process -----
 
 
-def _become(module: str, arguments: list[str], cwd: str, streams: str, variables: dict[str, str]) -> None:
+def _become(
+    module: str,
+    arguments: list[str],
+    cwd: str,
+    streams: str,
+    variables: dict[str, str],
+    first: Callable[[], object] | None,
+) -> None:
     """Do what `python -m module` does, in the process that the server has forked."""
     _redirect(Path(streams))
     os.environ.clear()
@@ -166,6 +177,8 @@ def _become(module: str, arguments: list[str], cwd: str, streams: str, variables
     if module.startswith("fairseq_dlf.images"):
         _forget(["fairseq", "fairseq_cli"])
     sys.argv = [module, *arguments]
+    if first is not None:
+        first()
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     except KeyboardInterrupt:

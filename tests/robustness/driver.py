@@ -5,130 +5,47 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
-REPOSITORY = Path(__file__).parents[2]
-COMMANDS = {
-    "images": "fairseq_dlf.images.command_line:main",
-    "fairseq-train": "fairseq_cli.train:cli_main",
-    "dlf-prepare": "fairseq_dlf.translation.corpus.prepare:main",
-    "dlf-average": "fairseq_dlf.translation.tools.average:main",
-    "dlf-compare": "fairseq_dlf.translation.tools.compare:main",
-}
-# A machine may be many times slower than the one where this was written.
-PATIENCE_S = 600.0
-# What differs between two runs that are the same: seconds, and where a run wrote to.
+from tests.forking import Command, Finished
+from tests.robustness.children import begin
+
+# What differs between two runs that are the same: seconds.
 _FLEETING = ("elapsed_s", "previous_training_time", "train_time")
 _FAIRSEQ_PARTS = ("model", "last_optimizer_state", "optimizer_history", "task_state")
 
 
-class Command(NamedTuple):
-    """A command line: a name of `COMMANDS` or module:function, and arguments."""
+class CommandLine(NamedTuple):
+    """What `python -m` would run, and its arguments."""
 
-    name: str
-    arguments: Sequence[str]
+    module: str
+    arguments: Sequence[object]
 
+    def start(self, **limits: int) -> Command:
+        """Start it in a process group of its own, with limits of `begin`."""
+        return Command(self.module, *self.arguments, first=partial(begin, **limits))
 
-@dataclass(frozen=True)
-class Run:
-    """A command that was started."""
-
-    server: "Server"
-    pid: int
-    log: Path
-
-    @property
-    def printed(self) -> str:
-        return self.log.read_text(encoding="utf-8", errors="replace")
-
-    def poll(self) -> int | None:
-        """Return the exit status, -N where signal N ended the command; None while it runs."""
-        return self.server.status(self.pid)
-
-    def wait(self) -> int:
-        """Return the exit status once the command has ended; kill it after `PATIENCE_S`."""
-        end = time.monotonic() + PATIENCE_S
-        while (status := self.poll()) is None:
-            if time.monotonic() > end:
-                self.kill()
-                raise TimeoutError(f"still running after {PATIENCE_S:g} s: {self.printed[-2000:]}")
-            time.sleep(0.002)
-        return status
-
-    def kill(self) -> None:
-        """Kill the command and all that it has started."""
-        os.killpg(self.pid, signal.SIGKILL)
-        while self.poll() is None:
-            time.sleep(0.001)
+    def finish(self) -> Finished:
+        """Run it to its end, which must be a good one."""
+        found = self.start().wait()
+        assert found.status == 0, f"status {found.status}: {found.printed[-3000:]}"
+        return found
 
 
-class Server:
-    """The fork server's other end; a context manager.
-
-    Args:
-        folder: where the output of commands goes.
-    """
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-        self._started = 0
-        self._ended: dict[int, int] = {}
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", "TQDM_DISABLE": "1"}
-        environment["PYTHONPATH"] = str(REPOSITORY)
-        self._process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("fork_server.py"))],
-            cwd=REPOSITORY,
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        assert json.loads(self._process.stdout.readline()) == "ready"
-
-    def __enter__(self) -> "Server":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.stdin.close()
-        self._process.wait(PATIENCE_S)
-
-    def start(self, command: Command, **limits: int) -> Run:
-        """Start a command, with limits of `fork_server._limit`."""
-        self._started += 1
-        log = self.folder / f"{self._started:05d}.log"
-        function = COMMANDS.get(command.name, command.name)
-        arguments = [str(argument) for argument in command.arguments]
-        pid = self._ask(do="start", function=function, arguments=arguments, log=str(log), limits=limits)
-        return Run(self, pid, log)
-
-    def finish(self, command: Command, **limits: int) -> Run:
-        """Run a command to its end, which must be a good one."""
-        run = self.start(command, **limits)
-        status = run.wait()
-        assert status == 0, f"status {status}: {run.printed[-3000:]}"
-        return run
-
-    def status(self, pid: int) -> int | None:
-        if pid not in self._ended:
-            status = self._ask(do="poll", pid=pid)
-            if status is None:
-                return None
-            self._ended[pid] = status
-        return self._ended[pid]
-
-    def _ask(self, **request: Any) -> Any:
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
-        return json.loads(self._process.stdout.readline())
+def kill(command: Command) -> Finished:
+    """Kill a command and all that it has started."""
+    with suppress(ProcessLookupError):
+        os.killpg(command.pid, signal.SIGKILL)
+    command.kill()  # should it not yet lead a group
+    return command.wait()
 
 
 # Kills ---------------------------------------------------------------------------
@@ -150,41 +67,33 @@ class Kills:
 
 
 def kill_and_restart(
-    server: Server,
-    command: Callable[[Path], Command],
-    base: Path,
-    kills: int,
-    seed: int,
-    kills_a_folder: int = 10,
-    contents: Callable[[Path], Mapping[str, Any]] | None = None,
+    line: Callable[[Path], CommandLine], base: Path, kills: int, seed: int, kills_a_folder: int = 10
 ) -> Kills:
     """Kill a command again and again, restart it until it ends, and compare the end with an undisturbed run's.
 
     Args:
-        command: the command line that writes to a folder.
+        line: the command line that writes to a folder.
+        base: new folder for all that is written.
         kills: how many at least, spread over folders of their own.
         seed: of the moments.
         kills_a_folder: after so many a run is left to end.
-        contents: what must be the same, by name; by default `contents_of`.
     """
-    read = contents or contents_of
-    began = time.monotonic()
-    straight = base / "straight"
-    run = server.start(command(straight))
-    changes = _count_changes(run, straight)
-    assert run.wait() == 0, run.printed[-3000:]
+    began, straight = time.monotonic(), base / "straight"
+    command = line(straight).start()
+    changes = _count_changes(command, straight)
+    ended = command.wait()
+    assert ended.status == 0, ended.printed[-3000:]
     moments = Moments(random.Random(seed), time.monotonic() - began, changes)
-    wanted, found = read(straight), Kills()
+    wanted, found = contents_of(straight), Kills()
     # A run can end before its first kill; so many folders are enough for every seed.
     for number in range(4 * kills):
         if found.kills >= kills:
             break
         folder = base / f"killed{number}"
-        done, fault = _one_folder(server, command(folder), folder, moments, min(kills_a_folder, kills - found.kills))
+        done, fault = _one_folder(line(folder), folder, moments, min(kills_a_folder, kills - found.kills))
         found.kills += done
         found.folders += 1
-        if fault is None:
-            fault = difference(wanted, read(folder))
+        fault = fault or difference(wanted, contents_of(folder))
         if fault is not None:
             found.faults.append(f"{folder.name}, after {done} kills: {fault}")
     return found
@@ -203,47 +112,39 @@ class Moments:
     duration_s: float
     changes: int
 
-    def wait_for_one(self, run: Run, folder: Path) -> bool:
-        """Wait for a moment; return whether the run goes on still."""
+    def wait_for_one(self, command: Command, folder: Path) -> bool:
+        """Wait for a moment; return whether the command goes on still."""
         if self.draw.random() < 0.5:
             end = time.monotonic() + self.draw.uniform(0.0, self.duration_s)
-            return _while_running(run, lambda: time.monotonic() < end)
+            return _while_running(command, lambda: time.monotonic() < end)
         watch, wanted = Watch(folder), self.draw.randint(1, max(1, self.changes // 2))
-        return _while_running(run, lambda: watch.changes() < wanted)
+        return _while_running(command, lambda: watch.changes() < wanted)
 
 
-def _one_folder(server: Server, command: Command, folder: Path, moments: Moments, kills: int) -> tuple[int, str | None]:
+def _one_folder(line: CommandLine, folder: Path, moments: Moments, kills: int) -> tuple[int, str | None]:
     """Kill and restart until the end; return the number of kills, and what went wrong."""
     for done in range(kills + 1):
-        run = server.start(command)
-        if done < kills and moments.wait_for_one(run, folder):
-            run.kill()
-            if run.poll() == -signal.SIGKILL:
-                continue
-        status = run.wait()
-        return done, None if status == 0 else f"ends with status {status}: {last_line(run.printed)}"
-    raise AssertionError("the last start is never killed")
+        command = line.start()
+        hit = done < kills and moments.wait_for_one(command, folder)
+        ended = kill(command) if hit else command.wait()
+        if ended.status != -signal.SIGKILL:
+            break
+    return done, None if ended.status == 0 else f"ends with status {ended.status}: {last_line(ended.printed)}"
 
 
-def _count_changes(run: Run, folder: Path) -> int:
-    watch, found = Watch(folder), 0
-
-    def more() -> bool:
-        nonlocal found
-        found = watch.changes()
-        return True
-
-    _while_running(run, more)
-    return found
+def _count_changes(command: Command, folder: Path) -> int:
+    watch = Watch(folder)
+    _while_running(command, lambda: watch.changes() >= 0)
+    return watch.changes()
 
 
-def _while_running(run: Run, waiting: Callable[[], bool]) -> bool:
+def _while_running(command: Command, waiting: Callable[[], bool]) -> bool:
     """Wait; return whether the command still runs afterwards."""
     while waiting():
-        if run.poll() is not None:
+        if not command.runs():
             return False
         time.sleep(0.0005)
-    return run.poll() is None
+    return command.runs()
 
 
 class Watch:

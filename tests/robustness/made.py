@@ -6,7 +6,8 @@ from pathlib import Path
 from shlex import split
 from typing import NamedTuple
 
-from tests.robustness.driver import REPOSITORY, Command, Server
+from tests.forking import REPOSITORY
+from tests.robustness.driver import CommandLine
 
 IMAGES = split("--data digits --train-images 100 --model mlp-8 --threads 1 --device cpu --progress-images 40")
 TEACH = split("--batch-size 20 --lr 0.3 --teacher-lr 0.01 --collapse-share 0.2 --progress-points 4 --validate-every 2")
@@ -23,20 +24,26 @@ TEACHING = split(
 )
 
 
-def teach(out: Path, steps: int = 12, epochs: float = 4) -> Command:
+def teach(out: Path, steps: int = 12, epochs: float = 4) -> CommandLine:
     """Teach on the digits."""
-    return Command("images", ["teach", *IMAGES, *TEACH, "--epochs", epochs, "--teacher-steps", steps, "--out", out])
+    return CommandLine(
+        "fairseq_dlf.images", ["teach", *IMAGES, *TEACH, "--epochs", epochs, "--teacher-steps", steps, "--out", out]
+    )
 
 
-def train(out: Path, teacher: Path, epochs: int = 20, seeds: int = 2) -> Command:
+def train(out: Path, teacher: Path, epochs: int = 20, seeds: int = 2) -> CommandLine:
     """Train students of the digits with a teacher."""
     options = ["--loss", "dlf", "--teacher", teacher, "--lr", 0.1, "--batch-size", 10]
-    return Command("images", ["train", *IMAGES, *options, "--epochs", epochs, "--seeds", seeds, "--out", out])
+    return CommandLine(
+        "fairseq_dlf.images", ["train", *IMAGES, *options, "--epochs", epochs, "--seeds", seeds, "--out", out]
+    )
 
 
-def prepare(out: Path, raw: Path, tokens: int = 300) -> Command:
+def prepare(out: Path, raw: Path, tokens: int = 300) -> CommandLine:
     """Prepare a parallel text."""
-    return Command("dlf-prepare", ["parallel", "--raw", raw, "--out", out, "--bpe-tokens", tokens])
+    return CommandLine(
+        "fairseq_dlf.translation.corpus.prepare", ["parallel", "--raw", raw, "--out", out, "--bpe-tokens", tokens]
+    )
 
 
 class Corpus(NamedTuple):
@@ -54,10 +61,10 @@ def toy_text(folder: Path, pairs: int = 120) -> Path:
     return folder
 
 
-def corpus(server: Server, folder: Path) -> Corpus:
+def corpus(folder: Path) -> Corpus:
     """Prepare a corpus and train the student that teaching starts from."""
     raw, data, warm = toy_text(folder / "raw"), folder / "data", folder / "warm"
-    server.finish(prepare(data, raw))
+    prepare(data, raw).finish()
     start = [
         data / "bin",
         "--user-dir=fairseq_dlf",
@@ -69,19 +76,19 @@ def corpus(server: Server, folder: Path) -> Corpus:
     rate = ["--criterion=label_smoothed_cross_entropy", "--optimizer=adam", "--lr=0.02", "--batch-size=16"]
     # One save at the end.
     save = ["--max-epoch=4", "--save-interval-updates=0", "--validate-interval=4", "--save-dir", warm]
-    server.finish(Command("fairseq-train", [*start, *rate, *save]))
+    CommandLine("fairseq_cli.train", [*start, *rate, *save]).finish()
     return Corpus(raw, data / "bin", warm / "checkpoint_last.pt")
 
 
-def fairseq_teach(made: Corpus, out: Path, updates: int = 6) -> Command:
+def fairseq_teach(made: Corpus, out: Path, updates: int = 6) -> CommandLine:
     """Teach on a corpus, with a checkpoint at every update."""
     start = [made.bin, "--user-dir=fairseq_dlf", *FAIRSEQ, *TEACHING, *BLEU, "--student", made.student]
-    return Command("fairseq-train", [*start, f"--max-update={updates}", "--save-dir", out])
+    return CommandLine("fairseq_cli.train", [*start, f"--max-update={updates}", "--save-dir", out])
 
 
-def fairseq_student(made: Corpus, teacher: Path, out: Path, updates: int = 12) -> Command:
+def fairseq_student(made: Corpus, teacher: Path, out: Path, updates: int = 12) -> CommandLine:
     """Train a student with a teacher, with a checkpoint at every update."""
     start = [made.bin, "--user-dir=fairseq_dlf", *FAIRSEQ, *LSTM, "--task=translation", "--criterion=dlf"]
     which = ["--teacher", teacher, "--progress-sentences=8", "--finetune-from-model", made.student]
     rate = ["--optimizer=sgd", "--lr=0.5", "--batch-size=16", f"--max-update={updates}"]
-    return Command("fairseq-train", [*start, *which, *rate, "--save-dir", out])
+    return CommandLine("fairseq_cli.train", [*start, *which, *rate, "--save-dir", out])

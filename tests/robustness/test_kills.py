@@ -7,6 +7,7 @@ import pytest
 from tests.robustness import made
 from tests.robustness.driver import Kills, kill_and_restart
 
+pytestmark = pytest.mark.usefixtures("forking")
 SEED = 1
 QUICK, SLOW = 3, 50
 
@@ -17,32 +18,32 @@ def judge(found: Kills, figures) -> None:
 
 
 @pytest.fixture(scope="module")
-def teacher(server, tmp_path_factory):
+def teacher(tmp_path_factory):
     """A teacher of images."""
     out = tmp_path_factory.mktemp("teacher")
-    server.finish(made.teach(out, steps=2, epochs=1))
+    made.teach(out, steps=2, epochs=1).finish()
     return out / "teacher.safetensors"
 
 
 @pytest.fixture(scope="module")
-def corpus(server, tmp_path_factory):
+def corpus(tmp_path_factory):
     """A translation corpus with its student."""
     pytest.importorskip("fairseq")
-    return made.corpus(server, tmp_path_factory.mktemp("corpus"))
+    return made.corpus(tmp_path_factory.mktemp("corpus"))
 
 
-def test_a_few_kills_of_teaching_on_images(server, tmp_path, figures):
+def test_a_few_kills_of_teaching_on_images(tmp_path, figures):
     command = partial(made.teach, steps=4, epochs=1)
-    found = kill_and_restart(server, command, tmp_path, QUICK, SEED)
+    found = kill_and_restart(command, tmp_path, QUICK, SEED)
     judge(found, figures)
     assert found.kills >= QUICK
 
 
-def test_a_few_kills_of_preparation(server, tmp_path, figures):
+def test_a_few_kills_of_preparation(tmp_path, figures):
     pytest.importorskip("fairseq")
     raw = made.toy_text(tmp_path / "raw", pairs=40)
     command = partial(made.prepare, raw=raw, tokens=60)
-    found = kill_and_restart(server, command, tmp_path / "out", QUICK, SEED)
+    found = kill_and_restart(command, tmp_path / "out", QUICK, SEED)
     judge(found, figures)
     assert found.kills >= QUICK
 
@@ -50,25 +51,25 @@ def test_a_few_kills_of_preparation(server, tmp_path, figures):
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 class TestFiftyKills:
-    def kill(self, server, command, folder, figures):
-        found = kill_and_restart(server, command, folder, SLOW, SEED)
+    def kill(self, command, folder, figures):
+        found = kill_and_restart(command, folder, SLOW, SEED)
         judge(found, figures)
         assert found.kills >= SLOW
 
-    def test_of_teaching_on_images(self, server, tmp_path, figures):
-        self.kill(server, made.teach, tmp_path, figures)
+    def test_of_teaching_on_images(self, tmp_path, figures):
+        self.kill(made.teach, tmp_path, figures)
 
-    def test_of_training_on_images(self, server, teacher, tmp_path, figures):
-        self.kill(server, partial(made.train, teacher=teacher), tmp_path, figures)
+    def test_of_training_on_images(self, teacher, tmp_path, figures):
+        self.kill(partial(made.train, teacher=teacher), tmp_path, figures)
 
-    def test_of_preparation(self, server, corpus, tmp_path, figures):
-        self.kill(server, partial(made.prepare, raw=corpus.raw), tmp_path, figures)
+    def test_of_preparation(self, corpus, tmp_path, figures):
+        self.kill(partial(made.prepare, raw=corpus.raw), tmp_path, figures)
 
-    def test_of_teaching_in_fairseq(self, server, corpus, tmp_path, figures):
-        self.kill(server, partial(made.fairseq_teach, corpus), tmp_path, figures)
+    def test_of_teaching_in_fairseq(self, corpus, tmp_path, figures):
+        self.kill(partial(made.fairseq_teach, corpus), tmp_path, figures)
 
-    def test_of_a_taught_student_in_fairseq(self, server, corpus, tmp_path, figures):
+    def test_of_a_taught_student_in_fairseq(self, corpus, tmp_path, figures):
         taught = tmp_path / "teacher"
-        server.finish(made.fairseq_teach(corpus, taught, updates=2))
+        made.fairseq_teach(corpus, taught, updates=2).finish()
         teacher = taught / "checkpoint_best.safetensors"
-        self.kill(server, partial(made.fairseq_student, corpus, teacher), tmp_path / "students", figures)
+        self.kill(partial(made.fairseq_student, corpus, teacher), tmp_path / "students", figures)
