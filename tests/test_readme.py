@@ -26,7 +26,7 @@ FAIRSEQ = {
     "fairseq-interactive": options.get_interactive_generation_parser,
     "fairseq-validate": options.get_validation_parser,
 }
-DLF = {"dlf-prepare": prepare.build_parser, "dlf-compare": compare._parser, "dlf-average": average._parser}
+DLF = {"dlf-prepare": prepare.build_parser, "dlf-compare": compare.build_parser, "dlf-average": average.build_parser}
 # What sets up the environment, and is not this package's.
 FOREIGN = ("pip", "pytest", "git", "cd")
 # The rows of the options table, by the section they stand in.
