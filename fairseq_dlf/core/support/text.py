@@ -1,8 +1,9 @@
 """Text as lines: UTF-8, split at line feeds only."""
 
 import codecs
+from pathlib import Path
 
-from fairseq_dlf.core.support.errors import InputError
+from fairseq_dlf.core.support.errors import InputError, MissingFileError
 
 BYTE_ORDER_MARK = codecs.BOM_UTF8
 
@@ -28,3 +29,32 @@ def lines_of(content: bytes, name: str) -> list[str]:
     if not lines[-1]:
         lines.pop()
     return [line.removesuffix("\r") for line in lines]
+
+
+def read_lines(path: Path, what: str = "the text") -> list[str]:
+    """Return the lines of a text file, as `lines_of` does.
+
+    Args:
+        path: the file.
+        what: what it should hold, for the messages: 'references'.
+
+    Raises:
+        MissingFileError: there is no such file.
+        InputError: it is no file, cannot be read, or is not UTF-8.
+    """
+    return lines_of(read_content(path, what), str(path))
+
+
+def read_content(path: Path, what: str) -> bytes:
+    """Return the bytes of a file.
+
+    Raises:
+        MissingFileError: there is no such file.
+        InputError: it is no file, or cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise MissingFileError(f"{what} not found: there is no {path}") from error
+    except OSError as error:
+        raise InputError(f"{what} cannot be read from {path} ({error.strerror}): name a file of text") from error

@@ -2,8 +2,8 @@
 
 import pytest
 
-from fairseq_dlf.core.support.errors import InputError
-from fairseq_dlf.core.support.text import lines_of
+from fairseq_dlf.core.support.errors import InputError, MissingFileError
+from fairseq_dlf.core.support.text import lines_of, read_lines
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,15 @@ def test_only_line_feeds_end_a_line(content, lines):
 def test_what_is_not_utf_8_is_named(content, place):
     with pytest.raises(InputError, match=f"refs.en is not UTF-8 .byte {place}.: convert it to UTF-8"):
         lines_of(content, "refs.en")
+
+
+def test_files_are_read_and_named(tmp_path):
+    (tmp_path / "a file.en").write_bytes(b"\xef\xbb\xbfone\r\ntwo\n")
+    assert read_lines(tmp_path / "a file.en") == ["one", "two"]
+    with pytest.raises(MissingFileError, match="references not found: there is no .*b.en"):
+        read_lines(tmp_path / "b.en", "references")
+    with pytest.raises(InputError, match="references cannot be read from .*Is a directory"):
+        read_lines(tmp_path, "references")
+    (tmp_path / "b.en").write_bytes(b"\xff")
+    with pytest.raises(InputError, match="b.en is not UTF-8"):
+        read_lines(tmp_path / "b.en", "references")
