@@ -192,7 +192,9 @@ def _paired_test(
     plain: Mapping[str, list[str]], references: list[str], settings: ScoreSettings
 ) -> tuple[str, list[Any]]:
     """Return sacrebleu's signature and its result for each system, the baseline first."""
-    systems = [(name, _detokenised(lines, settings.target_lang)) for name, lines in plain.items()]
+    systems: list[tuple[str, Sequence[str]]] = [
+        (name, _detokenised(lines, settings.target_lang)) for name, lines in plain.items()
+    ]
     metrics = {"BLEU": BLEU(lowercase=True)}
     with _seeded(settings.seed):
         test = PairedTest(systems, metrics, [references], test_type="bs", n_samples=settings.bootstrap)
