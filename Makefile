@@ -47,7 +47,7 @@ $(BENCH_READY): $(READY)
 
 # torch goes first: building or checking fairseq against another torch would
 # install two. constraints.txt pins the CPU-sized version that the tests run with.
-$(READY): setup.py pyproject.toml constraints.txt
+$(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install -q -c constraints.txt torch==2.13.0
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
