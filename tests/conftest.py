@@ -23,6 +23,11 @@ def seeded():
     np.random.seed(7)
 
 
+def pytest_make_parametrize_id(val, argname):
+    """Name bytes by their argument: a compressed file holds the time, and workers must agree on the names of tests."""
+    return argname if isinstance(val, bytes) else None
+
+
 class TinyTask(FairseqTask):
     """Just enough of a task to build models and generators on random sentences."""
 

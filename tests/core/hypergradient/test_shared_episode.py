@@ -49,7 +49,9 @@ def work(rank, place, curvature, found):
     distributed.destroy_process_group()
 
 
-@pytest.mark.parametrize("curvature", [Exact(), CentralDifference(), ForwardDifference()], ids=str)
+@pytest.mark.parametrize(
+    "curvature", [Exact(), CentralDifference(), ForwardDifference()], ids=lambda way: type(way).__name__
+)
 def test_equals_one_process_with_the_joined_batch(curvature, tmp_path):
     context = multiprocessing.get_context("fork")
     found = context.Queue()
