@@ -8,7 +8,7 @@ import json
 import math
 import reprlib
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -21,6 +21,7 @@ Made = TypeVar("Made")
 # For a dataclass's number that may be infinite or NaN: `loss: float = field(metadata=ANY_NUMBER)`.
 ANY_NUMBER = {"finite": False}
 AGAIN = "delete it and make it again"
+_LARGEST = 2**63 - 1
 _NAMES = {str: "text", int: "a whole number", float: "a number", bool: "true or false", Tensor: "a tensor"}
 
 
@@ -84,14 +85,16 @@ class _WrongFieldError(Exception):
 
 
 def _dataclass(kind: Any, found: Any, name: str, extra: bool) -> Any:
-    where = f"{name or 'its content'} is "
+    whole = name or "its content"
     if not isinstance(found, Mapping):
-        raise _WrongFieldError(f"{where}{_shown(found)}, wanted the fields of a {kind.__name__}")
+        raise _WrongFieldError(f"{whole} is {_shown(found)}, wanted fields with names")
     members = {member.name: member for member in dataclasses.fields(kind) if member.init}
     needed = {key for key, member in members.items() if _is_needed(member)}
-    missing, unknown = sorted(needed - set(found)), sorted(map(str, set(found) - set(members)))
-    if missing or (unknown and not extra):
-        raise _WrongFieldError(f"{where}no {kind.__name__} (missing: {missing}, unknown: {unknown})")
+    missing, unknown = needed - set(found), set() if extra else set(found) - set(members)
+    if missing:
+        raise _WrongFieldError(f"{whole} lacks the fields {_listed(missing)}")
+    if unknown:
+        raise _WrongFieldError(f"{whole} has the unknown fields {_listed(unknown)}")
     hints = get_type_hints(kind)
     values = {
         key: _value(hints[key], found[key], f"{name}.{key}" if name else key, member.metadata.get("finite", True))
@@ -99,6 +102,11 @@ def _dataclass(kind: Any, found: Any, name: str, extra: bool) -> Any:
         if key in found
     }
     return kind(**values)
+
+
+def _listed(names: Set[Any]) -> str:
+    listed = sorted(map(_shown, names))
+    return ", ".join(listed[:8]) + (", …" if len(listed) > 8 else "")
 
 
 def _is_needed(member: Any) -> bool:
@@ -121,6 +129,8 @@ def _value(wanted: Any, found: Any, name: str, finite: bool) -> Any:
     # To Python a truth value is a number.
     if wanted is not Any and (not isinstance(found, wanted) or (isinstance(found, bool) and wanted is not bool)):
         raise _WrongFieldError(f"{name} is {_shown(found)}, wanted {_NAMES.get(wanted, wanted.__name__)}")
+    if wanted is int and not -_LARGEST <= found <= _LARGEST:
+        raise _WrongFieldError(f"{name} is {_shown(found)}, wanted a whole number of 64 bits")
     return found
 
 

@@ -15,6 +15,17 @@ _LITTLE = 2**20
 
 
 @contextmanager
+def naming_full_disk(path: Path) -> Iterator[None]:
+    """Raise DiskError where the disk is full when `path` is written to in place, such as by appending."""
+    try:
+        yield
+    except OSError as error:
+        if _is_full(error, path):
+            raise DiskError(_full(path)) from error
+        raise
+
+
+@contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Gives a path to write a file to, which takes `path`'s place at the end; a failure leaves the old file alone.
 

@@ -5,9 +5,12 @@ from pathlib import Path
 
 from torch import Tensor
 
-from fairseq_dlf.core.support.tensor_file import read_tensor_file, write_tensor_file
+from fairseq_dlf.core.support.errors import InputError
+from fairseq_dlf.core.support.fields import read_dataclass
+from fairseq_dlf.core.support.tensor_file import read_tensor_file, require_float32, write_tensor_file
 
 PATH_NAME = "coefficients.safetensors"
+_AGAIN = "delete it and train or teach again"
 
 
 @dataclass(frozen=True)
@@ -28,22 +31,37 @@ class CoefficientPath:
     model: str
 
 
+@dataclass(frozen=True)
+class _Header:
+    """As in `CoefficientPath`."""
+
+    class_names: tuple[str, ...]
+    data: str
+    model: str
+
+
 def write_coefficients(path: Path, found: CoefficientPath) -> None:
-    """Writes Φ along a run as safetensors."""
+    """Write Φ along a run as safetensors."""
     header = {"class_names": found.class_names, "data": found.data, "model": found.model}
     write_tensor_file(path, "coefficients", {"coefficients": found.coefficients, "epochs": found.epochs}, header)
 
 
 def read_coefficients(path: Path) -> CoefficientPath:
-    """Reads what `write_coefficients` wrote.
+    """Read what `write_coefficients` wrote.
 
     Raises:
-        ValueError: the file is damaged, or of another kind.
+        InputError: the file is damaged, or of another kind.
     """
-    tensors, header = read_tensor_file(path, "coefficients")
-    try:
-        return CoefficientPath(
-            tensors["coefficients"], tensors["epochs"], tuple(header["class_names"]), header["data"], header["model"]
+    tensors, fields = read_tensor_file(path, "coefficients")
+    header = read_dataclass(_Header, fields, path, _AGAIN)
+    if set(tensors) != {"coefficients", "epochs"}:
+        raise InputError(f"{path} holds {sorted(tensors)}, but must hold coefficients and epochs: {_AGAIN}")
+    require_float32(path, tensors, _AGAIN)
+    coefficients, epochs = tensors["coefficients"], tensors["epochs"]
+    points, classes = len(epochs) if epochs.dim() else 0, len(header.class_names)
+    if not points or epochs.dim() != 1 or coefficients.shape != (points, classes, classes):
+        raise InputError(
+            f"{path} holds coefficients of {tuple(coefficients.shape)} at epochs of {tuple(epochs.shape)} for "
+            f"{classes} classes, which do not fit: {_AGAIN}"
         )
-    except KeyError as error:
-        raise ValueError(f"{path} lacks {error}, which Φ along a run needs: train or teach again") from error
+    return CoefficientPath(coefficients, epochs, header.class_names, header.data, header.model)

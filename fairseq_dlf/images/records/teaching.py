@@ -1,10 +1,15 @@
 """The log of a teacher's steps."""
 
 import json
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from fairseq_dlf.images.records.training import checked_row
+from fairseq_dlf.core.support.checks import require_at_least, require_between
+from fairseq_dlf.core.support.errors import InputError
+from fairseq_dlf.core.support.fields import ANY_NUMBER, parse_json, read_dataclass
+from fairseq_dlf.core.support.replacement import naming_full_disk, replacing
 
 LOG_NAME = "teaching.jsonl"
 
@@ -15,8 +20,9 @@ class TeacherStep:
 
     Attributes:
         step: number of the teacher step.
-        measure_before, measure_after: expected dev accuracy of the episode's student, in [0, 1].
-        student_loss: mean over the episode's updates.
+        measure_before, measure_after: expected dev accuracy of the episode's student, in [0, 1]; perhaps NaN where
+            the student collapsed.
+        student_loss: mean over the episode's updates; not finite where the student collapsed.
         dev_accuracy: of the validation's students after this step, in [0, 1]; None where θ was not validated.
         gradient_norm: ‖∂M̃/∂θ‖.
         dtheta_norm: ‖θ' − θ‖ of the update.
@@ -28,9 +34,9 @@ class TeacherStep:
     """
 
     step: int
-    measure_before: float | None
-    measure_after: float | None
-    student_loss: float | None
+    measure_before: float | None = field(metadata=ANY_NUMBER)
+    measure_after: float | None = field(metadata=ANY_NUMBER)
+    student_loss: float | None = field(metadata=ANY_NUMBER)
     dev_accuracy: float | None
     gradient_norm: float
     dtheta_norm: float
@@ -40,26 +46,63 @@ class TeacherStep:
     collapsed: bool
     elapsed_s: float
 
+    def __post_init__(self) -> None:
+        require_at_least(0, step=self.step, elapsed_s=self.elapsed_s)
+        if self.collapsed:
+            return
+        for name in ("measure_before", "measure_after", "dev_accuracy"):
+            if getattr(self, name) is not None:
+                require_between(0.0, 1.0, **{name: getattr(self, name)})
+        if self.student_loss is not None and not math.isfinite(self.student_loss):
+            raise InputError(f"student_loss is {self.student_loss}, but the episode did not collapse")
+
 
 def append_step(path: Path, step: TeacherStep) -> None:
-    """Adds a line to a teacher's log."""
-    with path.open("a", encoding="utf-8") as log:
-        log.write(json.dumps(asdict(step)) + "\n")
+    """Add a line to a teacher's log.
+
+    Raises:
+        DiskError: the disk is full.
+    """
+    with naming_full_disk(path), path.open("a", encoding="utf-8") as log:
+        log.write(_line(step))
+
+
+def replace_steps(path: Path, steps: Sequence[TeacherStep]) -> None:
+    """Write a log anew; a failure leaves the old one alone."""
+    with replacing(path) as partial:
+        partial.write_text("".join(map(_line, steps)), encoding="utf-8")
 
 
 def read_steps(path: Path) -> list[TeacherStep]:
-    """The lines of a teacher's log; a last one that a crash has torn is left out.
+    """Read the lines of a teacher's log; a last one that a crash has torn is left out, and no file is an empty log.
 
     Raises:
-        ValueError: another line is damaged.
+        InputError: another line is damaged, or a step comes twice or too early.
     """
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    steps = []
+    steps: list[TeacherStep] = []
+    lines = _lines(path)
     for number, line in enumerate(lines, start=1):
+        remedy = f"remove line {number}, or teach again"
         try:
-            steps.append(checked_row(TeacherStep, json.loads(line), path))
-        except (json.JSONDecodeError, TypeError) as error:
-            if number == len(lines) and not line.endswith("\n"):
+            step = read_dataclass(TeacherStep, parse_json(line, path, remedy), path, remedy)
+        except InputError:
+            if number == len(lines) and not line.endswith(b"\n"):
                 break
-            raise ValueError(f"{path} is damaged at line {number} ({error}): remove the line") from error
+            raise
+        if steps and step.step <= steps[-1].step:
+            raise InputError(f"{path} is damaged: step {step.step} comes after step {steps[-1].step}; {remedy}")
+        steps.append(step)
     return steps
+
+
+def _lines(path: Path) -> list[bytes]:
+    if not path.exists():
+        return []
+    try:
+        return path.read_bytes().splitlines(keepends=True)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); delete it and teach again") from error
+
+
+def _line(step: TeacherStep) -> str:
+    return json.dumps(asdict(step)) + "\n"

@@ -1,14 +1,21 @@
-"""What runs leave behind: records of students, the log of a teacher, Φ along a student's run."""
+"""Records of trainings: what each finished student leaves behind."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from fairseq_dlf.core.support.checks import require_at_least, require_between, require_positive
+from fairseq_dlf.core.support.errors import InputError, MissingFileError
+from fairseq_dlf.core.support.fields import ANY_NUMBER, parse_json, read_dataclass, read_text
 from fairseq_dlf.core.support.replacement import replacing
+from fairseq_dlf.core.support.signature import Signature
+from fairseq_dlf.images.records.signatures import read_signature
 
 RECORD_NAME = "record.json"
+_AGAIN = "delete it and train again"
 
 
 @dataclass(frozen=True)
@@ -18,7 +25,7 @@ class EpochFigures:
     Attributes:
         epoch: number of the epoch, from 1.
         updates: updates done after it.
-        train_loss: mean of what the student minimised, over the epoch.
+        train_loss: mean of what the student minimised, over the epoch; not finite where it diverged.
         train_accuracy: on a fixed part of train, in [0, 1].
         dev_accuracy: on all of dev, in [0, 1].
         learning_rate: at the epoch's start.
@@ -26,15 +33,19 @@ class EpochFigures:
 
     epoch: int
     updates: int
-    train_loss: float
+    train_loss: float = field(metadata=ANY_NUMBER)
     train_accuracy: float
     dev_accuracy: float
     learning_rate: float
 
+    def __post_init__(self) -> None:
+        require_positive(epoch=self.epoch, updates=self.updates)
+        require_between(0.0, 1.0, train_accuracy=self.train_accuracy, dev_accuracy=self.dev_accuracy)
+
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One finished training.
+    """One finished training; figures that contradict one another are refused.
 
     Attributes:
         signature: all that changes the student.
@@ -73,6 +84,41 @@ class RunRecord:
     elapsed_s: float
     version: str
 
+    def __post_init__(self) -> None:
+        require_positive(test_images=self.test_images, parameters=self.parameters, learning_rate=self.learning_rate)
+        require_at_least(0, elapsed_s=self.elapsed_s)
+        self._require_curve()
+        self._require_errors()
+        signed = self.parsed_signature
+        for name in ("data", "model", "loss", "seed"):
+            if signed.get(name) != str(getattr(self, name)):
+                raise InputError(f"{name} is {getattr(self, name)}, but the signature's is {signed.get(name, 'none')}")
+
+    @property
+    def parsed_signature(self) -> Signature:
+        """The signature's fields, named as this version names them."""
+        return read_signature(self.signature)
+
+    def _require_curve(self) -> None:
+        """Raise InputError unless the curve has a row for each epoch, in order."""
+        found = [row.epoch for row in self.curve]
+        if self.epochs < 1 or found != list(range(1, self.epochs + 1)):
+            raise InputError(f"the curve has the epochs {found[:5]}, but must have 1 to {self.epochs}")
+        require_between(1, self.epochs, best_epoch=self.best_epoch)
+
+    def _require_errors(self) -> None:
+        """Raise InputError unless the errors are those of the images classified wrongly and of the best epoch."""
+        wrong = self.test_wrong
+        if list(wrong) != sorted(set(wrong)) or (wrong and not 0 <= wrong[0] <= wrong[-1] < self.test_images):
+            raise InputError(f"test_wrong must be places of the {self.test_images} test images, ascending, each once")
+        best = self.curve[self.best_epoch - 1]
+        for name, wanted in (
+            ("test_error", 100.0 * len(wrong) / self.test_images),
+            ("dev_error", 100.0 * (1.0 - best.dev_accuracy)),
+        ):
+            if not math.isclose(getattr(self, name), wanted, abs_tol=1e-6):
+                raise InputError(f"{name} is {getattr(self, name)}, but its other figures make it {wanted:g}")
+
 
 class Run(NamedTuple):
     """A folder of trained students: its name, and their records by seed."""
@@ -83,68 +129,54 @@ class Run(NamedTuple):
 
 
 def write_record(path: Path, record: RunRecord) -> None:
-    """Writes a record as JSON; a failure leaves no half-written file behind."""
+    """Write a record as JSON; a failure leaves no half-written file behind."""
     with replacing(path) as partial:
         partial.write_text(json.dumps(asdict(record), indent=1) + "\n", encoding="utf-8")
 
 
 def read_record(path: Path) -> RunRecord:
-    """Reads what `write_record` wrote.
+    """Read what `write_record` wrote.
 
     Raises:
-        ValueError: the file is damaged, or of another kind.
+        InputError: the file is damaged, or of another kind.
     """
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        found["curve"] = tuple(checked_row(EpochFigures, row, path) for row in found["curve"])
-        found["test_wrong"] = tuple(found["test_wrong"])
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is no record of a training, or is damaged ({error!r}): train again") from error
-    record: RunRecord = checked_row(RunRecord, found, path)
-    return record
+    return read_dataclass(RunRecord, parse_json(read_text(path, _AGAIN), path, _AGAIN), path, _AGAIN)
 
 
 def find_runs(folders: Sequence[Path]) -> list[Run]:
-    """The trainings of --out folders, each with its seeds in order.
+    """Find the trainings of --out folders, each with its seeds in order.
 
     Raises:
-        ValueError: a folder is not there, holds no finished training, or trainings that
-            differ in more than their seeds.
+        MissingFileError: a folder does not exist.
+        InputError: a folder holds no finished training, or trainings that differ in more than their seeds.
     """
     runs = []
     for folder in folders:
         if not folder.is_dir():
-            raise ValueError(f"there is no folder {folder}: pass --out folders of `train`")
+            raise MissingFileError(f"there is no folder {folder}: pass folders that `train` has written")
         records = sorted(map(read_record, run_files(folder, RECORD_NAME)), key=lambda record: record.seed)
         if not records:
-            raise ValueError(f"{folder} holds no finished training (seed*/{RECORD_NAME}): run `train` to its end")
+            raise InputError(f"{folder} holds no finished training (seed*/{RECORD_NAME}): run `train` to its end")
         _require_one_setting(folder, records)
         runs.append(Run(folder.resolve().name, folder, tuple(records)))
     return runs
 
 
 def run_files(folder: Path, name: str) -> list[Path]:
-    """A folder's own file of that name, or else its seeds' files, in the order of their seeds."""
+    """Return a folder's own file of that name, or else its seeds' files, in the order of their seeds."""
     if (folder / name).is_file():
         return [folder / name]
     return sorted(folder.glob(f"seed*/{name}"), key=lambda path: (len(path.parent.name), path.parent.name))
 
 
 def _require_one_setting(folder: Path, records: Sequence[RunRecord]) -> None:
-    found = {record.signature.replace(f"|seed:{record.seed}|", "|") for record in records}
-    if len(found) > 1:
-        first, second, *_ = sorted(found)
-        raise ValueError(
-            f"the seeds of {folder} were trained with different settings ({first}; {second}), so that their mean says "
-            "nothing: move them to folders of their own"
-        )
-
-
-def checked_row(kind: Any, found: Mapping[str, Any], path: Path) -> Any:
-    names = {field.name for field in fields(kind)}
-    if set(found) != names:
-        raise ValueError(
-            f"{path} has other fields than a {kind.__name__} of this version (missing: "
-            f"{sorted(names - set(found))}, unknown: {sorted(set(found) - names)}): make it again"
-        )
-    return kind(**found)
+    seeds = [record.seed for record in records]
+    if len(set(seeds)) < len(seeds):
+        raise InputError(f"{folder} holds a seed twice ({', '.join(map(str, seeds))}): move one of them elsewhere")
+    first, *others = (record.parsed_signature.without("seed") for record in records)
+    for other in others:
+        if other != first:
+            raise InputError(
+                f"the seeds of {folder} were trained with different settings ({'; '.join(first.differences(other))}), "
+                "so that their mean says nothing: move them to folders of their own"
+            )

@@ -1,4 +1,4 @@
-"""Records, logs and paths of Φ: what is written is read, and what is damaged is named."""
+"""Records of trainings: what is written is read, and what is damaged is named."""
 
 import dataclasses
 import json
@@ -6,20 +6,10 @@ import math
 import os
 
 import pytest
-import torch
-from safetensors.torch import save_file
 
-from fairseq_dlf.core.support.tensor_file import write_tensor_file
-from fairseq_dlf.images.records.coefficients import CoefficientPath, read_coefficients, write_coefficients
-from fairseq_dlf.images.records.teaching import TeacherStep, append_step, read_steps
+from fairseq_dlf.core.support.errors import InputError, MissingFileError
 from fairseq_dlf.images.records.training import find_runs, read_record, run_files, write_record
 from tests.images.made_records import record, write_run
-
-
-def step(number, **changes):
-    plain = TeacherStep(number, 0.1, 0.8, 1.5, None, 0.2, 0.01, 0.3, 2.5, 1.1, False, 3.0)
-    return dataclasses.replace(plain, **changes)
-
 
 # Records --------------------------------------------------------------------------
 
@@ -47,26 +37,101 @@ def test_a_failure_leaves_the_old_record_and_nothing_else(tmp_path, monkeypatch)
     assert [found.name for found in tmp_path.iterdir()] == ["record.json"]
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"null", b'{"curve": 3}', b'{"curve": []}', b"\xff\xfe"])
-def test_a_damaged_record_is_refused(tmp_path, content):
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"1" * 5000])
+def test_what_is_no_json_is_refused(tmp_path, content):
     path = tmp_path / "record.json"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"record.json is no record of a training, or is damaged \(.*\): train again"):
+    with pytest.raises(InputError, match=r"record.json is damaged: it (holds no JSON|is not UTF-8) .*train again"):
         read_record(path)
+
+
+def test_a_folder_is_no_record(tmp_path):
+    with pytest.raises(InputError, match="cannot be read .Is a directory.; delete it and train again"):
+        read_record(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["null", "[1]", "3", '"text"', '{"curve": 3}'])
+def test_what_is_no_record_is_refused(tmp_path, content):
+    path = tmp_path / "record.json"
+    path.write_text(content)
+    with pytest.raises(InputError, match="record.json is damaged or of another version: its content .*train again"):
+        read_record(path)
+
+
+def test_every_field_of_a_record_is_checked_for_its_type(tmp_path):
+    """Null, a list, a mapping, a truth value or another kind of number in place of each field, by its name."""
+    path = tmp_path / "record.json"
+    write_record(path, record())
+    fields = json.loads(path.read_text())
+    free = {(name, value) for name in ("teacher", "taught_on") for value in (None, "text")} | {("version", "text")}
+    for name in fields:
+        for value in (None, [None], {"a": 1}, True, "text", -0.5, math.nan, 10**400):
+            path.write_text(json.dumps({**fields, name: value}))
+            if not isinstance(value, list | dict) and (name, value) in free:
+                assert getattr(read_record(path), name) == value
+                continue
+            with pytest.raises(InputError, match=rf"record.json is damaged.*{name}") as error:
+                read_record(path)
+            assert "\n" not in str(error.value) and len(str(error.value)) < 500
+
+
+def curve_of(**changes):
+    return [{**dataclasses.asdict(record().curve[0]), "epoch": 1, **changes}]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"test_wrong": [10**9]}, "test_wrong must be places of the 200 test images"),
+        ({"test_wrong": [-1, 1]}, "test_wrong must be places"),
+        ({"test_wrong": [1, 0]}, "test_wrong must be places of the 200 test images, ascending"),
+        ({"test_wrong": [1, 1]}, "each once"),
+        ({"test_wrong": [200, 0]}, "test_wrong must be places"),
+        ({"test_error": 0.0}, "test_error is 0.0, but its other figures make it 1"),
+        ({"dev_error": 0.0}, "dev_error is 0.0, but its other figures make it 25"),
+        ({"test_images": -3}, "test_images is -3, but must be positive"),
+        ({"test_images": 0}, "test_images is 0, but must be positive"),
+        ({"parameters": 0}, "parameters is 0, but must be positive"),
+        ({"elapsed_s": -1.0}, "elapsed_s is -1.0, but must not be negative"),
+        ({"loss": "dlf"}, "loss is dlf, but the signature's is cross_entropy"),
+        ({"learning_rate": 0.0}, "learning_rate is 0.0, but must be positive"),
+        ({"seed": 7}, "seed is 7, but the signature's is 1"),
+        ({"best_epoch": 3}, "best_epoch is 3, but must lie between 1 and 2"),
+        ({"best_epoch": 0}, "best_epoch is 0"),
+        ({"epochs": 3}, r"the curve has the epochs \[1, 2\], but must have 1 to 3"),
+        ({"curve": []}, r"the curve has the epochs \[\], but must have 1 to 2"),
+        ({"curve": curve_of(dev_accuracy=1.5)}, "dev_accuracy is 1.5, but must lie between 0 and 1"),
+        ({"curve": curve_of(updates=0)}, "updates is 0, but must be positive"),
+        ({"curve": curve_of(dev_accuracy=None)}, r"curve\[0\].dev_accuracy is None, wanted a number"),
+        ({"signature": "nonsense"}, "signature is 'nonsense', but must be that of a training"),
+    ],
+)
+def test_figures_that_cannot_be_are_refused(tmp_path, changes, words):
+    path = tmp_path / "record.json"
+    write_record(path, record())
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    with pytest.raises(InputError, match=f"record.json is damaged.*{words}.*delete it and train again"):
+        read_record(path)
+
+
+def test_a_student_that_diverged_leaves_a_record_that_can_be_read(tmp_path):
+    path = tmp_path / "record.json"
+    written = record()
+    row = dataclasses.replace(written.curve[1], train_loss=math.inf)
+    write_record(path, dataclasses.replace(written, curve=(written.curve[0], row)))
+    assert read_record(path).curve[1].train_loss == math.inf
 
 
 def test_a_record_with_other_fields_is_refused(tmp_path):
     path = tmp_path / "record.json"
     write_record(path, record(seed=1))
     fields = json.loads(path.read_text())
-    del fields["seed"]
     path.write_text(json.dumps({**fields, "mood": "good"}))
-    with pytest.raises(ValueError, match=r"than a RunRecord .*missing: \['seed'\], unknown: \['mood'\]"):
+    with pytest.raises(InputError, match="its content has the unknown fields 'mood'"):
         read_record(path)
-    fields = json.loads(path.read_text())
     del fields["curve"][0]["epoch"]
     path.write_text(json.dumps(fields))
-    with pytest.raises(ValueError, match=r"than a EpochFigures .*missing: \['epoch'\]"):
+    with pytest.raises(InputError, match=r"curve\[0\] lacks the fields 'epoch'"):
         read_record(path)
 
 
@@ -88,10 +153,10 @@ def test_runs_are_found_with_their_seeds_in_order(tmp_path):
 
 
 def test_folders_without_a_training_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="there is no folder .*nowhere: pass --out folders of `train`"):
+    with pytest.raises(MissingFileError, match="there is no folder .*nowhere: pass folders that `train` has written"):
         find_runs([tmp_path / "nowhere"])
     (tmp_path / "seed1").mkdir()
-    with pytest.raises(ValueError, match=r"holds no finished training .*run `train` to its end"):
+    with pytest.raises(InputError, match=r"holds no finished training .*run `train` to its end"):
         find_runs([tmp_path])
 
 
@@ -101,73 +166,3 @@ def test_seeds_of_different_settings_are_no_run(tmp_path):
         ValueError, match="seeds of .* different settings .*cross_entropy.*smooth.*folders of their own"
     ):
         find_runs([tmp_path])
-
-
-# The teacher's log ----------------------------------------------------------------
-
-
-def test_steps_are_read_as_appended(tmp_path):
-    path = tmp_path / "teaching.jsonl"
-    steps = [
-        step(0, measure_before=None, measure_after=None, student_loss=None, dev_accuracy=0.25),
-        step(1),
-        step(2, measure_after=math.nan, collapsed=True),
-    ]
-    for one in steps:
-        append_step(path, one)
-    found = read_steps(path)
-    assert found[:2] == steps[:2]
-    assert math.isnan(found[2].measure_after) and found[2].collapsed
-
-
-def test_a_torn_last_line_is_left_out(tmp_path):
-    path = tmp_path / "teaching.jsonl"
-    for number in range(3):
-        append_step(path, step(number))
-    whole = path.read_text()
-    for lost in (2, 40, 200):
-        path.write_text(whole[:-lost])
-        assert [found.step for found in read_steps(path)] == [0, 1], lost
-
-
-@pytest.mark.parametrize("line", ['{"step": 1', "nonsense", "17"])
-def test_another_damaged_line_is_refused(tmp_path, line):
-    path = tmp_path / "teaching.jsonl"
-    append_step(path, step(0))
-    whole = path.read_text()
-    for rest in ("\n", "\n" + whole):
-        path.write_text(whole + line + rest)
-        with pytest.raises(ValueError, match=r"teaching.jsonl is damaged at line 2 .*: remove the line"):
-            read_steps(path)
-
-
-def test_a_line_with_other_fields_is_refused(tmp_path):
-    path = tmp_path / "teaching.jsonl"
-    path.write_text('{"step": 1}\n')
-    with pytest.raises(ValueError, match="has other fields than a TeacherStep of this version .*'leverage'"):
-        read_steps(path)
-
-
-# Φ along a run --------------------------------------------------------------------
-
-
-def test_coefficients_are_read_as_written(tmp_path):
-    path = tmp_path / "coefficients.safetensors"
-    written = CoefficientPath(torch.randn(2, 3, 3), torch.tensor([0.0, 1.5]), ("a", "b", "c"), "mnist", "mlp")
-    write_coefficients(path, written)
-    found = read_coefficients(path)
-    assert torch.equal(found.coefficients, written.coefficients) and torch.equal(found.epochs, written.epochs)
-    assert (found.class_names, found.data, found.model) == (("a", "b", "c"), "mnist", "mlp")
-
-
-def test_files_of_another_kind_are_no_coefficients(tmp_path):
-    path = tmp_path / "coefficients.safetensors"
-    path.write_bytes(b"nonsense")
-    with pytest.raises(ValueError, match="is not a safetensors file, or is damaged"):
-        read_coefficients(path)
-    save_file({"coefficients": torch.eye(2)}, path)
-    with pytest.raises(ValueError, match="has no coefficients header"):
-        read_coefficients(path)
-    write_tensor_file(path, "coefficients", {"coefficients": torch.ones(1, 2, 2)}, {"data": "mnist"})
-    with pytest.raises(ValueError, match="lacks 'epochs', which Φ along a run needs: train or teach again"):
-        read_coefficients(path)
