@@ -4,7 +4,7 @@ from fairseq.models import register_model_architecture
 from fairseq.models.lstm import base_architecture as lstm_defaults
 from fairseq.models.transformer.transformer_legacy import base_architecture as transformer_defaults
 
-from fairseq_dlf.translation.hooks import require_processes
+from fairseq_dlf.translation.hooks.launch import require_processes
 
 PAPER_WIDTH = 256
 

@@ -3,15 +3,12 @@
 import math
 from typing import Any, NamedTuple, Optional
 
-from fairseq.logging import metrics
 from fairseq.models import BaseFairseqModel
 from fairseq.tasks import FairseqTask
 
 from fairseq_dlf.translation.bleu.progress import ProgressValues, sampled_bleu
-
-# The measured figures live in a metrics aggregator of this name: fairseq saves those with
-# every checkpoint, also for tasks that are not ours, and restores them within an epoch.
-AGGREGATOR = "dlf_progress"
+from fairseq_dlf.translation.hooks.meters import recall, remember
+from fairseq_dlf.translation.hooks.updates import watch_updates
 
 
 class Measurement(NamedTuple):
@@ -38,21 +35,10 @@ class RunProgress:
         self.cfg = cfg
         self.task = task
         self._update = 0
-        self._watch_updates(task)
+        watch_updates(task, self._begin_update)
 
-    def _watch_updates(self, task: FairseqTask) -> None:
-        """Learns the number of updates done, which fairseq tells tasks, but no criterion.
-
-        Wrapping this one task's method is the only way that also holds with
-        `--update-freq` and after a resume, and for tasks that are not ours.
-        """
-        inner = task.train_step
-
-        def train_step(sample, model, criterion, optimizer, update_num, *args, **kwargs):
-            self._update = update_num
-            return inner(sample, model, criterion, optimizer, update_num, *args, **kwargs)
-
-        task.train_step = train_step
+    def _begin_update(self, done: int) -> None:
+        self._update = done
 
     def now(self, model: BaseFairseqModel) -> ProgressValues:
         """s_t for the update under way. Cost: two greedy decodings where BLEU is due, else nothing."""
@@ -61,7 +47,7 @@ class RunProgress:
         interval = self.cfg.progress_interval
         if known is None or known.epoch != epoch or (interval and updates - known.updates >= interval):
             known = Measurement(epoch, updates, **self._measure(model))
-            _remember(known)
+            remember(known._asdict())
         elapsed = min(1.0, updates / self._planned_updates())
         return ProgressValues(elapsed, known.train_bleu, known.dev_bleu)
 
@@ -97,14 +83,7 @@ class RunProgress:
 
 
 def _recall() -> Optional[Measurement]:
-    meters = metrics.get_meters(AGGREGATOR)
-    if not meters:
+    known = recall()
+    if known is None:
         return None
-    return Measurement(*(type_(meters[name].val) for name, type_ in Measurement.__annotations__.items()))
-
-
-def _remember(measured: Measurement) -> None:
-    # A new root keeps the figures out of the run's own log, where the criterion reports them.
-    with metrics.aggregate(AGGREGATOR, new_root=True):
-        for name, value in measured._asdict().items():
-            metrics.log_scalar(name, value, weight=0)
+    return Measurement(int(known["epoch"]), int(known["updates"]), known["train_bleu"], known["dev_bleu"])

@@ -18,7 +18,8 @@ from fairseq_dlf.translation.bleu.expected import (
     expected_bleu_settings,
     find_candidates,
 )
-from fairseq_dlf.translation.hooks import require_data_bin
+from fairseq_dlf.translation.hooks.batch_order import resumable_batches
+from fairseq_dlf.translation.hooks.launch import require_data_bin
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +60,9 @@ class DlfTranslationTask(TranslationTask):
     def setup_task(cls, cfg: DlfTranslationConfig, **kwargs):
         require_data_bin(cfg.data)
         return super().setup_task(cfg, **kwargs)
+
+    def get_batch_iterator(self, dataset, *, epoch=1, **limits):
+        return resumable_batches(self, super().get_batch_iterator, dataset, epoch, limits)
 
     def valid_step(self, sample, model, criterion):
         loss, sample_size, logging_output = super().valid_step(sample, model, criterion)

@@ -1,6 +1,5 @@
 """Teachers of translation on disk: fairseq checkpoints and their exports, read without pickle."""
 
-import hashlib
 import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ from torch import Tensor
 from fairseq_dlf.core.support.tensor_file import read_tensor_file, write_tensor_file
 from fairseq_dlf.core.teaching.teachers.attention import Teacher
 from fairseq_dlf.translation.bleu.progress import FEATURES
+from fairseq_dlf.translation.hooks.dictionaries import dictionary_fingerprint
 
 TASK_STATE_KEY = "dlf_teacher_header"
 MODEL_PREFIX = "teacher."
@@ -56,11 +56,6 @@ class TeacherFile:
 
     teacher: Teacher
     header: TeacherHeader
-
-
-def dictionary_fingerprint(dictionary: Dictionary) -> str:
-    """The first 16 hex digits of SHA-256 over the symbols in order."""
-    return hashlib.sha256("\n".join(dictionary.symbols).encode()).hexdigest()[:16]
 
 
 def read_teacher(path: str, dictionary: Dictionary) -> TeacherFile:

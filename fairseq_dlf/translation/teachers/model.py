@@ -4,12 +4,12 @@ from dataclasses import dataclass, field
 
 import torch
 from fairseq.dataclass import FairseqDataclass
-from fairseq.models import ARCH_CONFIG_REGISTRY, BaseFairseqModel, register_model
+from fairseq.models import BaseFairseqModel, register_model
 from torch import Tensor
 
 from fairseq_dlf.core.teaching.teachers.attention import Teacher
 from fairseq_dlf.translation.bleu.progress import FEATURES
-from fairseq_dlf.translation.hooks import require_processes
+from fairseq_dlf.translation.hooks.launch import show_command_line
 
 
 @dataclass
@@ -43,6 +43,4 @@ class DlfTeacherModel(BaseFairseqModel):
         return
 
 
-# In place of the function that does nothing: fairseq shows the whole command line to
-# architectures alone before it starts processes.
-ARCH_CONFIG_REGISTRY["dlf_teacher"] = require_processes
+show_command_line("dlf_teacher")

@@ -16,7 +16,7 @@ from fairseq_dlf.translation.bleu.progress import FEATURES
 from fairseq_dlf.translation.episodes.config import DlfTeachingConfig, require_options
 from fairseq_dlf.translation.episodes.lessons import EpisodeReport, EpisodeRunner, ValidationReport
 from fairseq_dlf.translation.episodes.options import reverse_signature, rule_signature
-from fairseq_dlf.translation.hooks import require_data_bin, require_joined
+from fairseq_dlf.translation.hooks.launch import require_data_bin, require_joined
 from fairseq_dlf.translation.teachers.criterion import DlfTeachingCriterion
 from fairseq_dlf.translation.teachers.files import TASK_STATE_KEY, dictionary_fingerprint, export_checkpoint
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fairseq_dlf.core.support.workers import Workers
-from fairseq_dlf.translation.hooks import require_joined, require_processes
+from fairseq_dlf.translation.hooks.launch import require_joined, require_processes
 
 
 def test_workers_run_the_episodes_of_one_worker_with_more_turns():

@@ -1,0 +1,81 @@
+"""Checkpoints of fairseq as they are read here, with one message for all that can be wrong with a file."""
+
+from pathlib import Path
+from typing import Any, Optional
+
+import torch
+from fairseq import checkpoint_utils
+from omegaconf import OmegaConf
+
+from fairseq_dlf.core.support.errors import InputError, UserError, brief
+
+
+def load_checkpoint(path: Path, kind: str) -> dict[str, Any]:
+    """Read a checkpoint of `fairseq-train`, on the CPU, in the form of the present fairseq.
+
+    Forced by: fairseq's `load_checkpoint_to_cpu` names neither the file nor what to do.
+
+    Args:
+        path: an existing file.
+        kind: what it should hold, for the message: 'student checkpoint'.
+
+    Returns:
+        fairseq's state, with at least `cfg` (None, or an OmegaConf tree), `model` (tensors by name),
+        `task_state` and `extra_state` (both mappings).
+
+    Raises:
+        InputError: the file is damaged, holds objects that are not safe to load, or is no checkpoint.
+    """
+    advice = "pass a checkpoint that fairseq-train has written"
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except UserError:
+        raise
+    except Exception as error:  # what a damaged pickle raises cannot be foretold
+        # torch explains at length from its second sentence on.
+        found = brief(error).split(". ")[0]
+        raise InputError(f"{kind} {path} cannot be read ({found}), it is damaged: {advice}") from error
+    model = state.get("model") if isinstance(state, dict) else None
+    if not isinstance(model, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in model.values()):
+        raise InputError(f"{kind} {path} holds no tensors of a model: {advice}")
+    try:
+        state = _upgraded(state)
+    except Exception as error:  # the same holds for a configuration of any content
+        text = f"{kind} {path} holds a model, but not what fairseq keeps with it ({brief(error)}): {advice}"
+        raise InputError(text) from error
+    return state
+
+
+def _upgraded(state: dict[str, Any]) -> dict[str, Any]:
+    """Bring the state of older versions of fairseq into the present form.
+
+    Forced by: fairseq's own function for this reads the file as well.
+    """
+    if state.get("cfg") is not None:
+        state["cfg"] = OmegaConf.create(state["cfg"], flags={"allow_objects": True})
+    state = checkpoint_utils._upgrade_state_dict(state)
+    state.setdefault("cfg", None)
+    for part in ("task_state", "extra_state"):
+        if not isinstance(state.setdefault(part, {}), dict):
+            raise TypeError(f"{part} is a {type(state[part]).__name__}")
+    return state
+
+
+def updates_of(state: dict[str, Any]) -> int:
+    """The updates after which a checkpoint was saved."""
+    return int(state["optimizer_history"][-1]["num_updates"])
+
+
+def newest_readable(folder: Path, besides: Path) -> Optional[Path]:
+    """The checkpoint of a folder that was written last, of those that can be read.
+
+    Cost: reads them, from the newest on, until one is whole.
+    """
+    found = [path for path in folder.glob("checkpoint*.pt") if path.is_file() and path != besides]
+    for path in sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name), reverse=True):
+        try:
+            load_checkpoint(path, "checkpoint")
+        except UserError:
+            continue
+        return path
+    return None

@@ -1,0 +1,127 @@
+"""The start of `fairseq-train`: its folder, a checkpoint that cannot be read, a run that has ended before."""
+
+import errno
+import logging
+import shlex
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from fairseq import checkpoint_utils
+from fairseq.data.iterators import EpochBatchIterating
+from fairseq.dataclass.configs import CheckpointConfig
+from fairseq.file_io import PathManager
+from fairseq.trainer import Trainer
+
+from fairseq_dlf.core.support.errors import InputError, UserError
+from fairseq_dlf.core.support.run_folder import only_run_in
+from fairseq_dlf.translation.hooks.checkpoint_files import load_checkpoint, newest_readable, updates_of
+from fairseq_dlf.translation.hooks.dictionaries import keep_fingerprints
+
+logger = logging.getLogger(__name__)
+
+LAST = "checkpoint_last.pt"
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+
+_fairseq_verify = checkpoint_utils.verify_checkpoint_directory
+_fairseq_load = checkpoint_utils.load_checkpoint
+# The folder of this process's run, until it ends or another run begins.
+_folder = ExitStack()
+
+
+def watch_start() -> None:
+    """Have fairseq begin its runs as below; idempotent."""
+    checkpoint_utils.verify_checkpoint_directory = open_folder
+    checkpoint_utils.load_checkpoint = begin
+
+
+# The folder -------------------------------------------------------------------
+
+
+def open_folder(save_dir: str) -> None:
+    """Make the folder of a run, keep other runs out of it, and remove what a killed one left half-written.
+
+    Forced by: two runs of fairseq in one folder overwrite each other without a word. It calls this in the
+    first of a run's processes alone, and neither to generate nor to validate.
+
+    Raises:
+        InputError: another run is there, or there can be no such folder.
+    """
+    if PathManager.path_requires_pathmanager(save_dir):
+        _fairseq_verify(save_dir)
+        return
+    if not save_dir:
+        raise InputError("the folder for checkpoints has an empty name: give --save-dir one")
+    _folder.close()
+    try:
+        _folder.enter_context(only_run_in(Path(save_dir)))
+    except UserError as error:
+        raise InputError(error.with_option({"out": "--save-dir"})) from error
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            text = f"{save_dir} cannot be written to ({error.strerror}): name another folder (--save-dir)"
+            raise InputError(text) from error
+        logger.warning(f"{save_dir} cannot be locked ({error.strerror}): let no other run write to it")
+    for left in Path(save_dir).glob("checkpoint*.pt.tmp"):
+        left.unlink(missing_ok=True)
+
+
+# The checkpoint ---------------------------------------------------------------
+
+
+def begin(cfg: CheckpointConfig, trainer: Trainer, **passed_on: Any) -> tuple[Any, EpochBatchIterating]:
+    """Restore a run as fairseq does; name a checkpoint that cannot be read, and end a run that is done.
+
+    Forced by: fairseq ends in a traceback that names no file, and looks at `--max-update` only after a
+    further update.
+
+    Raises:
+        InputError: the checkpoint cannot be read.
+    """
+    keep_fingerprints(trainer.task)
+    try:
+        extra_state, iterator = _fairseq_load(cfg, trainer, **passed_on)
+    except UserError:
+        raise
+    except Exception as error:
+        path = _restored(cfg, trainer.checkpoint_suffix)
+        if path.is_file():
+            _require_readable(path, error)
+        raise
+    _end_if_done(cfg, trainer)
+    return extra_state, iterator
+
+
+def _restored(cfg: CheckpointConfig, suffix: str) -> Path:
+    """The file that fairseq restores."""
+    if cfg.restore_file != LAST:
+        return Path(cfg.restore_file.replace(".pt", f"{suffix}.pt"))
+    last = Path(cfg.save_dir) / LAST.replace(".pt", f"{suffix}.pt")
+    return last if last.exists() or cfg.finetune_from_model is None else Path(cfg.finetune_from_model)
+
+
+def _require_readable(path: Path, cause: Exception) -> None:
+    try:
+        load_checkpoint(path, "checkpoint")
+    except UserError as error:
+        if not path.name.startswith(Path(LAST).stem):
+            raise error from cause
+        other = newest_readable(path.parent, besides=path)
+        if other is None:
+            advice = f"no other checkpoint there can be read: delete {path} to start the run again"
+        else:
+            updates = updates_of(load_checkpoint(other, "checkpoint"))
+            copy = shlex.join(["cp", str(other), str(path)])
+            advice = f"the newest that can be read is of update {updates:,}: go on from it by {copy}"
+        raise InputError(f"{str(error).rpartition(': ')[0]}; {advice}") from cause
+
+
+def _end_if_done(cfg: CheckpointConfig, trainer: Trainer) -> None:
+    """Let fairseq's loop over epochs begin with none where the updates are done."""
+    limits = trainer.cfg.optimization
+    if 0 < limits.max_update <= trainer.get_num_updates():
+        logger.info(
+            f"the run in {cfg.save_dir} is finished: its {trainer.get_num_updates():,} updates are done, "
+            f"--max-update {limits.max_update:,} has no further one; nothing is changed"
+        )
+        limits.max_epoch = -1

@@ -1,0 +1,62 @@
+"""What present-day torch needs to be told to work with fairseq's checkpoints.
+
+Since torch 2.6 `torch.load` reads weights only, unless a global is declared safe.
+fairseq's checkpoints hold its configuration and, made with `--eval-bleu`, NumPy
+figures; without the declarations below generation, validation and every resume
+fail. The check itself stays on: a hostile pickle is still refused.
+"""
+
+import argparse
+import collections
+import typing
+from typing import Any
+
+import numpy as np
+import omegaconf
+import torch
+from fairseq.distributed import utils as distributed_utils
+from omegaconf import base as omegaconf_base
+from omegaconf import nodes as omegaconf_nodes
+
+_OMEGACONF_NODES = (
+    "AnyNode",
+    "BooleanNode",
+    "BytesNode",
+    "EnumNode",
+    "FloatNode",
+    "IntegerNode",
+    "PathNode",
+    "StringNode",
+)
+
+
+def allow_checkpoint_globals() -> None:
+    """Declare safe what fairseq's own checkpoints hold; idempotent.
+
+    Forced by: fairseq calls `torch.load` without a word on what its checkpoints hold.
+    """
+    torch.serialization.add_safe_globals([argparse.Namespace, *_numpy_globals(), *_broadcast_globals()])
+
+
+def _numpy_globals() -> list[Any]:
+    """NumPy scalars and arrays: BLEU counts in the meters of `--eval-bleu` runs."""
+    multiarray = np.core.multiarray if np.lib.NumpyVersion(np.__version__) < "2.0.0" else np._core.multiarray
+    dtypes = {type(np.dtype(kind)) for kind in ("?", "i1", "i2", "i4", "i8", "u1", "f2", "f4", "f8")}
+    return [multiarray._reconstruct, multiarray.scalar, np.ndarray, np.dtype, *dtypes]
+
+
+def _broadcast_globals() -> list[Any]:
+    """What rank 0 sends to the others when several ranks resume."""
+    nodes = [getattr(omegaconf_nodes, name) for name in _OMEGACONF_NODES if hasattr(omegaconf_nodes, name)]
+    return [
+        omegaconf.DictConfig,
+        omegaconf.ListConfig,
+        omegaconf_base.ContainerMetadata,
+        omegaconf_base.Metadata,
+        *nodes,
+        *(dict, list, int, float, str, bool, set, tuple),
+        collections.defaultdict,
+        collections.OrderedDict,
+        typing.Any,
+        distributed_utils._TensorPlaceholder,
+    ]
