@@ -24,7 +24,7 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[P
     def make(name: str, build: Callable[[Path], str]) -> Path:
         folder = shared / f"end-to-end-{name}"
         folder.mkdir(exist_ok=True)
-        with (folder / "lock").open("w") as lock:
+        with (folder / "building.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not (folder / LOG_NAME).exists():
                 (folder / LOG_NAME).write_text(build(folder), encoding="utf-8")

@@ -10,7 +10,7 @@ WRONG = {
     "student missing": ([*TEACH, "--student=none.pt"], "student checkpoint none.pt does not exist"),
     "no student": ([*TEACH[2:]], "needs --student CHECKPOINT"),
     "student is a teacher": ([*TEACH, "--student={teacher}"], "is of another task, it has no encoder"),
-    "student is text": ([*TEACH, "--student=pyproject.toml"], "cannot be read"),
+    "student is text": ([*TEACH, "--student=pyproject.toml"], "pyproject.toml is no checkpoint"),
     "another arch": ([*TEACH, "--arch=lstm_dlf_1"], "pass --arch dlf_teacher"),
     "another criterion": ([*TEACH, "--criterion=dlf"], "pass --criterion dlf_teaching"),
     "another task": ([*STUDENT, "--criterion=dlf_teaching", "--max-update=1"], "pass --task dlf_teaching, or"),

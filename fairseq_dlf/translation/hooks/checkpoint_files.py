@@ -7,43 +7,39 @@ import torch
 from fairseq import checkpoint_utils
 from omegaconf import OmegaConf
 
+from fairseq_dlf.core.support.checkpoint_zip import read_checkpoint
 from fairseq_dlf.core.support.errors import InputError, UserError, brief
 
+WANTED = "a checkpoint that fairseq-train has written"
 
-def load_checkpoint(path: Path, kind: str) -> dict[str, Any]:
+
+def load_checkpoint(path: Path, wanted: str = WANTED) -> dict[str, Any]:
     """Read a checkpoint of `fairseq-train`, on the CPU, in the form of the present fairseq.
 
     Forced by: fairseq's `load_checkpoint_to_cpu` names neither the file nor what to do.
 
     Args:
-        path: an existing file.
-        kind: what it should hold, for the message: 'student checkpoint'.
+        path: the file.
+        wanted: what to pass instead, for the messages.
 
     Returns:
         fairseq's state, with at least `cfg` (None, or an OmegaConf tree), `model` (tensors by name),
         `task_state` and `extra_state` (both mappings).
 
     Raises:
+        MissingFileError: there is no such file.
         InputError: the file is damaged, holds objects that are not safe to load, or is no checkpoint.
     """
-    advice = "pass a checkpoint that fairseq-train has written"
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except UserError:
-        raise
-    except Exception as error:  # what a damaged pickle raises cannot be foretold
-        # torch explains at length from its second sentence on.
-        found = brief(error).split(". ")[0]
-        raise InputError(f"{kind} {path} cannot be read ({found}), it is damaged: {advice}") from error
+    state = read_checkpoint(path, wanted)
     model = state.get("model") if isinstance(state, dict) else None
     if not isinstance(model, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in model.values()):
-        raise InputError(f"{kind} {path} holds no tensors of a model: {advice}")
+        raise InputError(f"{path} holds no tensors of a model: pass {wanted}")
     try:
-        state = _upgraded(state)
-    except Exception as error:  # the same holds for a configuration of any content
-        text = f"{kind} {path} holds a model, but not what fairseq keeps with it ({brief(error)}): {advice}"
+        return _upgraded(state)
+    # fairseq and omegaconf raise anything where parts are missing or of another type.
+    except Exception as error:
+        text = f"{path} holds a model, but not what fairseq keeps with it ({brief(error)}): pass {wanted}"
         raise InputError(text) from error
-    return state
 
 
 def _upgraded(state: dict[str, Any]) -> dict[str, Any]:
@@ -55,6 +51,7 @@ def _upgraded(state: dict[str, Any]) -> dict[str, Any]:
         state["cfg"] = OmegaConf.create(state["cfg"], flags={"allow_objects": True})
     state = checkpoint_utils._upgrade_state_dict(state)
     state.setdefault("cfg", None)
+    updates_of(state)
     for part in ("task_state", "extra_state"):
         if not isinstance(state.setdefault(part, {}), dict):
             raise TypeError(f"{part} is a {type(state[part]).__name__}")
@@ -74,7 +71,7 @@ def newest_readable(folder: Path, besides: Path) -> Optional[Path]:
     found = [path for path in folder.glob("checkpoint*.pt") if path.is_file() and path != besides]
     for path in sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name), reverse=True):
         try:
-            load_checkpoint(path, "checkpoint")
+            load_checkpoint(path)
         except UserError:
             continue
         return path

@@ -102,18 +102,20 @@ def _restored(cfg: CheckpointConfig, suffix: str) -> Path:
 
 def _require_readable(path: Path, cause: Exception) -> None:
     try:
-        load_checkpoint(path, "checkpoint")
+        load_checkpoint(path, "another")
     except UserError as error:
-        if not path.name.startswith(Path(LAST).stem):
-            raise error from cause
-        other = newest_readable(path.parent, besides=path)
-        if other is None:
-            advice = f"no other checkpoint there can be read: delete {path} to start the run again"
-        else:
-            updates = updates_of(load_checkpoint(other, "checkpoint"))
-            copy = shlex.join(["cp", str(other), str(path)])
-            advice = f"the newest that can be read is of update {updates:,}: go on from it by {copy}"
-        raise InputError(f"{str(error).rpartition(': ')[0]}; {advice}") from cause
+        raise InputError(f"{error}{_way_on(path)}") from cause
+
+
+def _way_on(path: Path) -> str:
+    """How to go on where the last checkpoint of a run cannot be read."""
+    if not path.name.startswith(Path(LAST).stem):
+        return ""
+    other = newest_readable(path.parent, besides=path)
+    if other is None:
+        return f"; no other checkpoint beside it can be read: delete {path} to start the run again"
+    copy = shlex.join(["cp", str(other), str(path)])
+    return f"; the newest beside it that can be read is of update {updates_of(load_checkpoint(other)):,}: {copy}"
 
 
 def _end_if_done(cfg: CheckpointConfig, trainer: Trainer) -> None:
