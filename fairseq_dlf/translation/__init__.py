@@ -1,6 +1,8 @@
 """The fairseq plug-ins: importing this package registers them all."""
 
-from fairseq_dlf.translation.hooks import install
+from fairseq_dlf.translation.hooks.run_start import watch_start
+from fairseq_dlf.translation.hooks.safe_globals import allow_checkpoint_globals
+from fairseq_dlf.translation.hooks.saving import save_whole_files
 from fairseq_dlf.translation.students import archs as _archs  # noqa: F401
 from fairseq_dlf.translation.students import criterion as _student_criterion  # noqa: F401
 from fairseq_dlf.translation.students import task as _student_task  # noqa: F401
@@ -8,4 +10,6 @@ from fairseq_dlf.translation.teachers import criterion as _teacher_criterion  # 
 from fairseq_dlf.translation.teachers import model as _teacher_model  # noqa: F401
 from fairseq_dlf.translation.teachers import task as _teacher_task  # noqa: F401
 
-install()
+allow_checkpoint_globals()
+save_whole_files()
+watch_start()

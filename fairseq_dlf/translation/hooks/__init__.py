@@ -9,14 +9,3 @@
 - `batch_order`: the same batches before and after a resume.
 - `updates`, `meters`: what a criterion is not told, and cannot keep.
 """
-
-from fairseq_dlf.translation.hooks.run_start import watch_start
-from fairseq_dlf.translation.hooks.safe_globals import allow_checkpoint_globals
-from fairseq_dlf.translation.hooks.saving import save_whole_files
-
-
-def install() -> None:
-    """Put our functions in the place of fairseq's, for all runs with `--user-dir fairseq_dlf`; idempotent."""
-    allow_checkpoint_globals()
-    save_whole_files()
-    watch_start()

@@ -11,7 +11,7 @@ from torch import Tensor
 from fairseq_dlf.core.support.checkpoint_zip import read_checkpoint
 from fairseq_dlf.core.support.errors import InputError, MissingFileError
 from fairseq_dlf.core.support.replacement import replacing
-from fairseq_dlf.translation.hooks import allow_checkpoint_globals
+from fairseq_dlf.translation.hooks.safe_globals import allow_checkpoint_globals
 
 FILE_NAMES = {
     "epoch": re.compile(r"^checkpoint(\d+)\.pt$"),

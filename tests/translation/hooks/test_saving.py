@@ -8,11 +8,11 @@ from fairseq import checkpoint_utils
 from fairseq.file_io import PathManager
 
 from fairseq_dlf.core.support.errors import DiskError
-from fairseq_dlf.translation.hooks import install, saving
+from fairseq_dlf.translation.hooks import saving
 
 
 def test_fairseq_writes_and_copies_by_our_functions():
-    install()
+    saving.save_whole_files()
     assert checkpoint_utils.torch_persistent_save is saving.save_whole
     assert checkpoint_utils.PathManager.copy is saving.copy_whole
 
