@@ -1,32 +1,41 @@
 """Where kept student states lie: on the device, on the host, on disk."""
 
+import errno
 import mmap
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import IO, Protocol
 
 import torch
 from torch import Tensor
 
+from fairseq_dlf.core.support.byte_sizes import human_size
+from fairseq_dlf.core.support.errors import DiskError, MissingFileError
+
 Record = Sequence[Tensor]
+
+_SETTING = "trajectory_folder"
+_NO_ROOM = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
+_NOT_SUPPORTED = {errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS}
+_BLOCK = 2**24
 
 
 class Storage(Protocol):
     """Holds records, tuples of tensors that have the same shapes for every key."""
 
     def put(self, key: int, record: Record) -> None:
-        """Keeps a record; its tensors must not be changed afterwards."""
+        """Keep a record; its tensors must not be changed afterwards."""
 
     def get(self, key: int) -> Record:
-        """The record of a key, on the device that it came from."""
+        """Return the record of a key, on the device that it came from."""
 
     def drop(self, key: int) -> None:
-        """Forgets a record, so that its place can be used again."""
+        """Forget a record, so that its place can be used again."""
 
     def close(self) -> None:
-        """Frees everything; may be called twice."""
+        """Free everything; may be called twice."""
 
 
 # Makes a storage with room for a number of records of a given number of bytes.
@@ -137,7 +146,8 @@ class OnDisk:
         folder: where the file lies.
 
     Raises:
-        OSError: the folder has too little room, or cannot be written.
+        MissingFileError: the folder does not exist.
+        DiskError: the folder has too little room, or cannot be written.
 
     Cost: slots · record_bytes of disk; pages that the system keeps in memory are freed as it needs them.
     """
@@ -149,12 +159,7 @@ class OnDisk:
         self._places: dict[int, int] = {}
         self._shapes: list[tuple[torch.Size, torch.dtype, torch.device]] = []
         _require_room(folder, size)
-        with tempfile.TemporaryFile(dir=folder, prefix="trajectory-") as file:
-            try:
-                os.posix_fallocate(file.fileno(), 0, size)
-            except OSError as error:
-                raise OSError(_full(folder, size)) from error
-            self._map = mmap.mmap(file.fileno(), size)
+        self._map = _mapped(folder, size)
 
     def put(self, key: int, record: Record) -> None:
         self._shapes = [(tensor.shape, tensor.dtype, tensor.device) for tensor in record]
@@ -189,8 +194,10 @@ class OnDisk:
         return views
 
     def _release(self, place: int) -> None:
-        """Takes a record's pages out of this process, which would otherwise seem to grow by the whole file."""
-        self._map.madvise(mmap.MADV_DONTNEED, place * self._stride, self._stride)
+        """Take a record's pages out of this process, which would otherwise seem to grow by the whole file."""
+        # Not every system has it, and it saves appearances alone.
+        if hasattr(mmap, "MADV_DONTNEED"):
+            self._map.madvise(mmap.MADV_DONTNEED, place * self._stride, self._stride)
 
 
 def _aligned(size: int) -> int:
@@ -199,14 +206,48 @@ def _aligned(size: int) -> int:
 
 def _require_room(folder: str, size: int) -> None:
     if not os.path.isdir(folder):
-        raise FileNotFoundError(f"the folder {folder} for the trajectory does not exist: make it, or name another")
+        raise MissingFileError(
+            f"the folder {folder} for the trajectory does not exist: make it, or name another", setting=_SETTING
+        )
     if shutil.disk_usage(folder).free < size:
-        raise OSError(_full(folder, size))
+        raise _full(folder, size)
 
 
-def _full(folder: str, size: int) -> str:
+def _mapped(folder: str, size: int) -> mmap.mmap:
+    """Map a file without a name whose room on the disk is its own."""
+    try:
+        with tempfile.TemporaryFile(dir=folder, prefix="trajectory-") as file:
+            _allocate(file, size)
+            return mmap.mmap(file.fileno(), size)
+    except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise _full(folder, size) from error
+        raise DiskError(
+            f"the trajectory cannot be kept in {folder} ({error.strerror or error}): name a folder that can be written",
+            setting=_SETTING,
+        ) from error
+
+
+def _allocate(file: IO[bytes], size: int) -> None:
+    """Claim the room of a file now: a write to a hole of a full disk would end the process by a signal."""
+    try:
+        # Not on macOS and Windows, nor on every file system.
+        os.posix_fallocate(file.fileno(), 0, size)
+        return
+    except AttributeError:
+        pass
+    except OSError as error:
+        if error.errno not in _NOT_SUPPORTED:
+            raise
+    for start in range(0, size, _BLOCK):
+        file.write(bytes(min(_BLOCK, size - start)))
+    file.flush()
+
+
+def _full(folder: str, size: int) -> DiskError:
     free = shutil.disk_usage(folder).free
-    return (
-        f"the trajectory needs {size / 2**30:.2f} GiB in {folder}, where {free / 2**30:.2f} GiB are free; nothing "
-        "was written: name a folder on a larger disk, keep fewer states, or shorten the episode"
+    return DiskError(
+        f"the trajectory needs {human_size(size)} in {folder}, where {human_size(free)} are free on the disk; nothing "
+        "is kept: name a folder on a larger disk, keep fewer states, or shorten the episode",
+        setting=_SETTING,
     )

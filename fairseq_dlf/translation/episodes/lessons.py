@@ -135,7 +135,9 @@ class EpisodeRunner:
         self._compare_with_exact(lesson)
         measure = self._measure(lesson.student, salt, device)
         watch = EpisodeWatch(self.plan.steps, self.plan.first, self.cfg.log_cotangent_every)
-        result = run_episode(lesson.student, self.rule, lesson.source, lesson.start, measure, self.plan, watch=watch)
+        run = (lesson.student, self.rule, lesson.source, lesson.start)
+        with naming_options():
+            result = run_episode(*run, measure, self.plan, watch=watch)
         if result.hypergradient is not None:
             watch.finish(result.hypergradient.norms[0])
         if str(self.cfg.student_start) == "continue" and result.collapse is None:

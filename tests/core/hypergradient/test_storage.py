@@ -1,12 +1,16 @@
-"""Storages hold what they are given, in the room that they have asked for."""
+"""Storages hold what they are given, in the room that they claim."""
 
+import errno
+import mmap
 import os
 from collections import namedtuple
 
 import pytest
 import torch
 
+from fairseq_dlf.core.hypergradient import storage as storage_module
 from fairseq_dlf.core.hypergradient.storage import OnDevice, OnDisk, OnHost
+from fairseq_dlf.core.support.errors import DiskError, MissingFileError
 
 SLOTS = 3
 
@@ -52,34 +56,68 @@ def test_closing_twice_does_no_harm(storage):
     assert not getattr(storage, "_records", None)
 
 
-def test_the_file_has_no_name_and_the_wanted_size(tmp_path):
-    before = set(os.listdir("/proc/self/fd"))
+def test_the_file_has_no_name(tmp_path):
     disk = OnDisk(1000, 10_000, str(tmp_path))
     assert list(tmp_path.iterdir()) == []
-    opened = [f"/proc/self/fd/{fd}" for fd in set(os.listdir("/proc/self/fd")) - before]
-    sizes = [os.stat(name).st_blocks * 512 for name in opened if os.path.exists(name)]
-    assert max(sizes) >= 1000 * 10_000
+    disk.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system has no posix_fallocate")
+def test_the_room_is_claimed_at_once(tmp_path, monkeypatch):
+    claimed = []
+    monkeypatch.setattr(os, "posix_fallocate", lambda fd, start, size: claimed.append(size) or os.truncate(fd, size))
+    OnDisk(1000, 10_000, str(tmp_path)).close()
+    assert claimed[0] >= 1000 * 10_000
+
+
+def refused(code):
+    def refuse(fd, offset, size):
+        raise OSError(code, os.strerror(code))
+
+    return refuse
+
+
+@pytest.mark.parametrize("code", [None, errno.EINVAL, errno.EOPNOTSUPP], ids=["missing", "EINVAL", "EOPNOTSUPP"])
+def test_systems_that_cannot_allocate_or_advise_write_zeros(tmp_path, monkeypatch, code):
+    if code is None:
+        monkeypatch.delattr(os, "posix_fallocate", raising=False)
+        monkeypatch.delattr(mmap, "MADV_DONTNEED", raising=False)
+    else:
+        monkeypatch.setattr(os, "posix_fallocate", refused(code), raising=False)
+    monkeypatch.setattr(storage_module, "_BLOCK", 1000)
+    disk = OnDisk(SLOTS, SIZE, str(tmp_path))
+    for key in range(SLOTS):
+        disk.put(key, record(key + 2))
+    for key in range(SLOTS):
+        assert all(torch.equal(*pair) for pair in zip(disk.get(key), record(key + 2), strict=True))
     disk.close()
 
 
 def test_a_full_disk_is_found_before_anything_is_written(tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")(10**9, 10**9 - 10**6, 10**6)
     monkeypatch.setattr("shutil.disk_usage", lambda folder: usage)
-    with pytest.raises(OSError, match="needs 0.02 GiB.*0.00 GiB are free; nothing was written.*larger disk"):
+    with pytest.raises(DiskError, match=r"needs 23\.\d MiB in .*, where 976\.6 KiB are free on the disk.*larger disk"):
         OnDisk(2000, 10_000, str(tmp_path))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_disk_that_fills_up_meanwhile_is_named(tmp_path, monkeypatch):
-    def full(fd, offset, size):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.posix_fallocate", full)
-    with pytest.raises(OSError, match="the trajectory needs.*keep fewer states"):
+    monkeypatch.setattr(os, "posix_fallocate", refused(errno.ENOSPC), raising=False)
+    with pytest.raises(DiskError, match="the trajectory needs.*keep fewer states") as caught:
         OnDisk(20, 10_000, str(tmp_path))
+    assert caught.value.setting == "trajectory_folder"
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+    def refuse(**place):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    with pytest.raises(DiskError, match=r"cannot be kept in .*Permission denied.*name a folder that can be written"):
+        OnDisk(1, 1, str(tmp_path))
+
+
 def test_a_missing_folder_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="none for the trajectory does not exist"):
+    with pytest.raises(MissingFileError, match="none for the trajectory does not exist"):
         OnDisk(1, 1, str(tmp_path / "none"))
