@@ -1,26 +1,10 @@
-"""Tiny students from fairseq's own modules, on a vocabulary of a dozen types."""
+"""One thread and one seed for every test."""
 
-from argparse import Namespace
-from types import SimpleNamespace
-
-import fairseq.models.lstm
-import fairseq.models.transformer.transformer_legacy as transformer_legacy
 import numpy as np
 import pytest
 import torch
-from fairseq.data import Dictionary, LanguagePairDataset
-from fairseq.models.transformer import TransformerModel
-from fairseq.tasks import FairseqTask
-
-import fairseq_dlf.translation  # noqa: F401
 
 torch.set_num_threads(1)
-
-
-@pytest.fixture(autouse=True)
-def seeded():
-    torch.manual_seed(7)
-    np.random.seed(7)
 
 
 def pytest_make_parametrize_id(val, argname):
@@ -28,87 +12,7 @@ def pytest_make_parametrize_id(val, argname):
     return argname if isinstance(val, bytes) else None
 
 
-class TinyTask(FairseqTask):
-    """Just enough of a task to build models and generators on random sentences."""
-
-    def __init__(self, types: int = 12):
-        super().__init__(None)
-        dictionary = Dictionary()
-        for number in range(types - dictionary.nspecial):
-            dictionary.add_symbol(f"w{number}")
-        self._dictionary = dictionary
-
-    @property
-    def source_dictionary(self):
-        return self._dictionary
-
-    @property
-    def target_dictionary(self):
-        return self._dictionary
-
-    def pairs(self, number: int, seed: int = 0, longest: int = 6) -> LanguagePairDataset:
-        """Random sentence pairs of 1 to `longest` words."""
-        draw = np.random.RandomState(seed)
-        first, last = self._dictionary.nspecial, len(self._dictionary)
-
-        def sentence():
-            words = draw.randint(first, last, size=draw.randint(1, longest + 1))
-            return torch.tensor([*words, self._dictionary.eos()])
-
-        source, target = [sentence() for _ in range(number)], [sentence() for _ in range(number)]
-        return LanguagePairDataset(
-            source,
-            np.array([len(s) for s in source]),
-            self._dictionary,
-            target,
-            np.array([len(t) for t in target]),
-            self._dictionary,
-        )
-
-
-def _lstm(task, dropout):
-    args = Namespace(
-        encoder_embed_dim=5,
-        decoder_embed_dim=5,
-        decoder_out_embed_dim=5,
-        encoder_hidden_size=5,
-        decoder_hidden_size=5,
-        dropout=dropout,
-        criterion="dlf",
-    )
-    fairseq.models.lstm.base_architecture(args)
-    return fairseq.models.lstm.LSTMModel.build_model(args, task)
-
-
-def _transformer(task, dropout):
-    args = Namespace(
-        encoder_embed_dim=4,
-        encoder_ffn_embed_dim=6,
-        encoder_layers=1,
-        encoder_attention_heads=2,
-        decoder_embed_dim=4,
-        decoder_ffn_embed_dim=6,
-        decoder_layers=1,
-        decoder_attention_heads=2,
-        dropout=dropout,
-        # No kinks, which would spoil finite differences; fairseq's gelu computes in float32.
-        activation_fn="tanh",
-        max_source_positions=64,
-        max_target_positions=64,
-    )
-    transformer_legacy.base_architecture(args)
-    return TransformerModel.build_model(args, task)
-
-
-BUILDERS = {"lstm": _lstm, "transformer": _transformer}
-
-
-@pytest.fixture
-def tiny():
-    """Builds (task, model in float64) by architecture name."""
-
-    def build(arch: str, dropout: float = 0.3):
-        task = TinyTask()
-        return SimpleNamespace(task=task, model=BUILDERS[arch](task, dropout).double())
-
-    return build
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(7)
+    np.random.seed(7)

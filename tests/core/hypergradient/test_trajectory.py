@@ -1,35 +1,16 @@
-"""Schedules against the best there is, and trajectories against the states that went in."""
-
-from functools import cache
+"""Trajectories against the states that went in."""
 
 import pytest
 import torch
 
-from fairseq_dlf.core.hypergradient.schedules import Binomial, Checkpoints, Everything, sweeps
+from fairseq_dlf.core.hypergradient.schedules import Binomial, Checkpoints, Everything
+from fairseq_dlf.core.hypergradient.storage import OnHost
 from fairseq_dlf.core.hypergradient.student import Gradients
-from fairseq_dlf.core.hypergradient.trajectory import Past, TrajectoryPlan
-from fairseq_dlf.core.hypergradient.update_rules import StudentState
+from fairseq_dlf.core.hypergradient.trajectory import Past, TrajectoryPlan, record_bytes
+from fairseq_dlf.core.hypergradient.update_rules import SGD, Adam, StudentState
+from fairseq_dlf.core.support.errors import InputError
 
 SCHEDULES = [Everything(), Checkpoints(1), Checkpoints(4), Checkpoints(99), *(Binomial(s) for s in (1, 2, 3, 7, 40))]
-
-
-@cache
-def fewest_steps(steps, slots):
-    """Steps advanced by the best schedule when the way forward counts too, by trying every place."""
-    if steps == 1:
-        return 0
-    if slots == 1:
-        return steps * (steps - 1) // 2
-    return min(m + fewest_steps(steps - m, slots - 1) + fewest_steps(m, slots) for m in range(1, steps))
-
-
-@pytest.mark.parametrize("slots", [1, 2, 3, 5, 8])
-@pytest.mark.parametrize("steps", [1, 2, 5, 17, 40])
-def test_binomial_recomputes_as_little_as_can_be(steps, slots):
-    """The way forward reaches the last step once for free; the best schedule may start from there."""
-    extra = sum(sweep.extra_steps for sweep in sweeps(Binomial(slots), 0, steps))
-    gap = 1 + max(sweep.extra_steps for sweep in sweeps(Binomial(slots), 0, steps) if sweep.stop == steps)
-    assert extra <= fewest_steps(steps, slots) - (steps - 1) + gap - 1
 
 
 def test_binomial_reaches_256_steps_with_22_states_at_one_step_each():
@@ -67,13 +48,40 @@ def test_every_state_comes_back(schedule, first, steps, keeps_gradients):
     assert max(held) <= schedule.slots(steps - first)
 
 
-@pytest.mark.parametrize(
-    ("schedule", "words"),
-    [
-        (lambda: Checkpoints(0), "every is 0, but must be at least 1"),
-        (lambda: Binomial(0), "most is 0, but must be at least 1"),
-    ],
-)
-def test_refuses_schedules_that_keep_nothing(schedule, words):
-    with pytest.raises(ValueError, match=words):
-        schedule()
+def bytes_kept(trajectory, rule, parameters, coefficients):
+    """What one step takes of a trajectory, measured on tensors."""
+    params, phi = torch.zeros(parameters), torch.zeros(coefficients)
+    gradients = Gradients(torch.tensor(0.0), params.clone(), phi) if trajectory.keeps_gradients else None
+    trajectory.record(0, Past(rule.initial(params), gradients))
+    return sum(tensor.nbytes for tensor in trajectory._storage.get(0))
+
+
+@pytest.mark.parametrize("rule", [SGD(), SGD(momentum=0.9), Adam()], ids=str)
+@pytest.mark.parametrize("keeps_gradients", [False, True])
+def test_the_bytes_of_a_record_are_known_before_there_is_one(rule, keeps_gradients):
+    trajectory = TrajectoryPlan().open(0, 1, keeps_gradients)
+    wanted = bytes_kept(trajectory, rule, parameters=11, coefficients=5)
+    assert record_bytes(rule, 11, 5, keeps_gradients) == wanted > 0
+    # Larger than any memory: nothing is allocated.
+    assert record_bytes(SGD(momentum=0.9), 10**13) == 8 * 10**13
+
+
+def test_a_plan_within_memory_keeps_as_many_steps_as_fit():
+    plan = TrajectoryPlan.within(1000, 300, OnHost)
+    assert plan == TrajectoryPlan(Binomial(3), OnHost)
+    assert TrajectoryPlan.within(300, 300) == TrajectoryPlan(Binomial(1))
+
+
+def test_memory_for_less_than_one_step_is_refused():
+    with pytest.raises(InputError, match=r"is 2\.9 KiB, but one kept step takes 4\.9 KiB.*better for ten") as caught:
+        TrajectoryPlan.within(3000, 5000)
+    assert caught.value.setting == "trajectory_memory"
+
+
+def test_a_plan_says_what_is_kept_and_recomputed():
+    found = TrajectoryPlan(Binomial(22)).describe(100, 356, 2**20)
+    extra = TrajectoryPlan(Binomial(22)).extra_steps(100, 356)
+    assert found == (
+        "trajectory: 22 of 256 steps are kept at a time, 1.0 MiB each, 22.0 MiB in all; "
+        f"{extra} training steps are computed again"
+    )

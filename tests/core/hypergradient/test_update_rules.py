@@ -5,7 +5,13 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from fairseq_dlf.core.hypergradient.update_rules import SGD, Adam, StudentState, pull_back_by_autograd
+from fairseq_dlf.core.hypergradient.update_rules import (
+    SGD,
+    Adam,
+    StudentState,
+    clip_by_norm,
+    pull_back_by_autograd,
+)
 
 decays = {
     "clip_norm": st.sampled_from([0.0, 0.3, 100.0]),
@@ -56,6 +62,16 @@ def test_takes_torchs_steps_after_clipping(rule, schedule, seed):
         optimizer.step()
         state = rule.step(state, gradient, rate)
     torch.testing.assert_close(state.params, parameter.detach(), rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize(("norm", "clipped"), [(5.0 - 1e-5, False), (5.0 - 1e-7, True), (5.0, True), (10.0, True)])
+def test_clipping_begins_where_fairseqs_does(norm, clipped):
+    """fairseq and torch multiply by bound / (norm + 1e-6) as soon as that is below 1."""
+    gradient = torch.tensor([0.6, 0.8], dtype=torch.float64) * norm
+    scale = 5.0 / (gradient.norm() + 1e-6)
+    assert bool(scale < 1.0) == clipped
+    found = clip_by_norm(gradient, 5.0)
+    assert torch.equal(found, gradient * scale if clipped else gradient)
 
 
 def test_decoupled_decay_of_sgd_shrinks_the_weights_alone():
@@ -117,6 +133,9 @@ def test_adam_is_flat_where_there_has_never_been_a_gradient():
     found = rule.pull_back(state, lambda: gradient, 0.1, ones)
     for tensor in (found.gradient, found.state.params, *found.state.slots):
         assert tensor.isfinite().all()
+    of_params_alone = StudentState(torch.ones(3), tuple(torch.zeros_like(slot) for slot in ones.slots))
+    found = rule.pull_back(state, lambda: gradient, 0.1, of_params_alone)
+    assert found.gradient[0] == 0.0 and found.gradient[1] != 0.0
     assert rule.step(state, gradient, 0.1).params[0] == 1.0
 
 
