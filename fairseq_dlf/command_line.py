@@ -1,6 +1,7 @@
 """What our commands share: types of arguments, and how a mistake of the user ends them."""
 
 import argparse
+import io
 import math
 import sys
 from collections.abc import Callable, Mapping
@@ -25,6 +26,8 @@ def run_command(
     Returns:
         The exit status: 0, 1 after a mistake, 130 after Ctrl-C.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a table with ± is still a table where the locale has none
     try:
         command()
     except UserError as error:

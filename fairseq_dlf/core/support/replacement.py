@@ -15,17 +15,6 @@ _LITTLE = 2**20
 
 
 @contextmanager
-def naming_full_disk(path: Path) -> Iterator[None]:
-    """Raise DiskError where the disk is full when `path` is written to in place, such as by appending."""
-    try:
-        yield
-    except OSError as error:
-        if _is_full(error, path):
-            raise DiskError(_full(path)) from error
-        raise
-
-
-@contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Gives a path to write a file to, which takes `path`'s place at the end; a failure leaves the old file alone.
 
@@ -36,15 +25,13 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     partial = path.with_name(path.name + ".tmp")
     try:
-        yield partial
-        _flush(partial)
-        os.replace(partial, path)
-        _flush(path.parent)
-    except BaseException as error:
-        full = _is_full(error, path)
+        with naming_full_disk(path):
+            yield partial
+            flush(partial)
+            os.replace(partial, path)
+            _flush_one(path.parent)
+    except BaseException:
         partial.unlink(missing_ok=True)
-        if full:
-            raise DiskError(_full(path)) from error
         raise
 
 
@@ -58,22 +45,44 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     partial = path.with_name(path.name + ".tmp")
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        partial.mkdir(parents=True)
-        yield partial
-        for file in [*partial.rglob("*"), partial]:
-            _flush(file)
-        shutil.rmtree(path, ignore_errors=True)
-        os.replace(partial, path)
-        _flush(path.parent)
-    except BaseException as error:
-        full = _is_full(error, path)
+        with naming_full_disk(path):
+            partial.mkdir(parents=True)
+            yield partial
+            flush(partial)
+            shutil.rmtree(path, ignore_errors=True)
+            os.replace(partial, path)
+            _flush_one(path.parent)
+    except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
-        if full:
+        raise
+
+
+@contextmanager
+def naming_full_disk(path: Path) -> Iterator[None]:
+    """Turn what a full disk raises into a DiskError.
+
+    Args:
+        path: what is written in the meantime, also in place, such as by appending; its folder must be there.
+
+    Raises:
+        DiskError: the disk is full.
+    """
+    try:
+        yield
+    except Exception as error:
+        if _is_full(error, path):
             raise DiskError(_full(path)) from error
         raise
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Have the system write a file, or a folder and all that is in it, to the disk."""
+    for inner in path.rglob("*") if path.is_dir() else ():
+        _flush_one(inner)
+    _flush_one(path)
+
+
+def _flush_one(path: Path) -> None:
     """Has the system write a file, or the names in a folder, to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:

@@ -1,6 +1,7 @@
 """Gzip files, read up to a bound: a small file may claim to hold gigabytes."""
 
 import gzip
+import io
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ SMALL, LARGE = 64 * 2**20, 2 * 2**30
 _CHUNK = 2**20
 
 
-class BoundedStream:
+class BoundedStream(io.BufferedIOBase):
     """The unpacked bytes of a gzip file, of which no more than a bound are given.
 
     Args:
@@ -29,7 +30,7 @@ class BoundedStream:
         self.bound = unpacked_bound(path)
         self.given = 0
 
-    def read(self, size: int = _CHUNK) -> bytes:
+    def read(self, size: int | None = _CHUNK, /) -> bytes:
         """Return the next bytes, at most `size`; none at the end.
 
         Raises:

@@ -1,80 +1,29 @@
 """Preparation end to end on made-up corpora; fairseq-preprocess runs for real in one test only."""
 
 import errno
-import gzip
 import io
 import json
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
 import pytest
 
-from fairseq_dlf.translation.corpus import corpora, prepare, subwords, workspace
+pytest.importorskip("fairseq")
+
+from fairseq_dlf.core.support.run_folder import only_run_in  # noqa: E402
+from fairseq_dlf.translation.corpus import prepare, steps, subwords, workspace  # noqa: E402
+from fairseq_dlf.translation.corpus.settings import BPE_MODELS, SPLITS  # noqa: E402
+from tests.translation.corpus.made_corpora import (  # noqa: E402
+    PAIRS,
+    iwslt14_files,
+    lines,
+    snapshot,
+    write_archive,
+    write_text,
+)
 
 SCRIPT = Path(__file__).parents[3] / "prepare-iwslt14.sh"
-PAIRS = [("Der kleine Hund schläft, nicht wahr?", "The little dog sleeps, doesn't it?")] * 4 + [
-    (f"Das ist das Buch Nummer {number}.", f"This is book number {number}.") for number in range(46)
-]
-
-
-def write_text(folder, splits=("train", "valid", "test"), pairs=PAIRS, zipped=False):
-    folder.mkdir(parents=True, exist_ok=True)
-    for split in splits:
-        for side, language in enumerate(("de", "en")):
-            content = "".join(f"{pair[side]}\n" for pair in pairs).encode()
-            path = folder / f"{split}.{language}"
-            if zipped:
-                Path(f"{path}.gz").write_bytes(gzip.compress(content))
-            else:
-                path.write_bytes(content)
-    return folder
-
-
-def iwslt14_files(pairs=PAIRS):
-    """The files of a small IWSLT14 archive by name."""
-    files = {}
-    for side, language in enumerate(("de", "en")):
-        head = ["<url>http://x</url>", "<keywords>talks, books</keywords>", "<speaker>A B</speaker>"]
-        head += ["<talkid>1</talkid>", "<title>Bücher</title>", "<description>A B: Books</description>"]
-        translators = ['<translator href="x">C D</translator>'] if language == "de" else []
-        train = head + translators + [f" {pair[side]} " for pair in pairs]
-        files[f"de-en/train.tags.de-en.{language}"] = "\n".join(train) + "\n"
-        for name in corpora.IWSLT14_TEST_SETS:
-            segments = [f'<seg id="{number}"> {name} It’s {language} {number} </seg>' for number in (1, 2)]
-            text = "\n".join(['<?xml version="1.0"?>', "<doc>", *segments, "</doc>"])
-            files[f"de-en/IWSLT14.{name}.de-en.{language}.xml"] = text
-    return files
-
-
-def write_archive(path, files):
-    with tarfile.open(path, "w:gz") as tar:
-        for name, text in files.items():
-            member = tarfile.TarInfo(name)
-            content = text.encode()
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-    return path
-
-
-def lines(path):
-    return path.read_text(encoding="utf-8").splitlines()
-
-
-def snapshot(folder):
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-
-
-@pytest.fixture
-def quick(monkeypatch):
-    """Stand in for fairseq-preprocess, whose start alone takes seconds."""
-
-    def binarise(out, destination, languages, workers):
-        destination.mkdir()
-        (destination / f"dict.{languages[0]}.txt").write_text("x 1\n")
-
-    monkeypatch.setattr(prepare, "binarise", binarise)
 
 
 def run(*options):
@@ -140,7 +89,7 @@ def test_parallel_text_is_segmented_and_can_be_joined_again(tmp_path, quick, bpe
         segmented = lines(out / f"bpe.{name}")
         assert [joined(line) for line in segmented] == tokens
         assert segmented != tokens
-    assert (out / subwords.BPE_MODELS[bpe]).exists()
+    assert (out / BPE_MODELS[bpe]).exists()
 
 
 def test_subword_nmt_result_is_that_of_its_command_line(tmp_path, quick):
@@ -174,7 +123,7 @@ def test_second_run_skips_everything(tmp_path, quick, capsys, monkeypatch):
     options = ("parallel", "--raw", write_text(tmp_path / "raw"), "--out", tmp_path / "out", "--bpe-tokens", 50)
     assert run(*options) == 0
     first = capsys.readouterr()
-    monkeypatch.setattr(prepare, "split_pairs", None)  # a call would fail
+    monkeypatch.setattr(steps, "split_pairs", None)  # a call would fail
     assert run(*options, "--workers", 2) == 0
     second = capsys.readouterr()
     assert second.err.count("done before") == 4
@@ -198,7 +147,7 @@ def test_changed_options_are_refused_until_overwrite(tmp_path, quick, capsys):
     assert run(*options, "--bpe-tokens", 50) == 0
     message = error_of(capsys, *options, "--bpe-tokens", 60)
     assert "bpe_tokens was 50, is now 60" in message
-    assert "another --out" in message
+    assert "name another folder" in message
     assert "--overwrite" in message
     write_text(raw, splits=["test"], pairs=PAIRS[:9])
     assert "the input files have changed" in error_of(capsys, *options, "--bpe-tokens", 50)
@@ -215,7 +164,9 @@ def test_foreign_and_broken_folders_are_left_alone(tmp_path, quick, capsys):
     assert "is not empty and has no prepare.json" in message
     assert (out / "bin").read_text() == "mine"
     (out / "prepare.json").write_text("{")
-    assert "pass --overwrite" in error_of(capsys, "parallel", "--raw", raw, "--out", out)
+    assert "overwrite the folder to prepare again (--overwrite)" in error_of(
+        capsys, "parallel", "--raw", raw, "--out", out
+    )
 
 
 class FullDisk(io.StringIO):
@@ -240,7 +191,7 @@ def test_full_disk_leaves_nothing_half_written_and_the_next_run_goes_on(tmp_path
         message = error_of(capsys, *options)
     assert "the disk is full" in message
     assert "free some space and run the same command again" in message
-    expected = {f"tokenized/{split}.{lang}" for split in corpora.SPLITS for lang in ("de", "en")}
+    expected = {"lock"} | {f"tokenized/{split}.{lang}" for split in SPLITS for lang in ("de", "en")}
     assert snapshot(out) == expected | {"raw/valid.en", "raw/test.en", "code", "prepare.json"}
     assert list(json.loads((out / "prepare.json").read_text())["finished"]) == ["tokenise", "learn"]
     assert run(*options) == 0
@@ -261,7 +212,7 @@ def test_interrupt_leaves_nothing_half_written(tmp_path, quick, capsys, monkeypa
 
 def test_failing_preprocess_is_one_line(tmp_path, capsys, monkeypatch):
     raw = write_text(tmp_path / "raw")
-    monkeypatch.setattr(prepare.sys, "executable", "false")
+    monkeypatch.setattr(steps.sys, "executable", "false")
     message = error_of(capsys, "parallel", "--raw", raw, "--out", tmp_path / "out", "--bpe-tokens", 50)
     assert "fairseq-preprocess failed with status 1" in message
     assert not (tmp_path / "out" / "bin").exists()
@@ -282,6 +233,12 @@ def archive_case(kind, path):
     elif kind == "counts":
         files["de-en/train.tags.de-en.en"] += "one more\n"
         write_archive(path, files)
+    elif kind == "references":
+        name = "de-en/IWSLT14.TED.tst2010.de-en.en.xml"
+        files[name] = files[name].replace("TED.tst2010 It’s en 2", "")
+        write_archive(path, files)
+    elif kind == "sparse":
+        write_archive(path, files, sparse="de-en/train.tags.de-en.de")
     elif kind == "small":
         write_archive(path, iwslt14_files(PAIRS[:12]))
     return path
@@ -291,12 +248,14 @@ def archive_case(kind, path):
     ("kind", "words"),
     [
         ("missing", ["there is no archive", "--archive"]),
-        ("text", ["not a whole gzip tar", "delete it and fetch it again"]),
-        ("truncated", ["not a whole gzip tar", "delete it and fetch it again"]),
+        ("text", ["de-en.tgz is corrupt", "fetch it again"]),
+        ("truncated", ["de-en.tgz is corrupt", "fetch it again"]),
         ("layout", ["lacks de-en/IWSLT14.TED.tst2011.de-en.de.xml, de-en/IWSLT14.TED.tst2011.de-en.en.xml"]),
         ("traversal", ["outside its folder", "../../evil.sh", "source that you trust"]),
+        ("references", ["empty reference in de-en/IWSLT14.TED.tst2010.de-en.en.xml (segment 2)"]),
+        ("sparse", ["lacks de-en/train.tags.de-en.de"]),
         ("counts", ["train.tags.de-en.de has 52 lines", "train.tags.de-en.en has 53", "same number"]),
-        ("small", ["valid split is empty", "one in 23", "at least one pair"]),
+        ("small", ["valid split has no pair", "one in 23", "at least two pairs"]),
     ],
 )
 def test_bad_archives(tmp_path, quick, capsys, kind, words):
@@ -304,7 +263,7 @@ def test_bad_archives(tmp_path, quick, capsys, kind, words):
     message = error_of(capsys, "iwslt14", "--archive", archive, "--out", tmp_path / "out")
     assert [word for word in words if word not in message] == []
     assert not (tmp_path / "evil.sh").exists()
-    assert snapshot(tmp_path / "out") <= {"prepare.json"}
+    assert snapshot(tmp_path / "out") <= {"lock", "prepare.json"}
 
 
 def test_checksum_is_checked_when_given(tmp_path, quick, capsys):
@@ -327,8 +286,11 @@ def raw_case(kind, raw):
         (raw / "test.de").write_bytes("schön\n".encode("latin-1"))
     elif kind == "zip":
         (raw / "test.de").rename(raw / "test.de.gz")
+    elif kind == "nothing":
+        (raw / "test.de").unlink()
+        (raw / "test.de.gz").touch()
     elif kind == "letters":
-        write_text(raw, splits=["train"], pairs=[("a", "b")])
+        write_text(raw, splits=["train"], pairs=[("a", "b")] * 3)
     return raw if kind != "folder" else raw / "none"
 
 
@@ -336,12 +298,13 @@ def raw_case(kind, raw):
     ("kind", "words"),
     [
         ("folder", ["there is no folder", "--raw"]),
-        ("split", ["has no valid.en or valid.en.gz", "--raw folder that holds every split"]),
-        ("counts", ["test.de has 50 lines, test.en has 1", "same number"]),
-        ("empty", ["the valid split is empty", "at least one pair"]),
+        ("split", ["has no valid.en or valid.en.gz", "the folder that holds every split", "(--raw)"]),
+        ("counts", ["test.de has 50 lines, ", "test.en has 1", "same number"]),
+        ("empty", ["the valid split has no pair", "at least two pairs"]),
         ("latin", ["test.de is not UTF-8", "convert"]),
         ("zip", ["test.de.gz is corrupt", "fetch it again"]),
-        ("letters", ["subword_nmt cannot learn", "--bpe-tokens"]),
+        ("nothing", ["test.de.gz is empty (0 bytes), not a gzip file", "fetch it again"]),
+        ("letters", ["subword_nmt cannot learn 4,000 subwords", "(--bpe-tokens)"]),
     ],
 )
 def test_bad_text(tmp_path, quick, capsys, kind, words):
@@ -357,22 +320,122 @@ def test_bad_text(tmp_path, quick, capsys, kind, words):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--bpe-tokens", "0"], ["--bpe-tokens is 0", "wanted 1 to 100,000"]),
-        (["--bpe-tokens", "100001"], ["--bpe-tokens is 100001", "wanted 1 to 100,000"]),
-        (["--bpe", "wordpiece"], ["invalid choice: 'wordpiece'", "subword_nmt", "sentencepiece"]),
-        (["--bpe", "sentencepiece", "--bpe-tokens", "5"], ["sentencepiece cannot learn --bpe-tokens 5", "another"]),
-        (["--max-ratio", "0.5"], ["--max-ratio is 0.5", "wanted 1 to"]),
-        (["--max-length", "0"], ["--max-length is 0"]),
-        (["--workers", "0"], ["--workers is 0"]),
-        (["--target-lang", "de"], ["both de", "pass two languages"]),
-        (["--source-lang", "../x"], ["'../x' is not a code"]),
-        (["--nothing"], ["unrecognized arguments: --nothing", "--help"]),
+        (["--bpe-tokens", "100001"], ["bpe_tokens is 100001", "between 1 and 100000", "(--bpe-tokens)"]),
+        (["--bpe", "sentencepiece", "--bpe-tokens", "5"], ["sentencepiece cannot learn 5 subwords", "(--bpe-tokens)"]),
+        (["--max-ratio", "0.5"], ["max_ratio is 0.5", "at least 1", "(--max-ratio)"]),
+        (["--max-positions", "1"], ["max_positions is 1", "at least 2", "(--max-positions)"]),
+        (["--workers", "1025"], ["workers is 1025", "between 1 and 1024", "(--workers)"]),
+        (["--target-lang", "de"], ["both languages are de", "name two", "(--target-lang)"]),
+        (["--source-lang", "../x"], ["'../x' is not a code", "(--source-lang)"]),
     ],
 )
-def test_bad_options(tmp_path, quick, capsys, options, words):
+def test_bad_values_are_one_line_with_the_option(tmp_path, quick, capsys, options, words):
     raw = write_text(tmp_path / "raw")
     message = error_of(capsys, "parallel", "--raw", raw, "--out", tmp_path / "out", *options)
     assert [word for word in words if word not in message] == []
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--bpe-tokens", "0"], "argument --bpe-tokens: got 0, wanted 1 or more"),
+        (["--bpe", "wordpiece"], "argument --bpe: invalid choice: 'wordpiece'"),
+        (["--max-length", "0"], "argument --max-length: got 0, wanted 1 or more"),
+        (["--workers", "two"], "argument --workers: got 'two', wanted a whole number"),
+        (["--out", ""], "argument --out: got an empty name"),
+        (["--nothing"], "unrecognized arguments: --nothing"),
+    ],
+)
+def test_bad_arguments_are_named(tmp_path, capsys, options, words):
+    with pytest.raises(SystemExit) as stopped:
+        run("parallel", "--raw", tmp_path, "--out", tmp_path / "out", *options)
+    assert stopped.value.code == 2 and words in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_second_process_in_the_folder_is_refused(tmp_path, quick, capsys):
+    raw, out = write_text(tmp_path / "raw"), tmp_path / "out"
+    with only_run_in(out):
+        message = error_of(capsys, "parallel", "--raw", raw, "--out", out)
+        assert f"another process runs in {out}: wait for its end" in message and "(--out)" in message
+    assert snapshot(out) == {"lock"}
+    assert run("parallel", "--raw", raw, "--out", out, "--bpe-tokens", 50) == 0
+
+
+@pytest.mark.parametrize("name", ["file", "file/deep"])
+def test_an_out_that_is_no_folder_is_named(tmp_path, quick, capsys, name):
+    (tmp_path / "file").touch()
+    message = error_of(capsys, "parallel", "--raw", write_text(tmp_path / "raw"), "--out", tmp_path / name)
+    assert f"{tmp_path / name} cannot be the run's folder" in message and "(--out)" in message
+
+
+def test_a_folder_of_an_earlier_version_goes_on(tmp_path, quick, capsys):
+    raw, out = write_text(tmp_path / "raw"), tmp_path / "out"
+    options = ("parallel", "--raw", raw, "--out", out, "--bpe-tokens", 50)
+    assert run(*options) == 0
+    manifest = out / "prepare.json"
+    record = json.loads(manifest.read_text())
+    del record["options"]["max_positions"], record["finished"]["segment"]["dropped_pairs"]
+    manifest.write_text(json.dumps(record))
+    (out / "lock").unlink()
+    capsys.readouterr()
+    assert run(*options) == 0
+    assert capsys.readouterr().err.count("done before") == 4
+    assert "max_positions was 1024, is now 999" in error_of(capsys, *options, "--max-positions", 999)
+
+
+LONG = ("ja " * 40 + ".", "yes " * 40 + ".")
+
+
+@pytest.mark.parametrize("split", ["valid", "test"])
+def test_dev_and_test_sentences_that_are_too_long_are_refused(tmp_path, quick, capsys, split):
+    raw, out = write_text(tmp_path / "raw"), tmp_path / "out"
+    write_text(raw, splits=[split], pairs=[*PAIRS[:6], LONG])
+    options = ("parallel", "--raw", raw, "--out", out, "--bpe-tokens", 50)
+    message = error_of(capsys, *options, "--max-positions", 41)
+    assert f"line 7 of {out}/tokenized/{split}.de has " in message
+    assert "subwords, more than the 40" in message and "(--max-positions)" in message
+    assert not (out / "bin").exists()
+    assert run(*options, "--max-positions", 400, "--overwrite") == 0
+    assert len(lines(out / f"bpe.{split}.de")) == 7
+
+
+def test_train_pairs_that_are_too_long_are_dropped_and_counted(tmp_path, quick, capsys):
+    raw, out = write_text(tmp_path / "raw"), tmp_path / "out"
+    write_text(raw, splits=["train"], pairs=[*PAIRS, LONG, LONG])
+    options = ("parallel", "--raw", raw, "--out", out, "--bpe-tokens", 60)
+    assert run(*options, "--max-positions", 41) == 0
+    assert "dropped 2 train pairs of more than 40 subwords" in capsys.readouterr().err
+    assert len(lines(out / "bpe.train.de")) == len(lines(out / "bpe.train.en")) == len(PAIRS)
+    assert run(*options, "--max-positions", 41) == 0
+    assert "dropped 2 train pairs of more than 40 subwords" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("split", ["train", "valid"])
+def test_one_pair_is_too_few(tmp_path, quick, capsys, split):
+    raw = write_text(tmp_path / "raw")
+    write_text(raw, splits=[split], pairs=PAIRS[:1])
+    message = error_of(capsys, "parallel", "--raw", raw, "--out", tmp_path / "out")
+    assert f"the {split} split has one pair only" in message and "wants at least two pairs" in message
+
+
+@pytest.mark.parametrize("blank", ["", " \u2003"])
+def test_an_empty_reference_is_refused_with_its_place(tmp_path, quick, capsys, blank):
+    raw = write_text(tmp_path / "raw")
+    write_text(raw, splits=["test"], pairs=[*PAIRS[:3], ("Etwas.", blank), *PAIRS[4:]])
+    message = error_of(capsys, "parallel", "--raw", raw, "--out", tmp_path / "out")
+    assert f"empty reference in {raw}/test.en (line 4): remove the pair" in message
+
+
+def test_a_byte_order_mark_is_left_out_and_told(tmp_path, quick, capsys):
+    raw, out = write_text(tmp_path / "raw folder"), tmp_path / "an out folder"
+    for name in ("train.de", "test.en"):
+        (raw / name).write_bytes(b"\xef\xbb\xbf" + (raw / name).read_bytes().replace(b"\n", b"\r\n"))
+    assert run("parallel", "--raw", raw, "--out", out, "--bpe-tokens", 50) == 0
+    told = capsys.readouterr().err
+    assert f"note: {raw}/train.de begins with a byte-order mark" in told and "test.en begins" in told
+    assert lines(out / "tokenized/train.de")[0] == "der kleine hund schläft , nicht wahr ?"
+    assert lines(out / "raw/test.en")[0] == "the little dog sleeps, doesn't it?"
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,10 @@
 
 import pytest
 
-from fairseq_dlf.translation.corpus.tokens import Pair, is_clean
+pytest.importorskip("fairseq")
+
+from fairseq_dlf.core.support.errors import InputError  # noqa: E402
+from fairseq_dlf.translation.corpus.tokens import Pair, is_clean, map_chunks, require_enough  # noqa: E402
 
 
 @pytest.mark.parametrize(
@@ -20,3 +23,14 @@ from fairseq_dlf.translation.corpus.tokens import Pair, is_clean
 )
 def test_cleaning_keeps_what_moses_keeps(source, target, kept):
     assert is_clean(Pair(source, target, target), max_length=5, max_ratio=1.5) is kept
+
+
+def test_chunks_stay_in_order():
+    assert map_chunks(lambda lines: [line.upper() for line in lines], list("abcde"), 1, "x", size=2) == list("ABCDE")
+
+
+def test_splits_that_fairseq_takes_for_empty_are_refused():
+    for split, found in (("train", 2), ("valid", 2), ("test", 1)):
+        require_enough(split, found)
+        with pytest.raises(InputError, match=f"the {split} split has .* of 5 lines: fairseq wants at least .* there"):
+            require_enough(split, found - 1, " of 5 lines")
