@@ -1,6 +1,7 @@
 """Checkpoints of torch on disk: looked over before they are unpacked, and read without running code."""
 
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,10 @@ def read_checkpoint(path: Path, wanted: str) -> Any:
         InputError: the file is damaged, foreign, would take more memory than disk, or holds objects that could
             run code.
 
-    Cost: the file once in memory.
+    Cost: reads the file twice, and holds it in memory once.
     """
     require_checkpoint(path, wanted)
+    _require_checksums(path, wanted)
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     # The bytes of a damaged file decide which exception they raise: it may be any.
@@ -69,3 +71,14 @@ def require_checkpoint(path: Path, wanted: str) -> None:
         raise InputError(
             f"{path} has {size:,} bytes, but {found}: torch.save writes no such file; pass {wanted}",
         )
+
+
+def _require_checksums(path: Path, wanted: str) -> None:
+    """Raise an error where a member is not what its checksum says, which torch's reader does not look at."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            wrong = archive.testzip()
+    except (*_DIRECTORY_ERRORS, zlib.error) as error:
+        raise InputError(f"{path} cannot be read, it is damaged ({brief(error)}): pass {wanted}") from error
+    if wrong is not None:
+        raise InputError(f"{path} cannot be read: it is damaged, {wrong} is not what its checksum says: pass {wanted}")

@@ -1,17 +1,24 @@
 """Students for episodes: read from a fairseq checkpoint, with the loss of translation."""
 
+import logging
+from collections.abc import Callable
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import Any, Callable, Optional
+from textwrap import shorten
+from typing import Any, Optional
 
-from fairseq import checkpoint_utils
 from fairseq.models import BaseFairseqModel, FairseqEncoderDecoderModel
 from fairseq.modules import FairseqDropout
 from fairseq.tasks import FairseqTask
 from torch import Tensor, nn
 
 from fairseq_dlf.core.hypergradient.student import Forward, Student
+from fairseq_dlf.core.support.checks import require_rate
+from fairseq_dlf.core.support.errors import InputError, MissingFileError, brief
 from fairseq_dlf.core.teaching.loss import DiagonalLoss
+from fairseq_dlf.translation.hooks.checkpoint_files import load_checkpoint
+from fairseq_dlf.translation.hooks.dictionaries import fingerprints, kept_fingerprints
+
+logger = logging.getLogger(__name__)
 
 
 def build_student(
@@ -30,7 +37,7 @@ def build_student(
         combine: sums over the workers that share its batches, as in `Student`.
 
     Raises:
-        FileNotFoundError, ValueError: as `load_model`.
+        MissingFileError, InputError: as `load_model`.
     """
     model = load_model(path, task, fresh)
     if dropout is not None:
@@ -49,54 +56,110 @@ def translation_objective(loss: DiagonalLoss) -> Callable[[Forward, Tensor, Any]
     return objective
 
 
+# Reading --------------------------------------------------------------------
+
+_WANTED = "a checkpoint of --task translation or dlf_translation, trained on this data-bin"
+_PASS = f"pass {_WANTED}"
+
+
 def load_model(path: str, task: FairseqTask, fresh: bool = False) -> BaseFairseqModel:
     """The model of a translation checkpoint, built for this task's dictionaries.
 
+    Args:
+        fresh: keeps the random weights that the architecture starts with.
+
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: damaged, not a translation student, or of another data-bin.
+        MissingFileError: there is no such file.
+        InputError: it is damaged, not a translation student, or of another data-bin.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(
-            f"student checkpoint {path} does not exist: train one first, for instance with "
+    if not path or not Path(path).is_file():
+        raise MissingFileError(
+            f"student checkpoint {path or repr(path)} does not exist: train one first, for instance with "
             "--arch lstm_dlf_1 --criterion label_smoothed_cross_entropy"
         )
-    try:
-        state = checkpoint_utils.load_checkpoint_to_cpu(path)
-        cfg = state["cfg"]
-    except (RuntimeError, EOFError, KeyError, UnpicklingError) as error:
-        raise ValueError(
-            f"student checkpoint {path} cannot be read ({str(error).splitlines()[0]}): "
-            "pass a checkpoint that fairseq-train has written"
-        ) from error
-    _require_same_dictionaries(path, state["model"], task)
-    model = FairseqTask.build_model(task, cfg.model, from_checkpoint=True)
-    if not isinstance(model, FairseqEncoderDecoderModel):
-        raise ValueError(f"student checkpoint {path} holds a {type(model).__name__}: {_WANTED}")
+    state = load_checkpoint(Path(path), _WANTED)
+    _require_same_sizes(path, state["model"], task)
+    if not _same_dictionaries(path, state, task) and not fresh:
+        logger.warning(
+            f"student checkpoint {path} does not say which dictionaries it was trained with, only their sizes: see to "
+            "it that they are this data-bin's"
+        )
+    model = _build(path, state["cfg"], task)
+    _require_fit(path, state["model"], model)
     if not fresh:
-        model.load_state_dict(state["model"], strict=True, model_cfg=cfg.model)
+        _fill(path, model, state)
     return model
 
 
-_WANTED = "pass a checkpoint of --task translation or dlf_translation, trained on this data-bin"
+def _build(path: str, cfg: Any, task: FairseqTask) -> FairseqEncoderDecoderModel:
+    try:
+        model = FairseqTask.build_model(task, cfg.model, from_checkpoint=True)
+    # An architecture raises anything where its configuration is incomplete or of another type.
+    except Exception as error:
+        raise InputError(
+            f"no model can be built as student checkpoint {path} says ({brief(error)}): {_PASS}"
+        ) from error
+    if not isinstance(model, FairseqEncoderDecoderModel):
+        raise InputError(f"student checkpoint {path} holds a {type(model).__name__}: {_PASS}")
+    return model
 
 
-def _require_same_dictionaries(path: str, weights: dict[str, Tensor], task: FairseqTask) -> None:
+def _fill(path: str, model: FairseqEncoderDecoderModel, state: dict[str, Any]) -> None:
+    try:
+        model.load_state_dict(state["model"], strict=True, model_cfg=state["cfg"].model)
+    except (RuntimeError, KeyError, TypeError, AttributeError) as error:
+        found = shorten(" ".join(str(error).split()), 300)
+        raise InputError(f"student checkpoint {path} does not fit its own configuration ({found}): {_PASS}") from error
+
+
+def _require_same_sizes(path: str, weights: dict[str, Tensor], task: FairseqTask) -> None:
     for side, dictionary in (("encoder", task.source_dictionary), ("decoder", task.target_dictionary)):
         embedding = weights.get(f"{side}.embed_tokens.weight")
-        if embedding is None:
-            raise ValueError(f"student checkpoint {path} is of another task, it has no {side}: {_WANTED}")
+        if embedding is None or embedding.dim() != 2:
+            raise InputError(f"student checkpoint {path} is of another task, it has no {side}: {_PASS}")
         if embedding.size(0) != len(dictionary):
-            raise ValueError(
+            raise InputError(
                 f"student checkpoint {path} has {embedding.size(0):,} {side} types, this data-bin's "
-                f"dictionary has {len(dictionary):,}: {_WANTED}"
+                f"dictionary has {len(dictionary):,}: {_PASS}"
             )
 
 
+def _same_dictionaries(path: str, state: dict[str, Any], task: FairseqTask) -> bool:
+    """Refuse dictionaries of the same sizes with their types in another order; say whether that is known."""
+    kept, here = kept_fingerprints(state), fingerprints(task)
+    if kept is None or here is None:
+        return False
+    for side in ("source", "target"):
+        if kept[side] != here[side]:
+            raise InputError(
+                f"student checkpoint {path} was trained with another {side} dictionary (fingerprint {kept[side]}, "
+                f"this data-bin's is {here[side]}): {_PASS}"
+            )
+    return True
+
+
+def _require_fit(path: str, weights: dict[str, Tensor], model: nn.Module) -> None:
+    """Refuse values that are not finite, and whole numbers in the place of parameters."""
+    parameters = dict(model.named_parameters())
+    for name, tensor in weights.items():
+        if name in parameters and not tensor.is_floating_point():
+            raise InputError(
+                f"{name} in student checkpoint {path} is of {tensor.dtype}, not of floating-point numbers: {_PASS}"
+            )
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise InputError(f"{name} in student checkpoint {path} has values that are not finite: {_PASS}")
+
+
+# Dropout --------------------------------------------------------------------
+
+
 def set_dropout(model: nn.Module, rate: float) -> None:
-    """Sets every dropout rate of a fairseq model."""
-    if not 0.0 <= rate < 1.0:
-        raise ValueError(f"dropout is {rate}, but must lie in [0, 1)")
+    """Set every dropout rate of a fairseq model.
+
+    Raises:
+        InputError: the rate is out of range.
+    """
+    require_rate(dropout=rate)
     for module in model.modules():
         if isinstance(module, FairseqDropout):
             module.p = rate

@@ -25,6 +25,14 @@ def test_a_checkpoint_is_read(good):
     assert state["model"]["w"].tolist() == [0, 1, 2, 3, 4, 5] and state["note"] == ["x", None]
 
 
+def test_a_flipped_figure_is_noticed(good):
+    content = bytearray(good.read_bytes())
+    content[content.index(torch.arange(6.0).numpy().tobytes()) + 5] ^= 1
+    good.write_bytes(content)
+    with pytest.raises(InputError, match="good.pt cannot be read: it is damaged, .* not what its checksum says: pass"):
+        read_checkpoint(good, WANTED)
+
+
 class Hostile:
     def __reduce__(self):
         return print, ("code was run",)
