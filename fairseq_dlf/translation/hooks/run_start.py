@@ -1,6 +1,5 @@
 """The start of `fairseq-train`: its folder, a checkpoint that cannot be read, a run that has ended before."""
 
-import errno
 import logging
 import shlex
 from contextlib import ExitStack
@@ -21,7 +20,6 @@ from fairseq_dlf.translation.hooks.dictionaries import keep_fingerprints
 logger = logging.getLogger(__name__)
 
 LAST = "checkpoint_last.pt"
-_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 _fairseq_verify = checkpoint_utils.verify_checkpoint_directory
 _fairseq_load = checkpoint_utils.load_checkpoint
@@ -57,11 +55,6 @@ def open_folder(save_dir: str) -> None:
         _folder.enter_context(only_run_in(Path(save_dir)))
     except UserError as error:
         raise InputError(error.with_option({"out": "--save-dir"})) from error
-    except OSError as error:
-        if error.errno not in _NO_LOCKS:
-            text = f"{save_dir} cannot be written to ({error.strerror}): name another folder (--save-dir)"
-            raise InputError(text) from error
-        logger.warning(f"{save_dir} cannot be locked ({error.strerror}): let no other run write to it")
     for left in Path(save_dir).glob("checkpoint*.pt.tmp"):
         left.unlink(missing_ok=True)
 
