@@ -2,13 +2,15 @@
 
 import argparse
 import logging
-import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-import torch
-
+from fairseq_dlf.command_line import option_names, run_command
 from fairseq_dlf.core.support.allocation import keep_freed_memory
+from fairseq_dlf.core.support.errors import InputError, UserError
+from fairseq_dlf.core.support.outputs import require_writable
+from fairseq_dlf.core.support.replacement import replacing
 from fairseq_dlf.core.support.run_folder import only_run_in
 from fairseq_dlf.images.data.splits import ImageData, load_image_data
 from fairseq_dlf.images.losses.registry import LOSSES, parse_options
@@ -16,28 +18,36 @@ from fairseq_dlf.images.records.training import find_runs
 from fairseq_dlf.images.reports.plots import plot
 from fairseq_dlf.images.reports.table import markdown, table, to_json
 from fairseq_dlf.images.students.files import read_student
-from fairseq_dlf.images.students.settings import StudentSettings, chosen_device, paper_settings
+from fairseq_dlf.images.students.settings import StudentSettings, chosen_device, paper_settings, use_threads
 from fairseq_dlf.images.teachers.files import read_teacher
 from fairseq_dlf.images.teachers.settings import TeachingSettings
 from fairseq_dlf.images.teachers.teaching import Teaching
 from fairseq_dlf.images.training import TrainingSettings, train_seeds
 
 PROGRAM = "python -m fairseq_dlf.images"
+# Options of settings that the code names otherwise.
+_OTHER_NAMES = {"learning_rate": "--lr", "truncation": "--truncate", "teacher_rate": "--teacher-lr"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command; returns its exit status."""
-    options = build_parser().parse_args(arguments)
+    """Run a command; return its exit status."""
+    parser = build_parser()
+    options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s | %(message)s", datefmt="%H:%M:%S", force=True)
+    stopped = "stopped; the same command goes on from the last saved state"
+    names = option_names(parser) | _OTHER_NAMES
+    return run_command(f"{PROGRAM} {options.command}", lambda: options.run(options), names, stopped)
+
+
+@contextmanager
+def _teacher_errors() -> Iterator[None]:
+    """Take what images/teachers raises for mistakes of the user, Python's own errors as yet."""
     try:
-        options.run(options)
+        yield
+    except UserError:
+        raise
     except (ValueError, FileNotFoundError, RuntimeError) as error:
-        print(f"{PROGRAM} {options.command}: error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(f"{PROGRAM}: stopped; the same command goes on from the last saved state", file=sys.stderr)
-        return 130
-    return 0
+        raise InputError(str(error)) from error
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -51,6 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
 # The commands ---------------------------------------------------------------------
 
 
+@_teacher_errors()
 def _teach(options: argparse.Namespace) -> None:
     data = _data(options)
     student = _student_settings(options, data.name)
@@ -82,7 +93,8 @@ def _teach(options: argparse.Namespace) -> None:
 
 def _train(options: argparse.Namespace) -> None:
     data = _data(options)
-    teacher = None if options.teacher is None else read_teacher(options.teacher, data)
+    with _teacher_errors():
+        teacher = None if options.teacher is None else read_teacher(options.teacher, data)
     loss_options = parse_options(options.loss_options)
     if teacher is not None and "ce_share" not in loss_options:
         loss_options["ce_share"] = teacher.header.ce_share
@@ -100,10 +112,13 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _table(options: argparse.Namespace) -> None:
+    if options.json is not None:
+        require_writable(options.json, "json")
     made = table(find_runs(options.runs), options.baseline)
     print(markdown(made))
     if options.json is not None:
-        options.json.write_text(to_json(made) + "\n", encoding="utf-8")
+        with replacing(options.json) as partial:
+            partial.write_text(to_json(made) + "\n", encoding="utf-8")
 
 
 def _plot(options: argparse.Namespace) -> None:
@@ -117,7 +132,7 @@ def _plot(options: argparse.Namespace) -> None:
 def _data(options: argparse.Namespace) -> ImageData:
     device = chosen_device(options.device)
     if options.threads is not None:
-        torch.set_num_threads(options.threads)
+        use_threads(options.threads)
     if device.type == "cpu":
         keep_freed_memory()
     return load_image_data(options.data, options.split_seed, options.train_images, options.download).to(device)

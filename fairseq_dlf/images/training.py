@@ -4,9 +4,8 @@ import logging
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +13,10 @@ from torch import Tensor
 import fairseq_dlf
 from fairseq_dlf.core.hypergradient.unroll import unroll
 from fairseq_dlf.core.hypergradient.update_rules import StudentState
-from fairseq_dlf.core.support.run_folder import STATE_NAME, load_state, save_state
+from fairseq_dlf.core.support.errors import InputError, StateError, UserError
+from fairseq_dlf.core.support.replacement import replacing_folder
+from fairseq_dlf.core.support.run_folder import STATE_NAME, read_state, save_state
+from fairseq_dlf.core.support.signature import Signature
 from fairseq_dlf.images.bar import EpisodeBar
 from fairseq_dlf.images.data.splits import ImageData, ImageSet
 from fairseq_dlf.images.losses.registry import LOSSES, make_loss
@@ -53,26 +55,34 @@ class TrainingSettings:
         make_loss(self.loss, self.loss_options)
         needs_teacher = LOSSES[self.loss].needs_teacher
         if needs_teacher and self.teacher is None:
-            raise ValueError(f"--loss {self.loss} takes its coefficients from a teacher: pass --teacher FILE")
+            raise InputError(
+                f"the loss {self.loss} takes its coefficients from a teacher: pass a teacher's file", setting="teacher"
+            )
         if not needs_teacher and self.teacher is not None:
-            raise ValueError(f"--loss {self.loss} takes no teacher: leave out --teacher, or pass --loss dlf")
+            raise InputError(
+                f"the loss {self.loss} takes no teacher: leave the teacher out, or take the loss dlf", setting="teacher"
+            )
 
-    def signature(self, data: ImageData, seed: int) -> str:
+    def signature(self, data: ImageData, seed: int) -> Signature:
         """All that changes the student."""
-        options = ",".join(f"{name}={value:g}" for name, value in sorted(self.loss_options.items()))
-        fields = ["dlf-images", f"{self.student.model}:{'fresh' if self.warm is None else self.warm.digest}"]
-        fields += [f"{self.loss}({options})", self.student.signature]
-        if self.teacher is not None:
-            fields.append(f"points{self.student.progress_points}x{self.student.progress_images}")
-            fields.append(f"teacher:{self.teacher.digest}")
-        fields.append(f"data:{data.name}:{data.fingerprint}:{len(data.train.labels)}|seed:{seed}")
-        return "|".join([*fields, f"v{fairseq_dlf.__version__}"])
+        teacher = self.teacher
+        points = f"{self.student.progress_points}x{self.student.progress_images}"
+        taught = {} if teacher is None else {"points": points, "teacher": teacher.digest}
+        return Signature.of(
+            "dlf-images",
+            {"model": self.student.model, "start": "fresh" if self.warm is None else self.warm.digest},
+            {"loss": self.loss, "loss_options": dict(sorted(self.loss_options.items()))},
+            self.student.signature_part,
+            taught,
+            {"data": data.name, "fingerprint": data.fingerprint, "train_images": len(data.train.labels)},
+            {"seed": seed, "version": fairseq_dlf.__version__},
+        )
 
 
 def train_seeds(
     data: ImageData, settings: TrainingSettings, rates: Sequence[float], seeds: Sequence[int], out: Path
 ) -> list[RunRecord]:
-    """Trains a student for every seed, at the rate that is best by dev.
+    """Train a student for every seed, at the rate that is best by dev.
 
     With several rates, the first seed is trained at each, in `out`/rates, without reading
     test; the one with the greatest dev accuracy is taken for all seeds.
@@ -107,15 +117,39 @@ def _best_rate(data: ImageData, settings: TrainingSettings, rates: Sequence[floa
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copies a folder; a failure leaves nothing under the target's name."""
-    partial = target.with_name(target.name + ".tmp")
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(source, partial)
-    partial.rename(target)
+    """Copy a folder; a failure leaves nothing under the target's name."""
+    with replacing_folder(target) as partial:
+        shutil.copytree(source, partial, dirs_exist_ok=True)
 
 
-class DivergedError(RuntimeError):
+class DivergedError(StateError):
     """The student's loss is not finite any more."""
+
+
+@dataclass(frozen=True)
+class _SavedTraining:
+    """What the state of a run in its folder holds.
+
+    Attributes:
+        params: ω, (parameters,).
+        slots: of the update rule, (parameters,) each.
+        buffers: of the module, by name.
+        progress: s_t of the updates, as in `StudentRun`.
+        updates: updates done.
+        curve: a row for each epoch.
+        best_accuracy, best_epoch: by dev; -1 and 0 before the first epoch.
+        elapsed_s: seconds of the updates.
+    """
+
+    params: Tensor
+    slots: list[Tensor]
+    buffers: dict[str, Tensor]
+    progress: Tensor
+    updates: int
+    curve: list[EpochFigures]
+    best_accuracy: float
+    best_epoch: int
+    elapsed_s: float
 
 
 class Training:
@@ -128,7 +162,7 @@ class Training:
         folder: where state, best student and record go.
 
     Raises:
-        ValueError: the folder holds another run.
+        InputError: the folder holds another run, or a damaged state.
     """
 
     def __init__(self, data: ImageData, settings: TrainingSettings, seed: int, folder: Path):
@@ -136,7 +170,7 @@ class Training:
         self.settings = settings
         self.seed = seed
         self.folder = folder
-        self.signature = settings.signature(data, seed)
+        self.signature = str(settings.signature(data, seed))
         family = LOSSES[settings.loss]
         teacher = settings.teacher.teacher.to(data.train.images.device) if settings.teacher is not None else None
         loss = make_loss(settings.loss, settings.loss_options)
@@ -153,7 +187,7 @@ class Training:
         self._restore()
 
     def run(self) -> None:
-        """Trains to the end, from where the folder's state is; reads no test images.
+        """Train to the end, from where the folder's state is; reads no test images.
 
         Raises:
             DivergedError: the loss is not finite after an epoch.
@@ -164,7 +198,7 @@ class Training:
             self._epoch()
 
     def finish(self) -> RunRecord:
-        """Trains to the end, reads test once with the best student, and writes the record."""
+        """Train to the end, read test once with the best student, and write the record."""
         path = self.folder / RECORD_NAME
         if path.exists():
             logger.info(f"{path} is there already")
@@ -218,7 +252,10 @@ class Training:
             f"{self.elapsed_s:.0f} s"
         )
         if not torch.isfinite(done.losses[-1]):
-            raise DivergedError(f"the loss of {self.folder} is not finite after {self.updates:,} updates: lower --lr")
+            raise DivergedError(
+                f"the loss of {self.folder} is not finite after {self.updates:,} updates: lower the learning rate",
+                setting="learning_rate",
+            )
 
     def _accuracy(self, split: str) -> float:
         # Of train a fixed part, as large as dev: all of it would cost a fifth of an epoch.
@@ -264,32 +301,57 @@ class Training:
 
     def _read_best(self) -> tuple[Tensor, dict[str, Tensor]]:
         student = self.run_of.student
-        read_student(self.folder / BEST_NAME).load_into(student.module)
+        try:
+            read_student(self.folder / BEST_NAME).load_into(student.module)
+        except UserError as error:
+            text = f"the best student of {self.folder} cannot be read ({error}): delete {self.folder} to train again"
+            raise InputError(text) from error
         return student.flat_params(), student.buffers()
 
     def _save(self) -> None:
-        state: dict[str, Any] = {
-            "params": self.state.params,
-            "slots": list(self.state.slots),
-            "buffers": self.buffers,
-            "progress": self.run_of.progress,
-            "updates": self.updates,
-            "curve": [asdict(row) for row in self.curve],
-            "best_accuracy": self.best_accuracy,
-            "best_epoch": self.best_epoch,
-            "elapsed_s": self.elapsed_s,
-        }
-        save_state(self.folder, self.signature, state)
+        saved = _SavedTraining(
+            params=self.state.params,
+            slots=list(self.state.slots),
+            buffers=self.buffers,
+            progress=self.run_of.progress,
+            updates=self.updates,
+            curve=self.curve,
+            best_accuracy=self.best_accuracy,
+            best_epoch=self.best_epoch,
+            elapsed_s=self.elapsed_s,
+        )
+        state = {each.name: getattr(saved, each.name) for each in fields(saved)}
+        save_state(self.folder, self.signature, state | {"curve": [asdict(row) for row in self.curve]})
 
     def _restore(self) -> None:
-        state = load_state(self.folder, self.signature)
-        if state is None:
+        saved = read_state(self.folder, self.signature, _SavedTraining)
+        if saved is None:
             return
+        self._require_fit(saved)
         device = self.state.params.device
-        self.state = StudentState(state["params"].to(device), tuple(slot.to(device) for slot in state["slots"]))
-        self.buffers = {name: buffer.to(device) for name, buffer in state["buffers"].items()}
-        self.run_of.progress.copy_(state["progress"])
-        self.curve = [EpochFigures(**row) for row in state["curve"]]
-        self.updates, self.elapsed_s = state["updates"], state["elapsed_s"]
-        self.best_accuracy, self.best_epoch = state["best_accuracy"], state["best_epoch"]
+        self.state = StudentState(saved.params.to(device), tuple(slot.to(device) for slot in saved.slots))
+        self.buffers = {name: buffer.to(device) for name, buffer in saved.buffers.items()}
+        self.run_of.progress.copy_(saved.progress)
+        self.curve, self.updates, self.elapsed_s = saved.curve, saved.updates, saved.elapsed_s
+        self.best_accuracy, self.best_epoch = saved.best_accuracy, saved.best_epoch
         logger.info(f"going on in {self.folder / STATE_NAME} after {len(self.curve)} epochs")
+
+    def _require_fit(self, saved: _SavedTraining) -> None:
+        """Raise InputError unless the state's tensors and numbers are those of this run."""
+        run, rows = self.run_of, len(saved.curve)
+        found = {"params": saved.params, "progress": saved.progress, **saved.buffers}
+        found |= {f"slot {place}": slot for place, slot in enumerate(saved.slots)}
+        wanted = {"params": self.state.params, "progress": run.progress, **self.buffers}
+        wanted |= {f"slot {place}": slot for place, slot in enumerate(self.state.slots)}
+        wrong = [name for name in {**wanted, **found} if _form(found.get(name)) != _form(wanted.get(name))]
+        if saved.updates != min(rows * run.batches.steps_per_epoch, run.updates) or not 0 < saved.best_epoch <= rows:
+            wrong.append("updates")
+        if wrong:
+            raise InputError(
+                f"{self.folder / STATE_NAME} is damaged: {', '.join(wrong[:4])} do not fit this run; delete "
+                f"{self.folder} to start that run again"
+            )
+
+
+def _form(tensor: Tensor | None) -> object:
+    return None if tensor is None else (tensor.shape, tensor.dtype)

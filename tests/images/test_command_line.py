@@ -54,13 +54,14 @@ def test_a_teacher_brings_its_share_of_cross_entropy(in_a_folder):
     assert run(f"{train} --out dlf") == 0
     assert run(f"{train} --loss-options ce_share=0.5 --out other") == 0
     records = [json.loads((in_a_folder / name / "seed1/record.json").read_text()) for name in ("dlf", "other")]
-    assert "dlf(ce_share=0.25)" in records[0]["signature"] and "dlf(ce_share=0.5)" in records[1]["signature"]
+    assert "|loss:dlf|loss_options:ce_share=0.25|" in records[0]["signature"]
+    assert "|loss:dlf|loss_options:ce_share=0.5|" in records[1]["signature"]
 
 
 def test_what_is_not_given_is_the_papers(in_a_folder):
     assert run(f"train {SMALL} --epochs 1 --out ce") == 0
     record = json.loads((in_a_folder / "ce/seed1/record.json").read_text())
-    assert "sgd:lr0.05:m0.9:wd0:batch20:ep1" in record["signature"]
+    assert "|optimizer:sgd|lr:0.05|momentum:0.9|weight_decay:0|batch:20|epochs:1|" in record["signature"]
 
 
 @pytest.mark.parametrize(
@@ -71,14 +72,22 @@ def test_what_is_not_given_is_the_papers(in_a_folder):
         ("train --model resnet-9 --out x", "resnet"),
         ("train --model perceptron --out x", "perceptron"),
         ("train --model lenet --out x", "lenet"),
-        ("train --loss dlf --out x", "--loss dlf takes its coefficients from a teacher: pass --teacher FILE"),
+        (
+            "train --loss dlf --out x",
+            "from a teacher: pass a teacher's file (--teacher)",
+        ),
         ("train --loss smooth --loss-options margin=2 --out x", "has no option margin: its options are sharpness=50"),
         ("train --loss smooth --loss-options fifty --out x", "wanted NAME=NUMBER"),
         ("train --teacher nowhere.safetensors --loss dlf --out x", "does not exist: pass the teacher.safetensors"),
         ("train --student nowhere.safetensors --out x", "does not exist: pass the best.safetensors"),
         ("train --batch-size 5000 --out x", "the batch size is 5,000"),
         ("train --train-images 5000 --out x", "5,000 training images were asked for"),
-        ("train --device nonsense --out x", "--device nonsense cannot be used"),
+        ("train --device nonsense --out x", "the device nonsense cannot be used"),
+        ("train --device meta --out x", "the device meta cannot be used"),
+        ("train --threads 100000 --out x", "threads is 100000, but must lie between 1 and"),
+        ("train --model mlp-99999999999 --out x", "depth, width or growth of 99999999999"),
+        ("train --weight-decay inf --out x", "weight_decay is inf, but must not be negative (--weight-decay)"),
+        ("train --epochs 1 --out .", "has no name or is the current one: name a folder of its own (--out)"),
         ("train --milestones 40,60 --out x", "must be ascending shares of the run"),
         ("teach --epochs 1 --truncate 1000 --out x", "the last 1000 steps"),
         ("teach --epochs 1 --trajectory-memory 2furlongs --out x", "the size '2furlongs' is not one"),

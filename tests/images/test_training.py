@@ -125,7 +125,7 @@ def test_a_rate_that_diverges_is_not_taken(data, student, tmp_path, caplog):
     settings = TrainingSettings(student(), "cross_entropy")
     (record,) = train_seeds(data(), settings, [0.1, 1e25], [1], tmp_path)
     assert record.learning_rate == 0.1
-    assert "is not finite after 6 updates: lower --lr" in caplog.text
+    assert "is not finite after 6 updates: lower the learning rate" in caplog.text
     again = train_seeds(data(), settings, [0.1, 1e25], [1], tmp_path)
     assert again == [record]
 
@@ -138,14 +138,14 @@ def test_a_rate_at_the_edge_is_reported(data, student, tmp_path, caplog):
 
 def test_a_loss_that_is_not_finite_ends_the_run(data, student, tmp_path):
     settings = TrainingSettings(student(learning_rate=1e25), "cross_entropy")
-    with pytest.raises(RuntimeError, match="is not finite after 6 updates: lower --lr"):
+    with pytest.raises(RuntimeError, match="is not finite after 6 updates: lower the learning rate"):
         Training(data(), settings, 1, tmp_path).run()
 
 
 def test_dlf_and_a_teacher_belong_together(student, taught):
-    with pytest.raises(ValueError, match="--loss dlf takes its coefficients from a teacher: pass --teacher FILE"):
+    with pytest.raises(ValueError, match="the loss dlf takes its coefficients from a teacher: pass a teacher's file"):
         TrainingSettings(student(), "dlf")
-    with pytest.raises(ValueError, match="--loss smooth takes no teacher"):
+    with pytest.raises(ValueError, match="the loss smooth takes no teacher"):
         TrainingSettings(student(), "smooth", teacher=taught)
 
 

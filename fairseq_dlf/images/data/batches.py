@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from fairseq_dlf.core.support.errors import InputError
 from fairseq_dlf.core.support.seeds import mixed_seed
 from fairseq_dlf.images.data.splits import ImageSet
 
@@ -40,7 +41,7 @@ class Batches:
         augments: whether images are flipped and cropped.
 
     Raises:
-        ValueError: the batch is empty or larger than the set.
+        InputError: the batch is empty or larger than the set.
 
     Attributes:
         steps_per_epoch: batches of an epoch; what is left over of its shuffled images is dropped.
@@ -52,9 +53,9 @@ class Batches:
     def __init__(self, data: ImageSet, batch_size: int, seed: int, iterations: int, augments: bool = False):
         count = len(data.labels)
         if not 1 <= batch_size <= count:
-            raise ValueError(
-                f"the batch size is {batch_size:,}, but must lie between 1 and the {count:,} training images: "
-                "pass another --batch-size"
+            raise InputError(
+                f"the batch size is {batch_size:,}, but must lie between 1 and the {count:,} training images",
+                setting="batch_size",
             )
         self.data = data
         self.batch_size = batch_size
@@ -94,14 +95,14 @@ def augmented(images: Tensor, generator: torch.Generator) -> Tensor:
         The same shape, dtype and device.
 
     Raises:
-        ValueError: the images are too small to be reflected.
+        InputError: the images are too small to be reflected.
 
     Cost: one gather; 0.4 ms for 128 images of 3x32x32 on one core.
     Paper: section 5.1.
     """
     count, channels, height, width = images.shape
     if min(height, width) <= PADDING:
-        raise ValueError(
+        raise InputError(
             f"the images are {height}x{width}, but reflecting them by {PADDING} pixels takes at least "
             f"{PADDING + 1}x{PADDING + 1}: do not augment them"
         )

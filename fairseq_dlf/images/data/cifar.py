@@ -7,6 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fairseq_dlf.core.support.errors import InputError, MissingFileError
+from fairseq_dlf.core.support.fields import read_text
+
 _SHAPE = (3, 32, 32)
 _PIXELS = 3 * 32 * 32
 
@@ -49,7 +52,9 @@ CIFAR_FILES = {
 
 
 def read_cifar(folder: Path, name: str, split: str) -> tuple[Tensor, Tensor]:
-    """Reads a split of CIFAR.
+    """Read a split of CIFAR.
+
+    Nothing in the format tells the train files from the test file: swapped ones are not noticed.
 
     Args:
         folder: holds the files or the folder that the archive unpacks to.
@@ -60,8 +65,8 @@ def read_cifar(folder: Path, name: str, split: str) -> tuple[Tensor, Tensor]:
         Pixels (n, 3, 32, 32), uint8, and labels (n,), int64.
 
     Raises:
-        FileNotFoundError: a file is missing.
-        ValueError: a file is truncated or of another kind.
+        MissingFileError: a file is missing.
+        InputError: a file is empty, truncated or of another kind.
     """
     files = CIFAR_FILES[name]
     paths = [_find(folder, name, file) for file in files.splits[split]]
@@ -71,19 +76,19 @@ def read_cifar(folder: Path, name: str, split: str) -> tuple[Tensor, Tensor]:
 
 
 def cifar_class_names(folder: Path, name: str) -> tuple[str, ...]:
-    """The names of the classes, from the file beside the images or as they are known.
+    """Return the names of the classes, from the file beside the images or as they are known.
 
     Raises:
-        ValueError: the file has not as many names as there are classes.
+        InputError: the file is damaged, or has not as many names as there are classes.
     """
     files = CIFAR_FILES[name]
     try:
         path = _find(folder, name, files.names_file)
-    except FileNotFoundError:
+    except MissingFileError:
         return files.class_names
-    names = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    names = tuple(line.strip() for line in read_text(path, "delete it, or fetch it again").splitlines() if line.strip())
     if len(names) != len(files.class_names):
-        raise ValueError(
+        raise InputError(
             f"{path} has {len(names)} class names, but {name} has {len(files.class_names)} classes: "
             "delete it, or fetch it again"
         )
@@ -95,18 +100,19 @@ def _find(folder: Path, name: str, file: str) -> Path:
     for path in (folder / file, subfolder / file):
         if path.is_file():
             return path
-    raise FileNotFoundError(
-        f"there is no {file} in {folder} or {subfolder}: pass --download to fetch {name}, or put the "
-        "files of its binary version there"
+    raise MissingFileError(
+        f"there is no {file} in {folder} or {subfolder}: put the files of the binary version of {name} there, or "
+        "have them fetched",
+        setting="download",
     )
 
 
 def _records(path: Path, label_bytes: int) -> np.ndarray:
     """(n, label_bytes + 3072), uint8."""
     content, record = np.fromfile(path, np.uint8), label_bytes + _PIXELS
-    if len(content) % record:
-        raise ValueError(
+    if len(content) % record or not len(content):
+        raise InputError(
             f"{path} has {len(content):,} bytes, which is no multiple of the {record:,} bytes of an image: it is "
-            "truncated or of another data set; delete it and fetch it again"
+            "empty, truncated or of another data set; delete it and fetch it again"
         )
     return content.reshape(-1, record)

@@ -8,14 +8,20 @@ import tarfile
 import tempfile
 import urllib.request
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+from fairseq_dlf.core.support.byte_sizes import human_size
+from fairseq_dlf.core.support.errors import DiskError, InputError, StateError, brief
+from fairseq_dlf.core.support.replacement import naming_full_disk, replacing
 
 logger = logging.getLogger(__name__)
 
 TIMEOUT_S = 30.0
 _CHUNK = 2**20
+# CIFAR unpacks to 180 MB; what is much larger is another archive.
+UNPACKED_BOUND = 2**30
 _MNIST_MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
@@ -50,16 +56,21 @@ ARCHIVES: Mapping[str, Sequence[Archive]] = {
 
 
 def fetch(archives: Sequence[Archive], folder: Path) -> None:
-    """Fetches archives that are not in the folder, checks them and unpacks those of several files.
+    """Fetch archives that are not in the folder, checks them and unpacks those of several files.
 
     Args:
         archives: such as `ARCHIVES["mnist"]`.
         folder: where they go; made where it is missing. A failure leaves no half a file there.
 
     Raises:
-        RuntimeError: no mirror can be reached, a checksum is wrong, or an archive cannot be unpacked.
+        StateError: no mirror can be reached, a checksum is wrong, or an archive cannot be unpacked.
+        DiskError: the disk is full.
+        InputError: there can be no such folder.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be a folder ({error.strerror}): name another", setting="data") from error
     for archive in archives:
         path = folder / archive.name
         if not path.exists():
@@ -69,51 +80,70 @@ def fetch(archives: Sequence[Archive], folder: Path) -> None:
 
 
 def _download(archive: Archive, path: Path) -> None:
-    part = path.with_name(path.name + ".part")
-    try:
+    with replacing(path) as part:
         found = _stream(archive, part)
         if found != archive.md5:
-            raise RuntimeError(
+            raise StateError(
                 f"{archive.name} was fetched, but its MD5 is {found}, not {archive.md5}: the download broke off or "
                 "the mirror holds another file; try again, or fetch it by hand"
             )
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _stream(archive: Archive, part: Path) -> str:
-    """Writes what the first mirror gives that can be reached; returns its checksum."""
+    """Write what the first mirror gives that can be reached; return its checksum."""
     failures = []
     for mirror in archive.mirrors:
         url = mirror + archive.name
         logger.info(f"fetching {url} into {part.parent}")
-        digest = hashlib.md5(usedforsecurity=False)
         try:
-            with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response, part.open("wb") as file:
-                while chunk := response.read(_CHUNK):
-                    file.write(chunk)
-                    digest.update(chunk)
-            return digest.hexdigest()
+            with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response:
+                return _written(response, part)
         except (OSError, http.client.HTTPException) as error:
-            failures.append(f"{url} ({error})")
-    raise RuntimeError(
+            if isinstance(error, DiskError):
+                raise
+            failures.append(f"{url} ({brief(error)})")
+    raise StateError(
         f"could not fetch {', nor '.join(failures)}: fetch {archive.name} by hand where there is a network, put it "
         f"into {part.parent} and run the same command again"
     )
+
+
+def _written(response: http.client.HTTPResponse, part: Path) -> str:
+    """Write what a server sends; return its MD5."""
+    digest = hashlib.md5(usedforsecurity=False)
+    with naming_full_disk(part), part.open("wb") as file:
+        while chunk := response.read(_CHUNK):
+            file.write(chunk)
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def _unpack(path: Path, folder: Path) -> None:
     # Aside first: a run that is stopped while unpacking leaves no half a file to be read.
     with tempfile.TemporaryDirectory(dir=folder) as aside:
         try:
-            with tarfile.open(path, "r:gz") as archive:
-                archive.extractall(aside, filter="data")
+            with naming_full_disk(path), tarfile.open(path, "r:gz") as archive:
+                archive.extractall(aside, members=_within_bound(path, archive), filter="data")
         except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-            raise RuntimeError(f"{path} cannot be unpacked ({error}): delete it and fetch it again") from error
+            if isinstance(error, DiskError):
+                raise
+            raise StateError(f"{path} cannot be unpacked ({brief(error)}): delete it and fetch it again") from error
         for made in sorted(Path(aside).rglob("*")):
             target = folder / made.relative_to(aside)
             if made.is_dir():
                 target.mkdir(exist_ok=True)
             else:
                 os.replace(made, target)
+
+
+def _within_bound(path: Path, archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """Yield the members of an archive as long as all that went before them are small enough."""
+    total = 0
+    for member in archive:
+        total += member.size
+        if total > UNPACKED_BOUND:
+            raise StateError(
+                f"{path} unpacks to more than {human_size(UNPACKED_BOUND)}: it is another archive, or damaged; delete "
+                "it and fetch it again"
+            )
+        yield member

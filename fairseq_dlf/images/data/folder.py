@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fairseq_dlf.core.support.errors import InputError, MissingFileError, StateError, brief
+
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp")
 _GREY_MODES = ("1", "L", "LA")
 _COLOUR_MODES = ("P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
@@ -26,18 +28,18 @@ class ImageFolder(NamedTuple):
 
 
 def read_image_folder(folder: Path) -> ImageFolder:
-    """Reads folder/train/CLASS/*.png (.jpg, .jpeg, .bmp) and, if it is there, folder/test.
+    """Read folder/train/CLASS/*.png (.jpg, .jpeg, .bmp) and, if it is there, folder/test.
 
     Images are grey if all are; where one has colours, all get three channels.
 
     Raises:
-        FileNotFoundError: a folder or all its images are missing.
-        ValueError: an image cannot be read or is of another size, or classes of train and test differ.
-        RuntimeError: Pillow is not installed.
+        MissingFileError: a folder or all its images are missing.
+        InputError: an image cannot be read or is of another size, or classes of train and test differ.
+        StateError: Pillow is not installed.
     """
     class_names = _class_names(folder / "train")
     if not class_names:
-        raise FileNotFoundError(f"there is no {folder}/train/CLASS: put the images of every class into such a folder")
+        raise MissingFileError(f"there is no {folder}/train/CLASS: put the images of every class into such a folder")
     names = [name for name in ("train", "test") if (folder / name).is_dir()]
     splits = {name: _read_split(folder / name, class_names) for name in names}
     _require_one_size([labelled for split in splits.values() for labelled in split])
@@ -62,7 +64,7 @@ def _class_names(folder: Path) -> tuple[str, ...]:
 def _read_split(folder: Path, class_names: tuple[str, ...]) -> list[_Image]:
     found = _class_names(folder)
     if found != class_names:
-        raise ValueError(
+        raise InputError(
             f"{folder} has the classes {', '.join(found) or 'none'}, but train has {', '.join(class_names)}: "
             "give both the same folders"
         )
@@ -70,7 +72,7 @@ def _read_split(folder: Path, class_names: tuple[str, ...]) -> list[_Image]:
     for label, name in enumerate(class_names):
         paths = sorted(path for path in (folder / name).iterdir() if path.suffix.lower() in ENDINGS)
         if not paths:
-            raise FileNotFoundError(f"there is no image ({', '.join(ENDINGS)}) in {folder / name}: put some there")
+            raise MissingFileError(f"there is no image ({', '.join(ENDINGS)}) in {folder / name}: put some there")
         images += [_Image(path, _read(path), label) for path in paths]
     return images
 
@@ -79,7 +81,7 @@ def _read(path: Path) -> Tensor:
     try:
         from PIL import Image
     except ImportError as error:
-        raise RuntimeError("reading folders of images needs Pillow: pip install pillow") from error
+        raise StateError("reading folders of images needs Pillow: pip install pillow") from error
     try:
         with Image.open(path) as image:
             mode, grey = image.mode, image.mode in _GREY_MODES
@@ -87,9 +89,9 @@ def _read(path: Path) -> Tensor:
             pixels = np.array(image.convert("L" if grey else "RGB")) if readable else None
     # Pillow raises all of these for damaged files.
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path} cannot be read as an image ({error}): replace or delete it") from error
+        raise InputError(f"{path} cannot be read as an image ({brief(error)}): replace or delete it") from error
     if pixels is None:
-        raise ValueError(f"{path} is of Pillow's mode {mode}, but 8 bits a channel are wanted: convert it")
+        raise InputError(f"{path} is of Pillow's mode {mode}, but 8 bits a channel are wanted: convert it")
     return torch.from_numpy(np.atleast_3d(pixels)).permute(2, 0, 1)
 
 
@@ -98,7 +100,7 @@ def _require_one_size(images: list[_Image]) -> None:
     for image in images:
         if image.pixels.shape[1:] != first.pixels.shape[1:]:
             (height, width), (wanted_height, wanted_width) = image.pixels.shape[1:], first.pixels.shape[1:]
-            raise ValueError(
+            raise InputError(
                 f"{image.path} is {width}x{height} pixels, but {first.path} {wanted_width}x{wanted_height}: "
                 "scale or crop all images to one size"
             )

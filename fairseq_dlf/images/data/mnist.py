@@ -1,21 +1,25 @@
 """MNIST from IDX files, the format of its authors."""
 
-import gzip
 import math
-import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from fairseq_dlf.core.support.byte_sizes import human_size
+from fairseq_dlf.core.support.errors import InputError, MissingFileError
+from fairseq_dlf.core.support.unpacking import LARGE, unpacking
+
 # The magic number of unsigned bytes; the number of dimensions is added to it.
 _UNSIGNED_BYTES = 0x0800
+_CHUNK = 2**20
 _PREFIXES = {"train": "train", "test": "t10k"}
 
 
 def read_mnist(folder: Path, split: str) -> tuple[Tensor, Tensor]:
-    """Reads a split of MNIST, or of a data set in its form.
+    """Read a split of MNIST, or of a data set in its form.
 
     Args:
         folder: holds train-images-idx3-ubyte and so on, plain or as .gz; also with a dot before idx.
@@ -25,21 +29,27 @@ def read_mnist(folder: Path, split: str) -> tuple[Tensor, Tensor]:
         Pixels (n, 1, height, width), uint8, and labels (n,), int64.
 
     Raises:
-        FileNotFoundError: a file is missing.
-        ValueError: a file is damaged or of another kind, or images and labels differ in number.
+        MissingFileError: a file is missing.
+        InputError: a file is damaged or of another kind, or images and labels differ in number.
     """
     images_path, labels_path = (_find(folder, f"{_PREFIXES[split]}-{part}") for part in ("images-idx3", "labels-idx1"))
     images, labels = read_idx(images_path, dimensions=3), read_idx(labels_path, dimensions=1)
     if len(images) != len(labels):
-        raise ValueError(
+        raise InputError(
             f"{images_path} holds {len(images):,} images, but {labels_path} {len(labels):,} labels: "
             "pass files of one data set"
+        )
+    if 1 in images.shape[1:]:
+        height, width = images.shape[1:]
+        raise InputError(
+            f"{images_path} holds images of {height} x {width} pixels, rows or columns and no images: write them in "
+            "their height and width, such as 28 x 28"
         )
     return images.unsqueeze(1), labels.long()
 
 
 def read_idx(path: Path, dimensions: int) -> Tensor:
-    """Reads an IDX file of unsigned bytes.
+    """Read an IDX file of unsigned bytes.
 
     Args:
         path: the file; one that ends in .gz is decompressed.
@@ -49,22 +59,40 @@ def read_idx(path: Path, dimensions: int) -> Tensor:
         As many dimensions, uint8.
 
     Raises:
-        ValueError: the file is truncated, damaged or of another kind.
+        InputError: the file is truncated, damaged or of another kind, or larger than any that is known.
+
+    Cost: the content that the header tells of, twice where it is compressed; never more.
     """
-    content = _content(path)
+    if path.suffix == ".gz":
+        with unpacking(path) as packed:
+            return _idx(path, dimensions, packed.read)
+    with path.open("rb") as plain:
+        return _idx(path, dimensions, plain.read)
+
+
+def _idx(path: Path, dimensions: int, read: Callable[[int], bytes]) -> Tensor:
+    """Read an IDX file from a stream, of which no more is taken than its header tells of."""
+    header = 4 * (1 + dimensions)
+    content = bytearray(read(header))
     magic, wanted = int.from_bytes(content[:4], "big"), _UNSIGNED_BYTES + dimensions
     if magic != wanted:
-        raise ValueError(
+        raise InputError(
             f"{path} begins with the magic number {magic}, but an IDX file of bytes in {dimensions} dimensions with "
             f"{wanted}: images and labels may be swapped, or a .gz file lacks its ending"
         )
-    header = 4 * (1 + dimensions)
     shape = [int.from_bytes(content[place : place + 4], "big") for place in range(4, header, 4)]
     size = header + math.prod(shape)
+    if size > LARGE:
+        raise InputError(
+            f"{path} has {human_size(size)} by its header, more than the {human_size(LARGE)} that are read: it is "
+            "damaged; delete it and fetch it again"
+        )
+    while len(content) <= size and (more := read(min(_CHUNK, size + 1 - len(content)))):
+        content += more
     if len(content) != size:
-        raise ValueError(
-            f"{path} has {len(content):,} bytes, but {size:,} by its header: it is truncated or damaged; "
-            "delete it and fetch it again"
+        found = f"{len(content):,} bytes" if len(content) < size else "more bytes than that"
+        raise InputError(
+            f"{path} has {found}, but {size:,} by its header: it is truncated or damaged; delete it and fetch it again"
         )
     return torch.from_numpy(np.frombuffer(content, np.uint8, offset=header).reshape(shape))
 
@@ -74,17 +102,7 @@ def _find(folder: Path, name: str) -> Path:
     for path in (folder / name for name in names):
         if path.is_file():
             return path
-    raise FileNotFoundError(
-        f"there is none of {', '.join(names)} in {folder}: pass --download to fetch MNIST, or put its four files there"
+    raise MissingFileError(
+        f"there is none of {', '.join(names)} in {folder}: put the four files of MNIST there, or have them fetched",
+        setting="download",
     )
-
-
-def _content(path: Path) -> bytearray:
-    """The bytes of a file; an array, since tensors are made from writable memory."""
-    content = path.read_bytes()
-    if path.suffix != ".gz":
-        return bytearray(content)
-    try:
-        return bytearray(gzip.decompress(content))
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ValueError(f"{path} is truncated or no gzip file ({error}): delete it and fetch it again") from error

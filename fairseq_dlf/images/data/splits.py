@@ -1,6 +1,5 @@
 """Image data in three splits, centred, from a description such as `mnist:DIR`."""
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from fairseq_dlf.core.support.digests import tensor_digest
+from fairseq_dlf.core.support.errors import InputError, MissingFileError, StateError
 from fairseq_dlf.images.data.cifar import cifar_class_names, read_cifar
 from fairseq_dlf.images.data.downloads import ARCHIVES, fetch
 from fairseq_dlf.images.data.folder import read_image_folder
@@ -75,7 +76,7 @@ class ImageData:
 
 
 def load_image_data(spec: str, split_seed: int = 0, train_images: int = 0, download: bool = False) -> ImageData:
-    """Reads a data set, draws dev from its training images and centres all by the mean of train.
+    """Read a data set, draw dev from its training images and centre all by the mean of train.
 
     Args:
         spec: `digits`, `mnist:DIR`, `cifar10:DIR`, `cifar100:DIR` or `folder:DIR`.
@@ -84,9 +85,9 @@ def load_image_data(spec: str, split_seed: int = 0, train_images: int = 0, downl
         download: whether archives of mnist and cifar are fetched into DIR where files are missing.
 
     Raises:
-        ValueError: the description names no data, a file is damaged, or a split would be empty.
-        FileNotFoundError: files are missing.
-        RuntimeError: a download failed, or a package is missing.
+        InputError: the description names no data, a file is damaged, or a split would be empty.
+        MissingFileError: files are missing.
+        StateError: a download failed, or a package is missing.
 
     Cost: about a second for MNIST and two for CIFAR; four bytes a pixel.
     Paper: section 5.1 (50,000/10,000 images of MNIST, 45,000/5,000 of CIFAR for train/dev).
@@ -144,7 +145,7 @@ def _read_digits(folder: Path) -> _Source:
         # Only here: it takes a second, and only these data need it.
         from sklearn.datasets import load_digits
     except ImportError as error:
-        raise RuntimeError("the digits come with scikit-learn: pip install scikit-learn") from error
+        raise StateError("the digits come with scikit-learn: pip install scikit-learn") from error
     pixels, labels = load_digits(return_X_y=True)
     stored = _Stored(torch.from_numpy(pixels).to(torch.uint8).view(-1, 1, 8, 8), torch.from_numpy(labels).long())
     return _Source(tuple("0123456789"), stored, None)
@@ -180,18 +181,18 @@ _KINDS = {
 def _parsed(spec: str) -> tuple[str, Path]:
     name, _, folder = spec.partition(":")
     if name not in _KINDS:
-        raise ValueError(f"there are no data {name!r}: pass digits, mnist:DIR, cifar10:DIR, cifar100:DIR or folder:DIR")
+        raise InputError(f"there are no data {name!r}: pass digits, mnist:DIR, cifar10:DIR, cifar100:DIR or folder:DIR")
     if name == "digits" and folder:
-        raise ValueError(f"the digits come with scikit-learn, but {spec!r} names a folder: pass digits")
+        raise InputError(f"the digits come with scikit-learn, but {spec!r} names a folder: pass digits")
     if name != "digits" and not folder:
-        raise ValueError(f"{spec!r} names no folder: pass {name}:DIR, where DIR holds the images")
+        raise InputError(f"{spec!r} names no folder: pass {name}:DIR, where DIR holds the images")
     return name, Path(folder).expanduser()
 
 
 def _read(name: str, folder: Path, download: bool) -> _Source:
     try:
         return _KINDS[name].read(folder)
-    except FileNotFoundError:
+    except MissingFileError:
         if not download or name not in ARCHIVES:
             raise
     fetch(ARCHIVES[name], folder)
@@ -216,9 +217,10 @@ def _drawn(stored: _Stored, share: int, seed: int) -> tuple[_Stored, _Stored]:
 
 def _first(spec: str, train: _Stored, count: int) -> _Stored:
     if not 0 <= count <= len(train.labels):
-        raise ValueError(
+        raise InputError(
             f"{count:,} training images were asked for, but {spec} has {len(train.labels):,} without dev: "
-            "pass no more than these, or 0 for all"
+            "pass no more than these, or 0 for all",
+            setting="train_images",
         )
     return _Stored(train.pixels[:count], train.labels[:count]) if count else train
 
@@ -228,21 +230,18 @@ def _require_sound(spec: str, splits: Mapping[str, _Stored], classes: int) -> No
     for name, stored in splits.items():
         if len(stored.labels) == 0:
             counts = ", ".join(f"{len(each.labels):,} {split}" for split, each in splits.items())
-            raise ValueError(f"the {name} split of {spec} is empty ({counts} images): pass more images")
+            raise InputError(f"the {name} split of {spec} is empty ({counts} images): pass more images")
         if stored.pixels.shape[1:] != train.pixels.shape[1:]:
             found, wanted = ("x".join(map(str, each.pixels.shape[1:])) for each in (stored, train))
-            raise ValueError(f"{name} images of {spec} are {found}, but train images {wanted}: pass one data set")
+            raise InputError(f"{name} images of {spec} are {found}, but train images {wanted}: pass one data set")
         least, greatest = int(stored.labels.min()), int(stored.labels.max())
         if not 0 <= least <= greatest < classes:
-            raise ValueError(
+            raise InputError(
                 f"a label of {spec} ({name}) is {greatest if least >= 0 else least}, but its {classes} classes go "
                 f"from 0 to {classes - 1}: the file is damaged or of another data set"
             )
 
 
 def _fingerprint(name: str, splits: Mapping[str, _Stored]) -> str:
-    digest = hashlib.sha256(name.encode())
-    for stored in splits.values():
-        for part in stored:
-            digest.update(part.contiguous().numpy().data)
-    return digest.hexdigest()[:8]
+    named = torch.frombuffer(bytearray(name.encode()), dtype=torch.uint8)
+    return tensor_digest([named, *(part for stored in splits.values() for part in stored)])

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from fairseq_dlf.core.support.errors import InputError
 from fairseq_dlf.images.losses.registry import LossInput, loss_family
 
 # What the paper takes for CIFAR; the defaults are those for MNIST.
@@ -48,10 +49,10 @@ def psi(cosine: Tensor, margin: float) -> Tensor:
         margin: m, 1 to 4.
 
     Raises:
-        ValueError: another m.
+        InputError: another m.
     """
     if margin not in (1, 2, 3, 4):
-        raise ValueError(f"the margin is {margin:g}, but must be 1, 2, 3 or 4")
+        raise InputError(f"the margin is {margin:g}, but must be 1, 2, 3 or 4", setting="loss_options")
     # cos mθ by Chebyshev's recursion: an arc cosine has an infinite slope at θ = 0.
     before, multiple = torch.ones_like(cosine), cosine
     for _ in range(int(margin) - 1):

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from fairseq_dlf.core.support.errors import InputError
+
 
 class Scores(NamedTuple):
     """A model's output.
@@ -73,7 +75,7 @@ LOSSES: dict[str, LossFamily] = {}
 def loss_family(
     name: str, *, needs_teacher: bool = False, head_bias: bool = True
 ) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]]:
-    """Registers a function `(given: LossInput, *, option=default, …) -> Tensor` as a loss."""
+    """Register a function `(given: LossInput, *, option=default, …) -> Tensor` as a loss."""
 
     def register(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
         if name in LOSSES:
@@ -88,26 +90,28 @@ def loss_family(
 
 
 def make_loss(name: str, options: Mapping[str, float] | None = None) -> Loss:
-    """The loss of a name with its options set.
+    """Return the loss of a name with its options set.
 
     Raises:
-        ValueError: there is no such loss, or it has no such option.
+        InputError: there is no such loss, or it has no such option.
     """
     if name not in LOSSES:
-        raise ValueError(f"there is no loss named {name!r}: wanted one of {', '.join(sorted(LOSSES))}")
+        raise InputError(f"there is no loss named {name!r}: wanted one of {', '.join(sorted(LOSSES))}")
     family = LOSSES[name]
     unknown = sorted(set(options or {}) - set(family.options))
     if unknown:
         known = ", ".join(f"{key}={value:g}" for key, value in family.options.items()) or "none"
-        raise ValueError(f"the loss {name} has no option {', '.join(unknown)}: its options are {known}")
+        raise InputError(
+            f"the loss {name} has no option {', '.join(unknown)}: its options are {known}", setting="loss_options"
+        )
     return partial(family.function, **(options or {}))
 
 
 def parse_options(text: str) -> dict[str, float]:
-    """Options from 'margin=4,lambda_min=5'; none from ''.
+    """Read options from 'margin=4,lambda_min=5'; none from ''.
 
     Raises:
-        ValueError: it is not such a list.
+        InputError: it is not such a list.
     """
     options: dict[str, float] = {}
     for part in filter(None, text.split(",")):
@@ -117,6 +121,8 @@ def parse_options(text: str) -> dict[str, float]:
         except ValueError:
             number = math.nan
         if not name or name in options or not math.isfinite(number):
-            raise ValueError(f"loss options are {text!r}, wanted NAME=NUMBER,NAME=NUMBER, each name once")
+            raise InputError(
+                f"loss options are {text!r}, wanted NAME=NUMBER,NAME=NUMBER, each name once", setting="loss_options"
+            )
         options[name] = number
     return options

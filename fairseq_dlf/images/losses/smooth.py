@@ -3,6 +3,7 @@
 from torch import Tensor
 from torch.nn import functional
 
+from fairseq_dlf.core.support.errors import InputError
 from fairseq_dlf.images.losses.registry import LossInput, loss_family
 
 
@@ -13,7 +14,7 @@ def smooth(given: LossInput, *, sharpness: float = 50.0) -> Tensor:
     Paper: section 5.1, after Nguyen and Sanner, 2013.
     """
     if not sharpness > 0.0:
-        raise ValueError(f"the sharpness is {sharpness:g}, but must be positive")
+        raise InputError(f"the sharpness is {sharpness:g}, but must be positive", setting="loss_options")
     logits, labels = given.scores.logits, given.labels.unsqueeze(1)
     # Differences of log-probabilities are differences of logits.
     others = logits.scatter(1, labels, float("-inf"))

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
+from fairseq_dlf.core.support.errors import InputError, MissingFileError, StateError
+from fairseq_dlf.core.support.replacement import replacing
 from fairseq_dlf.images.records.coefficients import PATH_NAME, CoefficientPath, read_coefficients
 from fairseq_dlf.images.records.teaching import LOG_NAME, TeacherStep, read_steps
 from fairseq_dlf.images.records.training import RECORD_NAME, Run, find_runs, run_files
@@ -41,13 +43,13 @@ def plot(
     classes: Sequence[int] | None = None,
     points: Sequence[float] | None = None,
 ) -> list[Path]:
-    """Draws every figure that the folders' contents allow, as PNG and PDF.
+    """Draw every figure that the folders' contents allow, as PNG and PDF.
 
     figure3: the dev measure along teacher steps; figure4-FOLDER: Φ − c I of a
     taught student (of several seeds the first); curves-DATA-MODEL: dev error along training.
 
     Args:
-        folders: --out folders of `teach` and `train`.
+        folders: what `teach` and `train` have written.
         out: folder of the plots; made where it is not there.
         classes: rows of Φ to show; None is all.
         points: epochs of Φ, of which the nearest recorded are shown; None is start, middle and end.
@@ -56,19 +58,26 @@ def plot(
         The files.
 
     Raises:
-        ValueError: a folder is not there, holds nothing to plot or was given twice, or
-            a class does not exist.
-        RuntimeError: matplotlib is missing.
+        MissingFileError: a folder does not exist.
+        InputError: a folder holds nothing to plot or was given twice, a class does not exist, an epoch is no
+            number, or there can be no folder `out`.
+        StateError: matplotlib is missing.
     """
     _require_matplotlib()
+    if not all(map(math.isfinite, points or ())):
+        raise InputError(f"epochs are {list(points or ())}, but must be finite numbers", setting="epochs")
     found = [_contents(folder, label) for folder, label in zip(folders, _labels(folders), strict=True)]
     figures = list(_figures(found, classes, points))
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{out} cannot be a folder ({error.strerror}): name another", setting="out") from error
     files = []
     for name, figure in figures:
         for suffix in (".png", ".pdf"):
             files.append(out / (name + suffix))
-            figure.savefig(files[-1], dpi=DPI)
+            with replacing(files[-1]) as partial:
+                figure.savefig(partial, dpi=DPI, format=suffix[1:])
     return files
 
 
@@ -76,7 +85,7 @@ def _require_matplotlib() -> None:
     try:
         import matplotlib.figure  # noqa: F401
     except ImportError as error:
-        raise RuntimeError("plots need matplotlib: pip install '.[images]'") from error
+        raise StateError("plots need matplotlib: pip install '.[images]'") from error
 
 
 def _new_figure(width: float, height: float) -> "Figure":
@@ -96,12 +105,12 @@ def _labels(folders: Sequence[Path]) -> list[str]:
         labels = ["/".join(part[-depth:]) for part in parts]
         if len(set(labels)) == len(labels):
             return labels
-    raise ValueError(f"got no folder, or one twice ({', '.join(map(str, folders))}): pass each folder once")
+    raise InputError(f"got no folder, or one twice ({', '.join(map(str, folders))}): pass each folder once")
 
 
 def _contents(folder: Path, label: str) -> _Contents:
     if not folder.is_dir():
-        raise ValueError(f"there is no folder {folder}: pass --out folders of `teach` and `train`")
+        raise MissingFileError(f"there is no folder {folder}: pass folders that `teach` and `train` have written")
     log, paths = folder / LOG_NAME, run_files(folder, PATH_NAME)
     found = _Contents(
         label,
@@ -110,8 +119,8 @@ def _contents(folder: Path, label: str) -> _Contents:
         path=read_coefficients(paths[0]) if paths else None,
     )
     if not any(found[1:]):
-        raise ValueError(
-            f"{folder} holds nothing to plot ({LOG_NAME}, {PATH_NAME} or {RECORD_NAME}): pass --out folders of "
+        raise InputError(
+            f"{folder} holds nothing to plot ({LOG_NAME}, {PATH_NAME} or {RECORD_NAME}): pass folders of "
             "`teach`, or of `train` at its end"
         )
     return found
@@ -205,7 +214,8 @@ def _coefficient_figure(
     rows = list(range(count)) if classes is None else list(classes)
     for number in rows:
         if not 0 <= number < count:
-            raise ValueError(f"class {number} was asked for, but {label} has {count} classes, 0 to {count - 1}")
+            text = f"class {number} is wanted, but {label} has {count} classes, 0 to {count - 1}"
+            raise InputError(text, setting="classes")
     places = _places(path.epochs, points)
     scale = round(float(path.coefficients[0].diagonal().mean()), 2)
     shown = (path.coefficients - scale * torch.eye(count))[places][:, rows]

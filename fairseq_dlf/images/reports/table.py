@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
+from fairseq_dlf.core.support.errors import InputError, StateError
 from fairseq_dlf.images.records.training import Run, RunRecord
 
 BASELINE_LOSS = "cross_entropy"
@@ -81,12 +82,13 @@ def table(runs: Sequence[Run], baseline: str | None = None) -> Table:
             the run of cross-entropy; a group without either is not compared.
 
     Raises:
-        ValueError: no run has the baseline's name, a group has several runs of
+        InputError: no run has the baseline's name, a group has several runs of
             cross-entropy, two of one name, or runs on different images.
     """
     if baseline is not None and baseline not in {run.name for run in runs}:
-        raise ValueError(
-            f"no run is named {baseline!r}: pass one of {', '.join(sorted({run.name for run in runs}))} as --baseline"
+        raise InputError(
+            f"no run is named {baseline!r}: pass one of {', '.join(sorted({run.name for run in runs}))}",
+            setting="baseline",
         )
     groups: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
@@ -122,7 +124,7 @@ def p_over_seeds(records: Sequence[RunRecord], baseline: Sequence[RunRecord]) ->
         of them but not 0: such a t is infinite, whatever the chance.
 
     Raises:
-        RuntimeError: scipy is missing.
+        StateError: scipy is missing.
     """
     theirs = {record.seed: record for record in baseline}
     pairs = [(len(mine.test_wrong), len(theirs[mine.seed].test_wrong)) for mine in records if mine.seed in theirs]
@@ -134,7 +136,7 @@ def p_over_seeds(records: Sequence[RunRecord], baseline: Sequence[RunRecord]) ->
     try:
         from scipy.stats import ttest_rel
     except ImportError as error:
-        raise RuntimeError("the test over seeds needs scipy: pip install '.[images]'") from error
+        raise StateError("the test over seeds needs scipy: pip install '.[images]'") from error
     return float(ttest_rel(*zip(*pairs, strict=True)).pvalue)
 
 
@@ -168,22 +170,22 @@ def _require_comparable(members: Sequence[Run]) -> None:
     for run in members:
         other = names.setdefault(run.name, run)
         if other is not run:
-            raise ValueError(f"{other.folder} and {run.folder} have one name, {run.name}: rename one of the folders")
+            raise InputError(f"{other.folder} and {run.folder} have one name, {run.name}: rename one of the folders")
     first = members[0]
     for run in members[1:]:
         if _images_of(run) != _images_of(first):
             count, wanted = run.records[0].test_images, first.records[0].test_images
-            raise ValueError(
+            raise InputError(
                 f"{run.folder} ({count:,} test images) and {first.folder} ({wanted:,}) were trained or tested on "
-                f"different images of {first.records[0].data}: pass runs with the same --data, --split-seed and "
-                "--train-images, or make a table of each"
+                f"different images of {first.records[0].data}: pass runs on the same data, split alike and with "
+                "as many training images, or make a table of each"
             )
 
 
-def _images_of(run: Run) -> tuple[int, str]:
-    """The number of test images, and the signature's word on the data, which has their fingerprint."""
+def _images_of(run: Run) -> tuple[int | str, ...]:
+    """The number of test images, the fingerprint of the data and the number of training images."""
     record = run.records[0]
-    return record.test_images, next((part for part in record.signature.split("|") if part.startswith("data:")), "")
+    return record.test_images, *(record.parsed_signature.get(name) for name in ("fingerprint", "train_images"))
 
 
 def _baseline_of(members: Sequence[Run], name: str | None) -> Run | None:
@@ -191,9 +193,10 @@ def _baseline_of(members: Sequence[Run], name: str | None) -> Run | None:
     plain = named or [run for run in members if _loss_text(run.records[0]) == BASELINE_LOSS]
     if len(plain) > 1:
         record = plain[0].records[0]
-        raise ValueError(
+        raise InputError(
             f"{len(plain)} runs on {record.data} {record.model} are of {BASELINE_LOSS} "
-            f"({', '.join(run.name for run in plain)}): pass one of them as --baseline"
+            f"({', '.join(run.name for run in plain)}): choose one of them as the baseline",
+            setting="baseline",
         )
     return plain[0] if plain else None
 
@@ -228,8 +231,8 @@ def _row(run: Run, reference: Run | None) -> Row:
 
 def _loss_text(record: RunRecord) -> str:
     """The loss with the options that it was given, as the signature has them: 'cross_entropy(smoothing=0.1)'."""
-    found = next((part for part in record.signature.split("|") if part.startswith(f"{record.loss}(")), record.loss)
-    return found.removesuffix("()").removesuffix("(ce_share=0)")
+    options = record.parsed_signature.get("loss_options")
+    return record.loss if options in ("", "ce_share=0") else f"{record.loss}({options})"
 
 
 def _paper_error(record: RunRecord) -> float | None:

@@ -1,13 +1,18 @@
 """Trained students on disk: weights and buffers, read without pickle."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
-from fairseq_dlf.core.support.tensor_file import read_tensor_file, write_tensor_file
+from fairseq_dlf.core.support.digests import tensor_digest
+from fairseq_dlf.core.support.errors import InputError, MissingFileError
+from fairseq_dlf.core.support.fields import read_dataclass
+from fairseq_dlf.core.support.tensor_file import read_tensor_file, require_float32, write_tensor_file
+
+_AGAIN = "train that student again"
 
 
 @dataclass(frozen=True)
@@ -27,40 +32,64 @@ class StudentFile:
     @property
     def digest(self) -> str:
         """The first 8 hex digits of SHA-256 over the tensors in order of their names."""
-        content = b"".join(self.tensors[name].numpy().tobytes() for name in sorted(self.tensors))
-        return hashlib.sha256(content).hexdigest()[:8]
+        return tensor_digest(self.tensors[name] for name in sorted(self.tensors))
 
     def load_into(self, module: nn.Module) -> None:
-        """Writes the state into a module.
+        """Write the state into a module.
 
         Raises:
-            ValueError: the module is of another kind or size.
+            InputError: the module is of another kind or size.
         """
-        try:
-            module.load_state_dict(dict(self.tensors))
-        except RuntimeError as error:
-            raise ValueError(
-                f"the student {self.path}, a {self.model}, does not fit the model asked for "
-                f"({str(error).splitlines()[-1].strip()}): pass --model {self.model} and the data it was trained on"
-            ) from error
+        wanted = module.state_dict()
+        found = self._misfit(wanted)
+        if found is not None:
+            raise InputError(
+                f"the student {self.path}, a {self.model}, does not fit the model that is wanted ({found}): give "
+                f"the model {self.model} and the data that it was trained on",
+                setting="model",
+            )
+        module.load_state_dict(dict(self.tensors))
+
+    def _misfit(self, wanted: Mapping[str, Tensor]) -> str | None:
+        """What does not fit first; None where all does."""
+        for name in sorted(set(wanted) ^ set(self.tensors)):
+            return f"{name} is {'missing' if name in wanted else 'too many'}"
+        for name, tensor in self.tensors.items():
+            for part in ("shape", "dtype"):
+                has, wants = (str(getattr(each, part)) for each in (tensor, wanted[name]))
+                if has != wants:
+                    return f"the {part} of {name} is {has}, wanted {wants}"
+        return None
+
+
+@dataclass(frozen=True)
+class _Header:
+    """As in `StudentFile`."""
+
+    model: str
 
 
 def write_student(path: Path, module: nn.Module, model: str) -> None:
-    """Writes the module's state as safetensors."""
+    """Write the module's state as safetensors."""
     write_tensor_file(path, "student", module.state_dict(), {"model": model})
 
 
 def read_student(path: Path) -> StudentFile:
-    """Reads what `write_student` wrote.
+    """Read what `write_student` wrote.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is damaged, or of another kind.
+        MissingFileError: there is no such file.
+        InputError: it is damaged, of another kind, or its weights are not finite float32.
     """
     if not path.is_file():
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"student file {path} does not exist: pass the best.safetensors that "
-            "`python -m fairseq_dlf.images train` has written"
+            "`python -m fairseq_dlf.images train` has written",
+            setting="student",
         )
-    tensors, header = read_tensor_file(path, "student")
-    return StudentFile(path, str(header["model"]), tensors)
+    tensors, fields = read_tensor_file(path, "student")
+    header = read_dataclass(_Header, fields, path, _AGAIN)
+    # Batch normalisation counts its batches in whole numbers.
+    counts = {name for name, tensor in tensors.items() if tensor.dtype == torch.int64 and tensor.dim() == 0}
+    require_float32(path, {name: tensor for name, tensor in tensors.items() if name not in counts}, _AGAIN)
+    return StudentFile(path, header.model, tensors)

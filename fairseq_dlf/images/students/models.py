@@ -7,9 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fairseq_dlf.core.support.errors import InputError
 from fairseq_dlf.images.losses.registry import Scores
 
 Shape = tuple[int, int, int]
+# Bounds before memory is taken: on each number of a model's name, and on the parameters of the whole (8 GiB).
+LARGEST_SIZE, LARGEST_MODEL = 100_000, 2**31
 
 
 class Classifier(nn.Module):
@@ -31,7 +34,7 @@ class Classifier(nn.Module):
 
 
 def build_model(name: str, shape: Shape, classes: int, seed: int, head_bias: bool = True) -> Classifier:
-    """A model with fresh weights; the global generator is left alone.
+    """Build a model with fresh weights; the global generator is left alone.
 
     Convolutions beside batch normalisation start as in He et al. 2015 (normal, by outputs),
     all other layers as PyTorch's own.
@@ -43,8 +46,9 @@ def build_model(name: str, shape: Shape, classes: int, seed: int, head_bias: boo
         head_bias: whether the last layer has a bias.
 
     Raises:
-        ValueError: there is no such model, or it does not fit the images.
+        InputError: there is no such model, it does not fit the images, or it is too large.
     """
+    _require_room(name, shape)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         body, width = _body(name, shape)
@@ -53,6 +57,17 @@ def build_model(name: str, shape: Shape, classes: int, seed: int, head_bias: boo
             if isinstance(module, nn.Conv2d) and _is_normalised(name):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
     return model
+
+
+def _require_room(name: str, shape: Shape) -> None:
+    """Raise InputError where a model is too large; it is built without memory first."""
+    with torch.device("meta"):
+        parameters = sum(parameter.numel() for parameter in _body(name, shape)[0].parameters())
+    if parameters > LARGEST_MODEL:
+        raise InputError(
+            f"the model {name} has {parameters:,} parameters, but may have {LARGEST_MODEL:,}: give a smaller one",
+            setting="model",
+        )
 
 
 def _is_normalised(name: str) -> bool:
@@ -64,12 +79,17 @@ def _body(name: str, shape: Shape) -> tuple[nn.Module, int]:
         match = re.fullmatch(pattern, name)
         if match:
             sizes = [int(number) for number in match.groups() if number is not None]
-            if 0 in sizes:
-                raise ValueError(f"the model {name} has a depth, width or growth of 0: give 1 or more")
+            if not all(1 <= size <= LARGEST_SIZE for size in sizes):
+                raise InputError(
+                    f"the model {name} has a depth, width or growth of {max(sizes) if all(sizes) else 0}, but must "
+                    f"have 1 to {LARGEST_SIZE:,}: give another model",
+                    setting="model",
+                )
             return build(shape, *sizes)
-    raise ValueError(
+    raise InputError(
         f"there is no model named {name!r}: wanted mlp, mlp-WIDTH, lenet, resnet-DEPTH (as resnet-8), "
-        "wrn-DEPTH-WIDTH (as wrn-40-10) or densenet-DEPTH-GROWTH (as densenet-190-40)"
+        "wrn-DEPTH-WIDTH (as wrn-40-10) or densenet-DEPTH-GROWTH (as densenet-190-40)",
+        setting="model",
     )
 
 
@@ -93,7 +113,10 @@ class _ChannelsLast(nn.Module):
 def _lenet(shape: Shape) -> tuple[nn.Module, int]:
     height, width = (((side - 4) // 2 - 4) // 2 for side in shape[1:])
     if min(height, width) < 1:
-        raise ValueError(f"lenet needs images of 16 x 16 pixels or more, these have {shape[1]} x {shape[2]}: take mlp")
+        raise InputError(
+            f"lenet needs images of 16 x 16 pixels or more, these have {shape[1]} x {shape[2]}: take mlp",
+            setting="model",
+        )
     body = nn.Sequential(
         _ChannelsLast(),
         nn.Conv2d(shape[0], 20, 5),
@@ -132,7 +155,10 @@ def _depth(name: str, depth: int, offset: int, layers: int) -> int:
     """Blocks of a stage, of a network whose depth is layers · blocks + offset."""
     blocks, rest = divmod(depth - offset, layers)
     if rest or blocks < 1:
-        raise ValueError(f"{name} has depth {depth}, but must have {layers}n + {offset}, such as {4 * layers + offset}")
+        raise InputError(
+            f"{name} has depth {depth}, but must have {layers}n + {offset}, such as {4 * layers + offset}",
+            setting="model",
+        )
     return blocks
 
 
@@ -199,8 +225,9 @@ class _DenseLayer(nn.Module):
 def _densenet(shape: Shape, depth: int, growth: int) -> tuple[nn.Module, int]:
     blocks = _depth("densenet", depth, 4, 6)
     if min(shape[1:]) < 4:
-        raise ValueError(
-            f"densenet needs images of 4 x 4 pixels or more, these have {shape[1]} x {shape[2]}: take resnet"
+        raise InputError(
+            f"densenet needs images of 4 x 4 pixels or more, these have {shape[1]} x {shape[2]}: take resnet",
+            setting="model",
         )
     inputs = 2 * growth
     layers: list[nn.Module] = [_ChannelsLast(), nn.Conv2d(shape[0], inputs, 3, 1, 1, bias=False)]

@@ -1,10 +1,17 @@
 """How a student is trained, and the paper's settings for each data set and model."""
 
+import os
 from dataclasses import dataclass
 
 import torch
 
 from fairseq_dlf.core.hypergradient.update_rules import SGD
+from fairseq_dlf.core.support.checks import require_at_least, require_between, require_positive, require_rate
+from fairseq_dlf.core.support.errors import InputError, brief
+from fairseq_dlf.core.support.signature import Part
+
+# More threads than this for each core use up the machine's, to no end.
+THREADS_OF_A_CORE = 4
 
 
 @dataclass(frozen=True)
@@ -34,23 +41,24 @@ class StudentSettings:
     progress_images: int = 1000
 
     def __post_init__(self) -> None:
-        _require_positive(
+        require_positive(
             batch_size=self.batch_size,
             learning_rate=self.learning_rate,
             epochs=self.epochs,
             progress_points=self.progress_points,
         )
-        if self.progress_images < 0:
-            raise ValueError(f"progress_images is {self.progress_images}, but must be 0 (all images) or more")
+        require_at_least(0, progress_images=self.progress_images, weight_decay=self.weight_decay)
+        require_rate(momentum=self.momentum)
         if list(self.milestones) != sorted(self.milestones) or not all(0.0 < m < 1.0 for m in self.milestones):
-            raise ValueError(
+            raise InputError(
                 f"milestones are {self.milestones}, but must be ascending shares of the run between 0 and 1, "
-                "such as 0.5,0.75"
+                "such as 0.5,0.75",
+                setting="milestones",
             )
-        self.rule  # noqa: B018  (its own checks)
 
     @property
     def rule(self) -> SGD:
+        """The rule that each update follows."""
         return SGD(self.momentum, weight_decay=self.weight_decay)
 
     def updates(self, steps_per_epoch: int) -> int:
@@ -63,8 +71,21 @@ class StudentSettings:
         return self.learning_rate * 0.1**passed
 
     @property
+    def signature_part(self) -> Part:
+        """What of these settings changes the student, but for its model and the measurements of its progress."""
+        return {
+            "optimizer": "sgd",
+            "lr": self.learning_rate,
+            "momentum": self.momentum,
+            "weight_decay": self.weight_decay,
+            "batch": self.batch_size,
+            "epochs": self.epochs,
+            "milestones": self.milestones,
+        }
+
+    @property
     def signature(self) -> str:
-        """What of these settings changes the student."""
+        """What of these settings changes the student, as one text."""
         fields = [f"sgd:lr{self.learning_rate:g}:m{self.momentum:g}:wd{self.weight_decay:g}"]
         fields.append(f"batch{self.batch_size}:ep{self.epochs:g}")
         if self.milestones:
@@ -73,7 +94,7 @@ class StudentSettings:
 
 
 def paper_settings(data: str, model: str) -> dict[str, object]:
-    """The paper's settings for a kind of data and a model, as fields of `StudentSettings`.
+    """Return the paper's settings for a kind of data and a model, as fields of `StudentSettings`.
 
     For data that the paper has not, ours. Epochs are those of a full run.
 
@@ -93,24 +114,28 @@ def paper_settings(data: str, model: str) -> dict[str, object]:
 
 
 def chosen_device(name: str | None) -> torch.device:
-    """The device named, or a GPU where there is one.
+    """Return the device of that name, or without a name a GPU where there is one.
 
     Raises:
-        ValueError: there is no such device.
+        InputError: there is no such device, or none that holds numbers.
     """
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
+        torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ValueError(
-            f"--device {name} cannot be used ({str(error).splitlines()[0]}): pass cpu or leave it out"
+        raise InputError(
+            f"the device {name} cannot be used ({brief(error)}): pass cpu or leave it out", setting="device"
         ) from error
     return device
 
 
-def _require_positive(**values: float) -> None:
-    for name, value in values.items():
-        if not value > 0:
-            raise ValueError(f"{name} is {value}, but must be positive")
+def use_threads(count: int) -> None:
+    """Have torch use that many threads of the CPU.
+
+    Raises:
+        InputError: they are fewer than one, or many more than the machine has cores.
+    """
+    require_between(1, THREADS_OF_A_CORE * (os.cpu_count() or 1), threads=count)
+    torch.set_num_threads(count)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from fairseq_dlf.core.support.errors import InputError
 from fairseq_dlf.images.data.batches import PADDING, Batches, augmented
 from fairseq_dlf.images.data.splits import ImageSet
 
@@ -64,8 +65,9 @@ def test_global_randomness_is_left_alone(numbered):
 
 @pytest.mark.parametrize("size", [0, -1, COUNT + 1])
 def test_refuses_batches_that_cannot_be(numbered, size):
-    with pytest.raises(ValueError, match=f"batch size is {size}, but must lie between 1 and the {COUNT}.*--batch-size"):
+    with pytest.raises(InputError, match=f"batch size is {size}, but must lie between 1 and the {COUNT}") as error:
         Batches(numbered, size, seed=0, iterations=1)
+    assert error.value.setting == "batch_size"
 
 
 def crops_of(image):

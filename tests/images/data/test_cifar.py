@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from fairseq_dlf.core.support.errors import InputError
 from fairseq_dlf.images.data.cifar import CIFAR_FILES, cifar_class_names, read_cifar
 
 PIXELS = torch.randint(256, (6, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
@@ -62,7 +63,7 @@ def test_names_of_classes(written, tmp_path, name, count, first, last):
 
 def test_missing_files_are_named(written, tmp_path):
     (written("cifar10") / "data_batch_4.bin").unlink()
-    words = "no data_batch_4.bin in .* or .*cifar-10-batches-bin: pass --download to fetch cifar10, or put"
+    words = "no data_batch_4.bin in .* or .*cifar-10-batches-bin: put the files of the binary version of cifar10"
     with pytest.raises(FileNotFoundError, match=words) as caught:
         read_cifar(tmp_path, "cifar10", "train")
     assert str(tmp_path) in str(caught.value)
@@ -78,7 +79,7 @@ def test_refuses_truncated_files(written, tmp_path, name, file, record):
         read_cifar(tmp_path, name, "train")
 
 
-def test_an_empty_file_has_no_images(written, tmp_path):
+def test_an_empty_file_is_refused(written, tmp_path):
     (written("cifar10") / "test_batch.bin").write_bytes(b"")
-    pixels, labels = read_cifar(tmp_path, "cifar10", "test")
-    assert pixels.shape == (0, 3, 32, 32) and labels.shape == (0,)
+    with pytest.raises(InputError, match="test_batch.bin has 0 bytes, .*: it is empty, truncated or of another"):
+        read_cifar(tmp_path, "cifar10", "test")

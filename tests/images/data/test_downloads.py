@@ -6,6 +6,8 @@ import tarfile
 
 import pytest
 
+from fairseq_dlf.core.support.errors import DiskError, InputError, StateError
+from fairseq_dlf.images.data import downloads
 from fairseq_dlf.images.data.downloads import ARCHIVES, Archive, fetch
 
 
@@ -104,6 +106,32 @@ def test_an_archive_cannot_write_elsewhere(tmp_path):
     with pytest.raises(RuntimeError, match="outside the destination"):
         fetch([Archive("c.tar.gz", "", ())], out)
     assert files_in(tmp_path) == ["deep/out/c.tar.gz"]
+
+
+def test_an_archive_of_another_size_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(downloads, "UNPACKED_BOUND", 7000)
+    (tmp_path / "c.tar.gz").write_bytes(tar(x=b"1" * 5000, y=b"2" * 5000))
+    with pytest.raises(StateError, match="c.tar.gz unpacks to more than 6.8 KiB: it is another archive, or damaged"):
+        fetch([Archive("c.tar.gz", "", ())], tmp_path)
+    assert files_in(tmp_path) == ["c.tar.gz"]
+
+
+def test_a_full_disk_is_named(mirror, tmp_path, monkeypatch):
+    archive = mirror("a.gz", b"first")
+
+    def full(response, part):
+        raise DiskError(f"the disk is full: {part}")
+
+    monkeypatch.setattr(downloads, "_written", full)
+    with pytest.raises(DiskError, match="the disk is full"):
+        fetch([archive], tmp_path / "out")
+    assert files_in(tmp_path / "out") == []
+
+
+def test_a_file_is_no_folder_for_downloads(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="file cannot be a folder .File exists.: name another"):
+        fetch([], tmp_path / "file")
 
 
 def test_the_table_is_complete():

@@ -2,10 +2,12 @@
 
 import gzip
 import struct
+import tracemalloc
 
 import pytest
 import torch
 
+from fairseq_dlf.core.support.errors import InputError
 from fairseq_dlf.images.data.mnist import read_idx, read_mnist
 
 PIXELS = torch.arange(3 * 2 * 4, dtype=torch.uint8).view(3, 2, 4)
@@ -34,7 +36,7 @@ def test_reads_all_names(tmp_path, ending, split, prefix):
 
 def test_missing_files_are_named(tmp_path):
     write(tmp_path / "t10k-images-idx3-ubyte", idx(PIXELS))
-    words = r"none of t10k-labels-idx1-ubyte.gz, t10k-labels-idx1-ubyte, t10k-labels.idx1-ubyte.gz, .* in .*--download"
+    words = r"none of t10k-labels-idx1-ubyte.gz, t10k-labels-idx1-ubyte, t10k-labels.idx1-ubyte.gz, .* in .*: put"
     with pytest.raises(FileNotFoundError, match=words) as caught:
         read_mnist(tmp_path, "test")
     assert str(tmp_path) in str(caught.value)
@@ -56,7 +58,7 @@ def test_images_and_labels_must_be_as_many(tmp_path):
         (b"", "magic number 0, but"),
         (idx(PIXELS)[:-1], "has 39 bytes, but 40 by its header: it is truncated"),
         (idx(PIXELS)[:10], "has 10 bytes, but .* by its header"),
-        (idx(PIXELS) + b"x", "has 41 bytes, but 40 by its header"),
+        (idx(PIXELS) + b"x", "has more bytes than that, but 40 by its header"),
     ],
 )
 def test_refuses_damaged_files(tmp_path, content, words):
@@ -75,7 +77,7 @@ def test_refuses_damaged_files(tmp_path, content, words):
 def test_refuses_damaged_gz_files(tmp_path, content):
     path = tmp_path / "images.gz"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match="images.gz is truncated or no gzip file .*fetch it again"):
+    with pytest.raises(ValueError, match="images.gz is corrupt .*fetch it again"):
         read_idx(path, 3)
 
 
@@ -83,3 +85,27 @@ def test_an_empty_set_is_read(tmp_path):
     path = tmp_path / "images"
     path.write_bytes(idx(PIXELS[:0]))
     assert read_idx(path, 3).shape == (0, 2, 4)
+
+
+def test_a_gz_file_is_unpacked_no_further_than_its_header_tells(tmp_path):
+    path = tmp_path / "images.gz"
+    path.write_bytes(gzip.compress(idx(PIXELS) + bytes(2**26)))
+    tracemalloc.start()
+    with pytest.raises(InputError, match="images.gz has more bytes than that, but 40 by its header"):
+        read_idx(path, 3)
+    assert tracemalloc.get_traced_memory()[1] < 2**22
+    tracemalloc.stop()
+
+
+def test_a_header_that_tells_of_too_much_is_refused(tmp_path):
+    path = tmp_path / "images"
+    path.write_bytes(idx(PIXELS)[:4] + (2**31 - 1).to_bytes(4, "big") * 3)
+    with pytest.raises(InputError, match="by its header, more than the 2.0 GiB that are read: it is damaged"):
+        read_idx(path, 3)
+
+
+def test_flattened_images_are_refused(tmp_path):
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(idx(torch.zeros(2, 1, 784, dtype=torch.uint8)))
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx(LABELS[:2]))
+    with pytest.raises(InputError, match="holds images of 1 x 784 pixels"):
+        read_mnist(tmp_path, "train")

@@ -222,7 +222,7 @@ def test_refuses_unsound_splits(tmp_path, change, words):
 
 @pytest.mark.parametrize("spec", ["mnist", "cifar10", "cifar100"])
 def test_missing_files_are_an_error_without_download(tmp_path, spec):
-    with pytest.raises(FileNotFoundError, match=f"in {tmp_path}.*--download"):
+    with pytest.raises(FileNotFoundError, match=f"in {tmp_path}.*or have them fetched"):
         load_image_data(f"{spec}:{tmp_path}")
 
 

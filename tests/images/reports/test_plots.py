@@ -7,6 +7,7 @@ import zlib
 import pytest
 import torch
 
+from fairseq_dlf.core.support.errors import InputError, MissingFileError
 from fairseq_dlf.images.records.coefficients import CoefficientPath, write_coefficients
 from fairseq_dlf.images.records.teaching import TeacherStep, append_step
 from fairseq_dlf.images.reports import plots
@@ -56,8 +57,9 @@ def drawn(monkeypatch, tmp_path):
     def collect(*folders, **options):
         figures = {}
 
-        def keep(figure, path, dpi):
-            figures[path.stem] = figure
+        def keep(figure, path, dpi, format):
+            figures[path.name.removesuffix(f".{format}.tmp")] = figure
+            path.touch()
 
         with monkeypatch.context() as patched:
             patched.setattr("matplotlib.figure.Figure.savefig", keep)
@@ -178,7 +180,7 @@ def test_an_untaught_phi_is_blank_and_small_differences_have_digits(tmp_path, dr
 
 @pytest.mark.parametrize("number", [-1, 4])
 def test_an_unknown_class_is_refused(tmp_path, number):
-    with pytest.raises(ValueError, match=f"class {number} was asked for, but teacher has 4 classes, 0 to 3"):
+    with pytest.raises(ValueError, match=f"class {number} is wanted, but teacher has 4 classes, 0 to 3"):
         plot([write_teacher(tmp_path / "teacher")], tmp_path / "plots", classes=[0, number])
     assert not (tmp_path / "plots").exists()
 
@@ -218,7 +220,7 @@ def test_runs_beyond_the_colours_differ_in_style(tmp_path, drawn):
 
 def test_folders_that_hold_nothing_are_refused(tmp_path):
     teacher, empty = write_teacher(tmp_path / "teacher"), tmp_path / "empty"
-    with pytest.raises(ValueError, match="there is no folder .*empty: pass --out folders of `teach` and `train`"):
+    with pytest.raises(MissingFileError, match="no folder .*empty: pass folders that `teach` and `train` have"):
         plot([teacher, empty], tmp_path / "plots")
     empty.mkdir()
     (empty / "teaching.jsonl").touch()
@@ -238,3 +240,12 @@ def test_without_matplotlib_it_is_said_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(RuntimeError, match="plots need matplotlib: pip install '.\\[images\\]'"):
         plot([tmp_path], tmp_path / "plots")
+
+
+def test_epochs_that_are_no_numbers_and_places_that_are_no_folders_are_refused(tmp_path):
+    teacher = write_teacher(tmp_path / "teacher")
+    with pytest.raises(InputError, match=r"epochs are \[nan\], but must be finite numbers"):
+        plot([teacher], tmp_path / "plots", points=[float("nan")])
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="file cannot be a folder .File exists.: name another"):
+        plot([teacher], tmp_path / "file")

@@ -154,7 +154,7 @@ def test_options_of_a_loss_are_shown_and_label_smoothing_is_no_baseline():
 
 def test_the_baseline_can_be_named():
     runs = [run("ce", *seeds([4])), run("ce-long", *seeds([2])), run("other", *seeds([9], model="lenet"))]
-    with pytest.raises(ValueError, match="2 runs on mnist mlp are of cross_entropy .ce, ce-long.: .*--baseline"):
+    with pytest.raises(ValueError, match="2 runs on mnist mlp are of cross_entropy .ce, ce-long.: choose one"):
         table(runs)
     made = table(runs, "ce-long")
     assert [row.name for row in made.rows] == ["ce-long", "ce", "other"]
@@ -163,7 +163,7 @@ def test_the_baseline_can_be_named():
 
 
 def test_an_unknown_baseline_is_refused():
-    with pytest.raises(ValueError, match="no run is named 'cd': pass one of ce, taught as --baseline"):
+    with pytest.raises(ValueError, match="no run is named 'cd': pass one of ce, taught"):
         table([run("taught", *seeds([1], loss="dlf")), run("ce", *seeds([4]))], "cd")
 
 
@@ -175,7 +175,7 @@ def test_a_group_without_a_baseline_is_not_compared():
 @pytest.mark.parametrize("changes", [{"images": 300}, {"fingerprint": "0ther"}])
 def test_runs_on_different_images_are_refused(changes):
     runs = [run("ce", *seeds([4])), run("taught", *seeds([4], loss="dlf", **changes))]
-    with pytest.raises(ValueError, match="test images.* different images of mnist: .*--split-seed"):
+    with pytest.raises(ValueError, match="test images.* different images of mnist: pass runs on the same data"):
         table(runs)
     runs[1] = run("taught", *seeds([4], loss="dlf", model="lenet", **changes))
     assert len(table(runs).rows) == 2

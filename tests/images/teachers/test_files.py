@@ -7,8 +7,6 @@ import torch
 
 from fairseq_dlf.core.support.tensor_file import write_tensor_file
 from fairseq_dlf.core.teaching.teachers.attention import Teacher
-from fairseq_dlf.images.students.files import read_student, write_student
-from fairseq_dlf.images.students.models import build_model
 from fairseq_dlf.images.students.progress import features
 from fairseq_dlf.images.teachers.files import TeacherHeader, read_teacher, write_teacher
 
@@ -73,23 +71,3 @@ def test_teachers_that_do_not_fit_are_named(data, tmp_path, make, words):
     make(tmp_path / "t")
     with pytest.raises((ValueError, FileNotFoundError), match=words):
         read_teacher(tmp_path / "t", data())
-
-
-def test_a_student_is_read_as_it_was_written(tmp_path):
-    module = build_model("resnet-8", (3, 8, 8), 4, seed=1)
-    module.train()(torch.randn(4, 3, 8, 8))
-    write_student(tmp_path / "s", module, "resnet-8")
-    found = read_student(tmp_path / "s")
-    other = build_model("resnet-8", (3, 8, 8), 4, seed=2)
-    found.load_into(other)
-    assert found.model == "resnet-8" and len(found.digest) == 8
-    for name, tensor in module.state_dict().items():
-        assert torch.equal(other.state_dict()[name], tensor), name
-
-
-def test_a_student_of_another_size_is_named(tmp_path):
-    write_student(tmp_path / "s", build_model("mlp-7", (1, 4, 4), 3, seed=1), "mlp-7")
-    with pytest.raises(ValueError, match="a mlp-7, does not fit.*pass --model mlp-7"):
-        read_student(tmp_path / "s").load_into(build_model("mlp-5", (1, 4, 4), 3, seed=1))
-    with pytest.raises(FileNotFoundError, match="does not exist: pass the best.safetensors"):
-        read_student(tmp_path / "nowhere")
