@@ -1,4 +1,4 @@
-"""The command `python -m benchmarks`: runs what is asked for, prints tables, writes JSON."""
+"""The command `python -m benchmarks`: run what is named, print tables, write JSON."""
 
 import argparse
 import inspect

@@ -9,7 +9,7 @@ from fairseq_dlf.core.hypergradient.schedules import Binomial, Checkpoints, swee
 
 @cache
 def fewest_steps(steps, slots):
-    """Steps advanced by the best schedule when the way forward counts too, by trying every place."""
+    """Steps advanced by the best schedule when the forward pass counts too, by trying every place."""
     if steps == 1:
         return 0
     if slots == 1:
@@ -20,7 +20,7 @@ def fewest_steps(steps, slots):
 @pytest.mark.parametrize("slots", [1, 2, 3, 5, 8])
 @pytest.mark.parametrize("steps", [1, 2, 5, 17, 40])
 def test_binomial_recomputes_as_little_as_can_be(steps, slots):
-    """The way forward reaches the last step once for free; the best schedule may start from there."""
+    """The forward pass reaches the last step once for free; the best schedule may start from there."""
     extra = sum(sweep.extra_steps for sweep in sweeps(Binomial(slots), 0, steps))
     gap = 1 + max(sweep.extra_steps for sweep in sweeps(Binomial(slots), 0, steps) if sweep.stop == steps)
     assert extra <= fewest_steps(steps, slots) - (steps - 1) + gap - 1
