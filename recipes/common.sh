@@ -2,7 +2,7 @@
 # A recipe sets the variables of its head, defines `prepare_data` and `check_input`, and calls
 # `run_recipe "$@"`. Sourced, never run.
 
-ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+ROOT=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 STUDENTS=(cross-entropy constant taught)
 # Greedy BLEU on dev chooses every student's best checkpoint; test is read once, by `generate`.
 EVAL_BLEU=(--eval-bleu --eval-bleu-args '{"beam": 1}' --eval-bleu-remove-bpe --eval-tokenized-bleu)
@@ -73,6 +73,8 @@ parse_options() {
         shift 2
     done
     out=${out:-$DEFAULT_OUT}
+    # dlf-compare separates files by commas, fairseq-train by colons.
+    [[ $out != *[,:]* ]] || fail "--out is $out, wanted a folder without commas and colons in its name"
     [[ $seeds =~ ^[1-9][0-9]*(,[1-9][0-9]*)*$ ]] || fail "--seed is $seeds, wanted S or S,S,… of 1 or more"
 }
 
@@ -149,11 +151,12 @@ warm_start() {
 }
 
 teach() {
+    local rule=(--student-optimizer "$TEACH_STUDENT_OPTIMIZER")
+    [ "$TEACH_STUDENT_OPTIMIZER" != momentum ] || rule+=(--student-momentum "$MOMENTUM")
     train "teach-$seed" "$run/teacher" --task dlf_teaching --arch dlf_teacher --criterion dlf_teaching \
         --seed "$seed" --student "$run/warm/checkpoint_best.pt" --student-start warm \
         --student-steps "$TEACH_STEPS" --truncate "$TEACH_TRUNCATE" \
-        --student-optimizer "$TEACH_STUDENT_OPTIMIZER" --student-momentum "$MOMENTUM" \
-        --student-lr "$TEACH_STUDENT_LR" --student-clip-norm "$TEACH_CLIP_NORM" \
+        "${rule[@]}" --student-lr "$TEACH_STUDENT_LR" --student-clip-norm "$TEACH_CLIP_NORM" \
         --measure-sentences "$MEASURE_SENTENCES" --candidates "$CANDIDATES" \
         --greedy-sentences "$GREEDY_SENTENCES" --progress-sentences "$PROGRESS_SENTENCES" \
         --episodes-per-epoch "$EPISODES_PER_EPOCH" --ce-share "$CE_SHARE" \
@@ -192,10 +195,11 @@ generate() {
 }
 
 compare() {
-    local name systems=() files
+    local name seed systems=() files
     for name in "${STUDENTS[@]}"; do
-        files=$(printf "$out/seed-%s/$name/generated.txt," ${seeds//,/ })
-        systems+=("$name=${files%,}")
+        files=
+        for seed in ${seeds//,/ }; do files+=,$out/seed-$seed/$name/generated.txt; done
+        systems+=("$name=${files#,}")
     done
     run_step "compare-${seeds//,/-}" "$out/comparison-${seeds//,/-}.md" "$scripts/dlf-compare" \
         --references "$out/data/raw/test.en" --target-lang en --baseline cross-entropy \

@@ -108,7 +108,30 @@ def test_variables_come_from_the_environment(tmp_path):
     assert any("--student-steps" in c and value(c, "--student-steps") == "9" for c in commands)
 
 
+@pytest.mark.parametrize("name", RECIPES)
+def test_odd_names_of_folders_stay_whole(name, tmp_path):
+    folder = tmp_path / "a folder of 100%s"
+    folder.mkdir()
+    commands = dry_run(name, folder, "--seed", "1,2", CDPATH=str(tmp_path))
+    files = [f"{folder}/out/seed-{seed}/constant/generated.txt" for seed in (1, 2)]
+    assert f"constant={','.join(files)}" in commands[-1]
+    for command in commands:
+        assert not any(word.startswith(("folder of", "100")) for word in command)
+    training = [c for c in commands if Path(c[0]).name == "fairseq-train"]
+    assert {c[1] for c in training} == {f"{folder}/out/data/bin"}
+    assert {value(c, "--user-dir") for c in training} == {str(ROOT / "fairseq_dlf")}
+
+
+def test_momentum_is_given_to_the_rule_that_has_one(tmp_path):
+    for rule, given in (("momentum", True), ("sgd", False)):
+        commands = dry_run("toy", tmp_path, TEACH_STUDENT_OPTIMIZER=rule)
+        teaching = next(c for c in commands if "--student-optimizer" in c)
+        assert value(teaching, "--student-optimizer") == rule and ("--student-momentum" in teaching) is given
+
+
 ERRORS = {
+    "comma": ("toy", ["--out", "a,b"], "--out is a,b, wanted a folder without commas and colons"),
+    "colon": ("toy", ["--out", "a:b"], "--out is a:b, wanted a folder without commas and colons"),
     "unknown option": ("toy", ["--no-such"], "unknown option --no-such"),
     "raw for toy": ("toy", ["--raw", "x"], "unknown option --raw"),
     "no value": ("toy", ["--out"], "--out needs a value"),

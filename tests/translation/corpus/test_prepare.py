@@ -43,8 +43,10 @@ def error_of(capsys, *options):
 
 
 def test_script_prepares_an_archive_end_to_end(tmp_path):
-    archive = write_archive(tmp_path / "de-en.tgz", iwslt14_files())
-    out = tmp_path / "out"
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+    archive = write_archive(folder / "de-en.tgz", iwslt14_files())
+    out = folder / "an out"
     options = ["--archive", str(archive), "--out", str(out), "--bpe-tokens", "60", "--python", sys.executable]
     done = subprocess.run(["bash", str(SCRIPT), *options], capture_output=True, text=True, cwd=SCRIPT.parent)
     assert done.returncode == 0, done.stderr
