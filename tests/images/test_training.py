@@ -5,10 +5,12 @@ import dataclasses
 import pytest
 import torch
 
+from fairseq_dlf.core.support.errors import InputError
+from fairseq_dlf.core.support.signature import Signature
 from fairseq_dlf.core.teaching.teachers.attention import Teacher
 from fairseq_dlf.images import training
 from fairseq_dlf.images.records.training import RECORD_NAME
-from fairseq_dlf.images.students.files import read_student
+from fairseq_dlf.images.students.files import StudentFile, read_student
 from fairseq_dlf.images.students.models import build_model
 from fairseq_dlf.images.teachers.files import TeacherFile, TeacherHeader
 from fairseq_dlf.images.training import BEST_NAME, Training, TrainingSettings, train_seeds
@@ -74,11 +76,12 @@ def _flat(module):
 
 
 def test_the_best_by_dev_is_tested_and_test_is_read_once(data, student, tmp_path, monkeypatch):
-    images, read = data(), []
+    images, read, tested = data(), [], []
     plain = training.predictions
 
     def watched(student, params, buffers, pixels):
         read.append(pixels is images.test.images)
+        tested.append(params.clone())
         return plain(student, params, buffers, pixels)
 
     monkeypatch.setattr(training, "predictions", watched)
@@ -95,6 +98,7 @@ def test_the_best_by_dev_is_tested_and_test_is_read_once(data, student, tmp_path
     monkeypatch.setattr(made, "_epoch", epoch)
     record = made.finish()
     assert read == [True]
+    assert torch.equal(tested[0], states[1]) and not torch.equal(tested[0], states[3])
     assert record.best_epoch == 2 and record.dev_error == pytest.approx(10.0)
     student_file = read_student(tmp_path / BEST_NAME)
     module = made.run_of.student.module
@@ -154,3 +158,96 @@ def test_a_folder_of_other_settings_is_refused(data, student, tmp_path):
     (tmp_path / RECORD_NAME).unlink()
     with pytest.raises(ValueError, match="holds a run with other settings"):
         Training(data(), TrainingSettings(student(), "smooth"), 1, tmp_path)
+
+
+def test_dev_and_a_part_of_train_as_large_are_measured_after_every_epoch(data, student, tmp_path, monkeypatch):
+    images, seen = data(), []
+    monkeypatch.setattr(training, "accuracy", lambda *given: seen.append(given[-1]) or 0.5)
+    Training(images, TrainingSettings(student(), "cross_entropy"), 1, tmp_path).run()
+    assert len(seen) == 4
+    for train, dev in (seen[:2], seen[2:]):
+        assert torch.equal(train.images, images.train.images[:30]) and torch.equal(
+            train.labels, images.train.labels[:30]
+        )
+        assert torch.equal(dev.images, images.dev.images) and torch.equal(dev.labels, images.dev.labels)
+
+
+@pytest.mark.parametrize(("loss", "bias"), [("large_margin", False), ("cross_entropy", True)])
+def test_the_last_layer_has_a_bias_where_the_loss_allows_it(data, student, tmp_path, loss, bias):
+    made = Training(data(), TrainingSettings(student(), loss), 1, tmp_path)
+    assert (made.run_of.student.module.head.bias is not None) == bias
+
+
+def test_the_best_students_buffers_are_written_with_it(data, student, tmp_path):
+    settings = TrainingSettings(student(model="resnet-8", epochs=1.0, learning_rate=0.05), "cross_entropy")
+    made = Training(data(), settings, 1, tmp_path)
+    before = {name: buffer.clone() for name, buffer in made.buffers.items()}
+    made.run()
+    written = read_student(tmp_path / BEST_NAME).tensors
+    for name, buffer in made.buffers.items():
+        assert torch.equal(written[name], buffer) and not torch.equal(buffer, before[name]), name
+
+
+# The folder -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        ("curve", lambda value: None, "curve is None, wanted a list"),
+        ("updates", lambda value: "x", "updates is 'x', wanted a whole number"),
+        ("updates", lambda value: 7, "updates do not fit this run"),
+        ("best_epoch", lambda value: 9, "updates do not fit this run"),
+        ("params", lambda value: value[:-1], "params do not fit this run"),
+        ("params", lambda value: value.double(), "params do not fit this run"),
+        ("slots", lambda value: [], "slot 0 do not fit this run"),
+        ("progress", lambda value: value[:3], "progress do not fit this run"),
+        ("buffers", lambda value: {"more": value}, "buffers.more is .*, wanted a tensor"),
+        ("best_accuracy", lambda value: [value], "best_accuracy is .*, wanted a number"),
+    ],
+)
+def test_a_state_that_is_wrong_is_named_also_where_the_run_is_done(data, student, tmp_path, name, change, words):
+    settings = TrainingSettings(student(epochs=1.0), "cross_entropy")
+    Training(data(), settings, 1, tmp_path).run()
+    path = tmp_path / "last.pt"
+    state = torch.load(path, weights_only=True)
+    torch.save({**state, name: change(state[name])}, path)
+    with pytest.raises(InputError, match=f"last.pt is damaged.*{words}.*delete .* to start that run again"):
+        Training(data(), settings, 1, tmp_path)
+
+
+def test_a_best_student_that_is_lost_or_damaged_is_named(data, student, tmp_path):
+    settings = TrainingSettings(student(epochs=1.0), "cross_entropy")
+    Training(data(), settings, 1, tmp_path).run()
+    for spoil in (lambda path: path.write_bytes(path.read_bytes()[:-1] + b"x"), lambda path: path.unlink()):
+        spoil(tmp_path / BEST_NAME)
+        with pytest.raises(InputError, match="the best student of .* cannot be read .*: delete .* to train again"):
+            Training(data(), settings, 1, tmp_path).finish()
+    assert not (tmp_path / RECORD_NAME).exists()
+
+
+def test_every_option_of_a_training_is_in_its_signature(data, student, taught, tmp_path):
+    images, plain = data(), TrainingSettings(student(), "dlf", {"ce_share": 0.5}, taught)
+    module = build_model("mlp-5", images.shape, 3, seed=1)
+    other_teacher = Teacher(taught.teacher.values * 2, torch.ones(2, 6))
+    changed = {
+        "model": {"student": student(model="mlp-6")},
+        "start": {"warm": StudentFile(tmp_path, "mlp-5", module.state_dict())},
+        "loss_options": {"loss_options": {"ce_share": 0.25}},
+        "lr": {"student": student(learning_rate=0.1)},
+        "momentum": {"student": student(momentum=0.1)},
+        "weight_decay": {"student": student(weight_decay=0.1)},
+        "batch": {"student": student(batch_size=5)},
+        "epochs": {"student": student(epochs=3.0)},
+        "milestones": {"student": student(milestones=(0.5,))},
+        "points": {"student": student(progress_points=3)},
+        "teacher": {"teacher": dataclasses.replace(taught, teacher=other_teacher)},
+    }
+    one = plain.signature(images, 1)
+    for name, changes in changed.items():
+        other = dataclasses.replace(plain, **changes).signature(images, 1)
+        assert [text.split()[0] for text in one.differences(other)] == [name], name
+    assert len(one.differences(plain.signature(images, 2))) == 1
+    other = dataclasses.replace(images, fingerprint="1" * 8)
+    assert one.differences(plain.signature(other, 1)) == ["fingerprint is 00000000, the other has 11111111"]
+    assert Signature.parse(str(one)) == one

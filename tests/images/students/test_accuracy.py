@@ -33,14 +33,42 @@ def test_expected_accuracy_goes_through_the_images_in_parts(made, monkeypatch):
     assert found.value_and_cotangent(params).value == pytest.approx(total / 12, rel=1e-12)
 
 
-def test_the_cotangent_is_the_slope(made):
+@pytest.mark.parametrize(("chunk", "sharpness"), [(1000, 1.0), (5, 1.0), (5, 3.0)])
+def test_the_cotangent_is_the_slope(made, monkeypatch, chunk, sharpness):
+    monkeypatch.setattr(measure, "CHUNK", chunk)
     student, images = made
     params, direction = student.flat_params(), torch.randn(sum(student.sizes), dtype=torch.float64)
-    found = ExpectedAccuracy(student, images)
+    found = ExpectedAccuracy(student, images, sharpness)
     ahead, behind = (found.value(params + step * direction) for step in (1e-6, -1e-6))
     slope = float(found.value_and_cotangent(params).cotangent @ direction)
     assert slope == pytest.approx((ahead - behind) / 2e-6, rel=1e-6)
     assert abs(slope) > 1e-3
+
+
+def test_the_sharpness_is_that_of_the_probabilities(made):
+    student, images = made
+    params = student.flat_params()
+    logits = student.run(params, lambda forward: forward(images.images).logits)
+    for sharpness in (0.5, 1.0, 4.0):
+        wanted = torch.softmax(sharpness * logits, -1)[torch.arange(12), images.labels].mean().item()
+        assert ExpectedAccuracy(student, images, sharpness).value(params) == pytest.approx(wanted, rel=1e-12)
+
+
+@pytest.mark.parametrize(("chunk", "sizes"), [(12, [12]), (6, [6, 6]), (5, [4, 4, 4]), (11, [6, 6]), (1, [1] * 12)])
+def test_the_parts_are_as_few_as_possible_and_of_one_size(made, monkeypatch, chunk, sizes):
+    student, images = made
+    monkeypatch.setattr(measure, "CHUNK", chunk)
+    seen = []
+
+    def counted(logits, labels, sharpness):
+        seen.append(len(labels))
+        return torch.zeros(len(labels))
+
+    monkeypatch.setattr(measure, "expected_accuracy", counted)
+    # Batch normalisation takes no single image.
+    student.module.eval()
+    ExpectedAccuracy(student, images).value(student.flat_params())
+    assert seen == sizes
 
 
 def test_measuring_leaves_no_trace(made):
