@@ -93,6 +93,10 @@ def test_what_is_not_given_is_the_papers(in_a_folder):
         ("teach --epochs 1 --trajectory-memory 2furlongs --out x", "the size '2furlongs' is not one"),
         ("teach --phi-off-diagonal 0.1,1 --out x", "leave out 0, where Φ starts"),
         ("table nowhere", "nowhere"),
+        ("table nowhere --json .", ". is a folder: name a file in it (--json)"),
+        ("table nowhere --baseline x", "there is no folder nowhere: pass folders that `train` has written"),
+        ("train --data mnist:nowhere --out x", "or have them fetched (--download)"),
+        ("train --lr 0.1,-1 --epochs 1 --out x", "learning_rate is -1.0, but must be positive (--lr)"),
         ("plot nowhere", "nowhere"),
     ],
 )

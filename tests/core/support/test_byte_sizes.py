@@ -3,6 +3,7 @@
 import pytest
 
 from fairseq_dlf.core.support.byte_sizes import human_size, size_in_bytes
+from fairseq_dlf.core.support.errors import InputError
 
 
 @pytest.mark.parametrize(
@@ -13,9 +14,9 @@ def test_reads_sizes(text, size):
     assert size_in_bytes(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "GiB", "2 giga", "1..5MB", "-2GiB", "."])
+@pytest.mark.parametrize("text", ["", "GiB", "2 giga", "1..5MB", "-2GiB", ".", "1e999"])
 def test_refuses_what_is_no_size(text):
-    with pytest.raises(ValueError, match="is not one: write it as 2GiB"):
+    with pytest.raises(InputError, match="is not one: write it as 2GiB"):
         size_in_bytes(text)
 
 
