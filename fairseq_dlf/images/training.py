@@ -100,9 +100,10 @@ def train_seeds(
 
 def _best_rate(data: ImageData, settings: TrainingSettings, rates: Sequence[float], seed: int, out: Path) -> float:
     found = {}
+    # All at once, so that a wrong one is noticed before the others are trained.
+    tried = {rate: replace(settings, student=replace(settings.student, learning_rate=rate)) for rate in rates}
     for rate in rates:
-        tried = replace(settings, student=replace(settings.student, learning_rate=rate))
-        training = Training(data, tried, seed, out / RATES_NAME / f"{rate:g}")
+        training = Training(data, tried[rate], seed, out / RATES_NAME / f"{rate:g}")
         try:
             training.run()
         except DivergedError as error:

@@ -134,6 +134,12 @@ def test_a_rate_that_diverges_is_not_taken(data, student, tmp_path, caplog):
     assert again == [record]
 
 
+def test_a_wrong_rate_is_named_before_any_is_tried(data, student, tmp_path):
+    with pytest.raises(InputError, match="learning_rate is -1.0, but must be positive"):
+        train_seeds(data(), TrainingSettings(student(), "cross_entropy"), [0.1, -1.0], [1], tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_rate_at_the_edge_is_reported(data, student, tmp_path, caplog):
     settings = TrainingSettings(student(), "cross_entropy")
     train_seeds(data(), settings, [1e-6, 1e-5, 0.1], [1], tmp_path)
