@@ -81,7 +81,7 @@ def test_what_is_not_given_is_the_papers(in_a_folder):
         ("train --teacher nowhere.safetensors --loss dlf --out x", "does not exist: pass the teacher.safetensors"),
         ("train --student nowhere.safetensors --out x", "does not exist: pass the best.safetensors"),
         ("train --batch-size 5000 --out x", "the batch size is 5,000"),
-        ("train --train-images 5000 --out x", "5,000 training images were asked for"),
+        ("train --train-images 5000 --out x", "5,000 training images are wanted"),
         ("train --device nonsense --out x", "the device nonsense cannot be used"),
         ("train --device meta --out x", "the device meta cannot be used"),
         ("train --threads 100000 --out x", "threads is 100000, but must lie between 1 and"),

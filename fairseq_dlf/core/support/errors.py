@@ -27,7 +27,7 @@ class UserError(Exception):
         """The text, with the option that sets the setting at fault, such as '--batch-size'.
 
         Args:
-            options: names of options by setting; a setting that is not there adds nothing.
+            options: names of options by setting; a setting without one adds nothing.
         """
         option = options.get(self.setting or "")
         return f"{self.text} ({option})" if option and option not in self.text else self.text

@@ -16,7 +16,7 @@ _LITTLE = 2**20
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Gives a path to write a file to, which takes `path`'s place at the end; a failure leaves the old file alone.
+    """Give a path to write a file to, which takes `path`'s place at the end; a failure leaves the old file alone.
 
     Raises:
         DiskError: the disk is full.
@@ -37,7 +37,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """Gives an empty folder to fill, which takes the place of `path` at the end; a failure leaves the old one alone.
+    """Give an empty folder to fill, which takes the place of `path` at the end; a failure leaves the old one alone.
 
     Raises:
         DiskError: the disk is full.
@@ -83,7 +83,7 @@ def flush(path: Path) -> None:
 
 
 def _flush_one(path: Path) -> None:
-    """Has the system write a file, or the names in a folder, to the disk."""
+    """Have the system write a file, or the names in a folder, to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -31,7 +31,7 @@ class Batch(NamedTuple):
 
 
 class Batches:
-    """Batches of a run: batch t depends on (seed, t) alone, so that it can be asked for again, in any order.
+    """Batches of a run: batch t depends on (seed, t) alone, so that it can be made again, in any order.
 
     Args:
         data: what is trained on; batches are on its device.

@@ -218,7 +218,7 @@ def _drawn(stored: _Stored, share: int, seed: int) -> tuple[_Stored, _Stored]:
 def _first(spec: str, train: _Stored, count: int) -> _Stored:
     if not 0 <= count <= len(train.labels):
         raise InputError(
-            f"{count:,} training images were asked for, but {spec} has {len(train.labels):,} without dev: "
+            f"{count:,} training images are wanted, but {spec} has {len(train.labels):,} without dev: "
             "pass no more than these, or 0 for all",
             setting="train_images",
         )

@@ -50,7 +50,7 @@ def plot(
 
     Args:
         folders: what `teach` and `train` have written.
-        out: folder of the plots; made where it is not there.
+        out: folder of the plots; made where it is missing.
         classes: rows of Φ to show; None is all.
         points: epochs of Φ, of which the nearest recorded are shown; None is start, middle and end.
 
@@ -252,7 +252,7 @@ def _panels(names: Sequence[str], rows: int, points: int) -> tuple["Figure", Any
 
 
 def _places(epochs: Tensor, points: Sequence[float] | None) -> list[int]:
-    """Places of the recorded epochs next to those asked for, each once."""
+    """Places of the recorded epochs next to those that are wanted, each once."""
     if points is None:
         last = len(epochs) - 1
         return sorted({0, last // 2, last})

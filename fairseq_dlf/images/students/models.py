@@ -99,7 +99,7 @@ def _mlp(shape: Shape, width: int = 500) -> tuple[nn.Module, int]:
 
 
 class _ChannelsLast(nn.Module):
-    """Puts channels last in memory, where convolutions on a CPU have faster first derivatives.
+    """Put channels last in memory, where convolutions on a CPU have faster first derivatives.
 
     Cost: measured on one core, a gradient takes 0.6 to 0.9 of the time. Second derivatives take 0.8 of
         theirs for LeNet, but 1.1 to 1.3 with batch normalisation.

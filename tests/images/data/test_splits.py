@@ -200,7 +200,7 @@ def test_refuses_other_descriptions(spec, words):
 
 @pytest.mark.parametrize("count", [51, -1])
 def test_refuses_more_training_images_than_there_are(mnist, count):
-    with pytest.raises(ValueError, match=f"{count} training images were asked for, but mnist:.* has 50 without dev"):
+    with pytest.raises(ValueError, match=f"{count} training images are wanted, but mnist:.* has 50 without dev"):
         load_image_data(mnist, train_images=count)
 
 
