@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fairseq_dlf.core.support.errors import DiskError
+from fairseq_dlf.core.support.errors import DiskError, UserError
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 # What torch's writer says in place of the system's error leaves no number behind.
@@ -92,7 +92,7 @@ def _flush_one(path: Path) -> None:
 
 
 def _is_full(error: BaseException, path: Path) -> bool:
-    if isinstance(error, DiskError):
+    if isinstance(error, UserError):
         return False
     if isinstance(error, OSError):
         return error.errno in _NO_ROOM

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fairseq_dlf.core.support import replacement
-from fairseq_dlf.core.support.errors import DiskError
+from fairseq_dlf.core.support.errors import DiskError, StateError
 from fairseq_dlf.core.support.replacement import naming_full_disk, replacing, replacing_folder
 
 FULL = [
@@ -73,9 +73,10 @@ def test_a_fault_with_room_on_the_disk_is_no_full_disk(file):
     assert not isinstance(found.value, DiskError)
 
 
-def test_a_full_disk_is_named_once(file):
-    inner = DiskError("the disk is full: another file")
-    with pytest.raises(DiskError) as found, replacing(file):
+@pytest.mark.parametrize("inner", [DiskError("the disk is full: another file"), StateError("the download broke off")])
+def test_what_is_named_already_keeps_its_name(file, monkeypatch, inner):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(100, 100, 0))
+    with pytest.raises(type(inner)) as found, replacing(file):
         raise inner
     assert found.value is inner
 
