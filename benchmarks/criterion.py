@@ -13,7 +13,8 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.measure import Figure, figure, interleaved, markdown, progress, ratios
 from benchmarks.students import build_translation
-from fairseq_dlf.core.teaching.loss import DiagonalLoss
+from fairseq_dlf.core.teaching.forms import Diagonal
+from fairseq_dlf.core.teaching.loss import DynamicLoss
 from fairseq_dlf.translation.students.criterion import DlfCriterion, DlfCriterionConfig
 
 OURS, BASE, SMOOTHED = "dlf", "cross_entropy", "label_smoothed_cross_entropy"
@@ -97,7 +98,7 @@ def _steps_of_a_student() -> dict[str, Callable[[], Any]]:
 def _losses_alone(types: int) -> dict[str, Callable[[], Any]]:
     torch.manual_seed(1)
     logits, target = torch.randn(TOKENS, types), torch.randint(types, (TOKENS,))
-    loss, ones = DiagonalLoss(padding=1), torch.ones(types)
+    loss, ones = DynamicLoss(Diagonal(), padding=1), torch.ones(types)
 
     def by_ours(leaf: Tensor) -> Tensor:
         return loss(leaf, target, ones).loss

@@ -13,7 +13,8 @@ from torch.nn import functional
 
 import fairseq_dlf.translation  # noqa: F401
 from benchmarks.sentences import MULTI30K, SMALL, SentenceTask, Shape
-from fairseq_dlf.core.teaching.loss import DiagonalLoss
+from fairseq_dlf.core.teaching.forms import Diagonal
+from fairseq_dlf.core.teaching.loss import DynamicLoss
 from fairseq_dlf.translation.episodes.checkpoints import translation_objective
 
 Objective = Callable[[Callable[..., Any], Tensor, Any], Tensor]
@@ -106,7 +107,9 @@ def build_translation(arch: str, size: Size, **options: Any) -> tuple[SentenceTa
 def translation_case(task: SentenceTask, module: nn.Module) -> Case:
     """A translation model with the paper's diagonal loss and Φ = 1."""
     dictionary = task.target_dictionary
-    objective, cross_entropy = (translation_objective(DiagonalLoss(dictionary.pad(), share)) for share in (0.0, 1.0))
+    objective, cross_entropy = (
+        translation_objective(DynamicLoss(Diagonal(), dictionary.pad(), share)) for share in (0.0, 1.0)
+    )
     batches = task.batches(TRANSLATION_BATCHES, seed=2)
     return Case(module.train(), batches, objective, torch.ones(len(dictionary)), cross_entropy)
 

@@ -4,11 +4,14 @@ import argparse
 import io
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import fields
 from pathlib import Path
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from fairseq_dlf.core.support.errors import UserError
 
+Made = TypeVar("Made")
 STOPPED = "stopped; the same command goes on from what is finished"
 
 
@@ -54,12 +57,69 @@ def option_names(parser: argparse.ArgumentParser) -> dict[str, str]:
     return names
 
 
+# Settings as options ---------------------------------------------------------------
+
+
+def add_settings(parser: Any, kind: type, without: Collection[str] = (), optional: bool = False) -> None:
+    """Add an option for each field of a dataclass of settings, with the help in its metadata.
+
+    Args:
+        parser: a parser, or a group of one.
+        kind: the dataclass; a field's metadata holds 'help' and, where it is not the field's name, 'option'.
+        without: fields that get no option.
+        optional: whether the options have no default, so that others can be put in their place.
+    """
+    hints = get_type_hints(kind)
+    for each in fields(kind):
+        if each.name in without:
+            continue
+        read = _type_of(hints[each.name])
+        default = None if optional else each.default
+        shown = "" if default is None or "(default" in each.metadata["help"] else f" (default: {_shown(default)})"
+        option = each.metadata.get("option") or "--" + each.name.replace("_", "-")
+        parser.add_argument(
+            option,
+            dest=each.name,
+            type=read,
+            default=default,
+            metavar=_METAVARS.get(read),
+            help=(each.metadata["help"] + shown).replace("%", "%%"),
+        )
+
+
+def settings_of(kind: type[Made], options: argparse.Namespace, **instead: Any) -> Made:
+    """Return the dataclass that options ask for; a value of None leaves a field at its default.
+
+    Args:
+        instead: values in place of the options.
+    """
+    given = {each.name: getattr(options, each.name, None) for each in fields(kind)}  # type: ignore[arg-type]
+    return kind(**{name: value for name, value in {**given, **instead}.items() if value is not None})
+
+
+def _type_of(hint: Any) -> Callable[[str], Any]:
+    """The type of argument for a field's annotation."""
+    inner = [each for each in get_args(hint) if each is not type(None)]
+    if type(None) in get_args(hint):
+        return _type_of(inner[0])
+    if get_origin(hint) is tuple:
+        return numbers if Ellipsis in inner else pair
+    if hint is int:
+        return whole
+    of_one: Callable[[str], Any] = any_number if hint is float else hint
+    return of_one
+
+
+def _shown(default: Any) -> str:
+    return f"{default:g}" if isinstance(default, float) else str(default) if default != () else "none"
+
+
 # Types of arguments ---------------------------------------------------------------
 
 
 def count(text: str) -> int:
     """Read a whole number of 1 or more."""
-    number = _whole(text)
+    number = whole(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"got {number}, wanted 1 or more")
     return number
@@ -67,7 +127,7 @@ def count(text: str) -> int:
 
 def count_or_none(text: str) -> int:
     """Read a whole number of 0 or more, where 0 stands for no bound or none at all."""
-    number = _whole(text)
+    number = whole(text)
     if number < 0:
         raise argparse.ArgumentTypeError(f"got {number}, wanted 0 or more")
     return number
@@ -118,8 +178,20 @@ def place(text: str) -> Path:
     return Path(text)
 
 
-def _whole(text: str) -> int:
+def whole(text: str) -> int:
+    """Read a whole number."""
     try:
         return int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"got {text!r}, wanted a whole number") from None
+
+
+def any_number(text: str) -> float:
+    """Read a number, of which the settings know the range."""
+    values = numbers(text)
+    if len(values) != 1:
+        raise argparse.ArgumentTypeError(f"got {text!r}, wanted one number")
+    return values[0]
+
+
+_METAVARS: dict[Callable[[str], Any], str] = {pair: "LOW,HIGH", numbers: "X[,X…]", whole: "N", any_number: "X"}

@@ -17,6 +17,10 @@ from fairseq_dlf.core.support.errors import InputError, StateError, UserError
 from fairseq_dlf.core.support.replacement import replacing_folder
 from fairseq_dlf.core.support.run_folder import STATE_NAME, read_state, save_state
 from fairseq_dlf.core.support.signature import Signature
+from fairseq_dlf.core.teaching.forms import FORMS, Form, Matrix
+from fairseq_dlf.core.teaching.guidance import Guidance
+from fairseq_dlf.core.teaching.teacher_file import TeacherFile
+from fairseq_dlf.core.teaching.teachers import StaticTeacher, Teacher
 from fairseq_dlf.images.bar import EpisodeBar
 from fairseq_dlf.images.data.splits import ImageData, ImageSet
 from fairseq_dlf.images.losses.registry import LOSSES, make_loss
@@ -24,9 +28,10 @@ from fairseq_dlf.images.records.coefficients import PATH_NAME, write_coefficient
 from fairseq_dlf.images.records.training import RECORD_NAME, EpochFigures, RunRecord, read_record, write_record
 from fairseq_dlf.images.students.accuracy import accuracy, predictions
 from fairseq_dlf.images.students.files import StudentFile, read_student, write_student
-from fairseq_dlf.images.students.lesson import StudentRun, coefficient_path
+from fairseq_dlf.images.students.lesson import ImageCourse, coefficient_path
+from fairseq_dlf.images.students.progress import features
 from fairseq_dlf.images.students.settings import StudentSettings
-from fairseq_dlf.images.teachers.files import TeacherFile
+from fairseq_dlf.images.teachers.files import model_of
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +56,11 @@ class TrainingSettings:
     teacher: TeacherFile | None = None
     warm: StudentFile | None = None
 
+    @property
+    def form(self) -> Form:
+        """The form of Φ: the teacher's, else the paper's matrix."""
+        return Matrix() if self.teacher is None else FORMS.make(self.teacher.header.form)
+
     def __post_init__(self) -> None:
         make_loss(self.loss, self.loss_options)
         needs_teacher = LOSSES[self.loss].needs_teacher
@@ -65,17 +75,14 @@ class TrainingSettings:
 
     def signature(self, data: ImageData, seed: int) -> Signature:
         """All that changes the student."""
-        teacher = self.teacher
-        points = f"{self.student.progress_points}x{self.student.progress_images}"
-        taught = {} if teacher is None else {"points": points, "teacher": teacher.digest}
+        taught = {} if self.teacher is None else {"teacher": self.teacher.digest, **self.student.progress_signature}
         return Signature.of(
-            "dlf-images",
-            {"model": self.student.model, "start": "fresh" if self.warm is None else self.warm.digest},
+            "dlf-images-train",
+            {"start": "fresh" if self.warm is None else f"warm-{self.warm.digest}"},
             {"loss": self.loss, "loss_options": dict(sorted(self.loss_options.items()))},
-            self.student.signature_part,
+            self.student.signature,
             taught,
-            {"data": data.name, "fingerprint": data.fingerprint, "train_images": len(data.train.labels)},
-            {"seed": seed, "version": fairseq_dlf.__version__},
+            {**data.signature, "seed": seed, "version": fairseq_dlf.__version__},
         )
 
 
@@ -172,20 +179,27 @@ class Training:
         self.seed = seed
         self.folder = folder
         self.signature = str(settings.signature(data, seed))
-        family = LOSSES[settings.loss]
-        teacher = settings.teacher.teacher.to(data.train.images.device) if settings.teacher is not None else None
-        loss = make_loss(settings.loss, settings.loss_options)
-        self.run_of = StudentRun(data, settings.student, loss, teacher, seed, head_bias=family.head_bias)
-        if settings.warm is not None:
-            settings.warm.load_into(self.run_of.student.module)
-        student = self.run_of.student
-        self.state: StudentState = settings.student.rule.initial(student.flat_params())
-        self.buffers = student.buffers()
+        self.course, self.guidance = self._guided_course()
+        self.state: StudentState = self.course.start
+        self.buffers = self.course.student.buffers()
         self.curve: list[EpochFigures] = []
         self.updates = 0
         self.best_accuracy, self.best_epoch = -1.0, 0
         self.elapsed_s = 0.0
         self._restore()
+
+    def _guided_course(self) -> tuple[ImageCourse, Guidance]:
+        """The student's run, and its coefficients: the teacher's, or neutral ones where none is needed."""
+        settings, data = self.settings, self.data
+        loss = make_loss(settings.loss, settings.loss_options)
+        head_bias, form = LOSSES[settings.loss].head_bias, settings.form
+        course = ImageCourse(data, settings.student, loss, self.seed, settings.warm, head_bias=head_bias, form=form)
+        if settings.teacher is None:
+            teacher: Teacher = StaticTeacher(form.neutral(data.classes))
+        else:
+            teacher = settings.teacher.teacher
+        seen = len(features(data.classes)) if teacher.reads_progress else 1
+        return course, Guidance(course, teacher.to(data.train.images.device), seen)
 
     def run(self) -> None:
         """Train to the end, from where the folder's state is; reads no test images.
@@ -193,9 +207,9 @@ class Training:
         Raises:
             DivergedError: the loss is not finite after an epoch.
         """
-        if self.updates < self.run_of.updates:
+        if self.updates < self.course.updates:
             logger.info(f"training: {self.signature}")
-        while self.updates < self.run_of.updates:
+        while self.updates < self.course.updates:
             self._epoch()
 
     def finish(self) -> RunRecord:
@@ -215,19 +229,19 @@ class Training:
 
     def _epoch(self) -> None:
         began = time.perf_counter()
-        run, total = self.run_of, self.run_of.updates
+        course, total = self.course, self.course.updates
         number = len(self.curve) + 1
-        steps = min(run.batches.steps_per_epoch, total - self.updates)
+        steps = min(course.batches.steps_per_epoch, total - self.updates)
         rate = self.settings.student.rate(self.updates, total)
         with EpisodeBar(f"epoch {number}", total, done=self.updates) as bar:
             done = unroll(
-                run.student,
-                self.settings.student.rule,
-                run.source,
+                course.student,
+                course.rule,
+                self.guidance.source,
                 self.state,
                 steps,
                 watch=bar,
-                observe=run.observe,
+                observe=self.guidance.observe,
                 buffers=self.buffers,
                 first=self.updates,
             )
@@ -261,26 +275,27 @@ class Training:
     def _accuracy(self, split: str) -> float:
         # Of train a fixed part, as large as dev: all of it would cost a fifth of an epoch.
         images: ImageSet = getattr(self.data, split).at(slice(len(self.data.dev.labels)))
-        return accuracy(self.run_of.student, self.state.params, self.buffers, images)
+        return accuracy(self.course.student, self.state.params, self.buffers, images)
 
     def _record(self) -> RunRecord:
-        run, teacher = self.run_of, self.settings.teacher
+        course, teacher = self.course, self.settings.teacher
         params, buffers = self._read_best()
-        predicted = predictions(run.student, params, buffers, self.data.test.images)
+        predicted = predictions(course.student, params, buffers, self.data.test.images)
         wrong = (predicted != self.data.test.labels).nonzero().flatten().tolist()
-        if teacher is not None:
-            write_coefficients(self.folder / PATH_NAME, coefficient_path(run, self.data))
+        path = None if teacher is None else coefficient_path(course, self.guidance, self.data)
+        if path is not None:
+            write_coefficients(self.folder / PATH_NAME, path)
         return RunRecord(
             signature=self.signature,
             data=self.data.name,
             model=self.settings.student.model,
             loss=self.settings.loss,
             teacher=None if teacher is None else teacher.header.signature,
-            taught_on=None if teacher is None else teacher.header.model,
+            taught_on=None if teacher is None else model_of(teacher),
             seed=self.seed,
             learning_rate=self.settings.student.learning_rate,
             epochs=len(self.curve),
-            parameters=sum(run.student.sizes),
+            parameters=sum(course.student.sizes),
             curve=tuple(self.curve),
             best_epoch=self.best_epoch,
             dev_error=100.0 * (1.0 - self.best_accuracy),
@@ -295,13 +310,13 @@ class Training:
 
     def _write_best(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        student = self.run_of.student
+        student = self.course.student
         student.load_flat_params(self.state.params)
         student.load_buffers(self.buffers)
         write_student(self.folder / BEST_NAME, student.module, self.settings.student.model)
 
     def _read_best(self) -> tuple[Tensor, dict[str, Tensor]]:
-        student = self.run_of.student
+        student = self.course.student
         try:
             read_student(self.folder / BEST_NAME).load_into(student.module)
         except UserError as error:
@@ -314,7 +329,7 @@ class Training:
             params=self.state.params,
             slots=list(self.state.slots),
             buffers=self.buffers,
-            progress=self.run_of.progress,
+            progress=self.guidance.progress,
             updates=self.updates,
             curve=self.curve,
             best_accuracy=self.best_accuracy,
@@ -332,17 +347,17 @@ class Training:
         device = self.state.params.device
         self.state = StudentState(saved.params.to(device), tuple(slot.to(device) for slot in saved.slots))
         self.buffers = {name: buffer.to(device) for name, buffer in saved.buffers.items()}
-        self.run_of.progress.copy_(saved.progress)
+        self.guidance.restore(saved.progress, saved.updates)
         self.curve, self.updates, self.elapsed_s = saved.curve, saved.updates, saved.elapsed_s
         self.best_accuracy, self.best_epoch = saved.best_accuracy, saved.best_epoch
         logger.info(f"going on in {self.folder / STATE_NAME} after {len(self.curve)} epochs")
 
     def _require_fit(self, saved: _SavedTraining) -> None:
         """Raise InputError unless the state's tensors and numbers are those of this run."""
-        run, rows = self.run_of, len(saved.curve)
+        run, rows = self.course, len(saved.curve)
         found = {"params": saved.params, "progress": saved.progress, **saved.buffers}
         found |= {f"slot {place}": slot for place, slot in enumerate(saved.slots)}
-        wanted = {"params": self.state.params, "progress": run.progress, **self.buffers}
+        wanted = {"params": self.state.params, "progress": self.guidance.progress, **self.buffers}
         wanted |= {f"slot {place}": slot for place, slot in enumerate(self.state.slots)}
         wrong = [name for name in {**wanted, **found} if _form(found.get(name)) != _form(wanted.get(name))]
         if saved.updates != min(rows * run.batches.steps_per_epoch, run.updates) or not 0 < saved.best_epoch <= rows:

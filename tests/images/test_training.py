@@ -1,18 +1,19 @@
 """Training: resuming bit for bit, the best by dev, test read once, rates tried."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 import torch
 
 from fairseq_dlf.core.support.errors import InputError
 from fairseq_dlf.core.support.signature import Signature
-from fairseq_dlf.core.teaching.teachers.attention import Teacher
+from fairseq_dlf.core.teaching.teacher_file import TeacherFile, TeacherHeader
+from fairseq_dlf.core.teaching.teachers import AttentionTeacher
 from fairseq_dlf.images import training
 from fairseq_dlf.images.records.training import RECORD_NAME
 from fairseq_dlf.images.students.files import StudentFile, read_student
 from fairseq_dlf.images.students.models import build_model
-from fairseq_dlf.images.teachers.files import TeacherFile, TeacherHeader
 from fairseq_dlf.images.training import BEST_NAME, Training, TrainingSettings, train_seeds
 
 
@@ -21,8 +22,9 @@ def taught():
     torch.manual_seed(5)
     values = torch.eye(3).flatten().unsqueeze(1) + 0.1 * torch.randn(9, 2)
     features = ("updates", "train_accuracy", "dev_accuracy", "precision_0", "precision_1", "precision_2")
-    header = TeacherHeader(("a", "b", "c"), features, "mnist", "mlp", 0.0, "taught|step:4")
-    return TeacherFile(Teacher(values, torch.randn(2, 6)).requires_grad_(False), header)
+    fits = {"class_names": ["a", "b", "c"], "data": "mnist", "model": "mlp", "ce_share": 0.0}
+    header = TeacherHeader("attention", "matrix", features, "taught|step:4", fits)
+    return TeacherFile(AttentionTeacher(values, torch.randn(2, 6)).requires_grad_(False), header, Path("t.safetensors"))
 
 
 def settings_of(loss, student, taught):
@@ -58,10 +60,10 @@ def test_plain_cross_entropy_is_what_torch_does(data, student, tmp_path):
     images, settings = data((1, 8, 8)), student(model="resnet-8", learning_rate=0.05, weight_decay=1e-3)
     made = Training(images, TrainingSettings(settings, "cross_entropy"), 1, tmp_path)
     module = build_model("resnet-8", (1, 8, 8), 3, seed=0)
-    module.load_state_dict(made.run_of.student.module.state_dict())
+    module.load_state_dict(made.course.student.module.state_dict())
     optimizer = torch.optim.SGD(module.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-3)
     for t in range(12):
-        batch = made.run_of.batches.batch(t)
+        batch = made.course.batches.batch(t)
         optimizer.zero_grad()
         torch.nn.functional.cross_entropy(module(batch.images).logits, batch.labels).backward()
         optimizer.step()
@@ -101,9 +103,9 @@ def test_the_best_by_dev_is_tested_and_test_is_read_once(data, student, tmp_path
     assert torch.equal(tested[0], states[1]) and not torch.equal(tested[0], states[3])
     assert record.best_epoch == 2 and record.dev_error == pytest.approx(10.0)
     student_file = read_student(tmp_path / BEST_NAME)
-    module = made.run_of.student.module
+    module = made.course.student.module
     student_file.load_into(module)
-    assert torch.equal(made.run_of.student.flat_params(), states[1])
+    assert torch.equal(made.course.student.flat_params(), states[1])
     wrong = (module.eval()(images.test.images).logits.argmax(-1) != images.test.labels).nonzero().flatten()
     assert record.test_wrong == tuple(wrong.tolist())
     assert record.test_error == pytest.approx(100 * len(wrong) / 20)
@@ -181,7 +183,7 @@ def test_dev_and_a_part_of_train_as_large_are_measured_after_every_epoch(data, s
 @pytest.mark.parametrize(("loss", "bias"), [("large_margin", False), ("cross_entropy", True)])
 def test_the_last_layer_has_a_bias_where_the_loss_allows_it(data, student, tmp_path, loss, bias):
     made = Training(data(), TrainingSettings(student(), loss), 1, tmp_path)
-    assert (made.run_of.student.module.head.bias is not None) == bias
+    assert (made.course.student.module.head.bias is not None) == bias
 
 
 def test_the_best_students_buffers_are_written_with_it(data, student, tmp_path):

@@ -16,6 +16,7 @@ from fairseq_dlf.core.hypergradient.unroll import Observer, StepSource, Watch, u
 from fairseq_dlf.core.hypergradient.update_rules import StudentState, UpdateRule
 from fairseq_dlf.core.support.checks import require_at_least, require_rate
 from fairseq_dlf.core.support.errors import InputError
+from fairseq_dlf.core.support.signature import Part, described
 
 
 class MeasuredCotangent(NamedTuple):
@@ -74,6 +75,18 @@ class EpisodePlan:
             )
         require_at_least(0, cotangent_clip=self.cotangent_clip)
         require_rate(collapse_share=self.collapse_share)
+
+    @property
+    def signature(self) -> Part:
+        """All that changes the hypergradient; how the past is kept does not."""
+        return {
+            "steps": self.steps,
+            "truncation": self.truncation,
+            "curvature": described(self.curvature),
+            "cotangent_clip": self.cotangent_clip,
+            "collapse_share": self.collapse_share,
+            "growth_limit": self.growth_limit,
+        }
 
     @property
     def first(self) -> int:

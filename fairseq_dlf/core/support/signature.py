@@ -4,7 +4,7 @@ Design after sacrebleu: the object is printed, parsed and compared; nobody cuts 
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from typing import Any
 
 from fairseq_dlf.core.support.errors import InputError
@@ -73,6 +73,33 @@ class Signature:
 
     def __str__(self) -> str:
         return "|".join([_quoted(self.program), *(f"{name}:{_quoted(value)}" for name, value in self.fields.items())])
+
+
+def described(made: Any, name: str | None = None) -> str:
+    """An object by its name and, where it is a dataclass, the fields that differ from their defaults.
+
+    Args:
+        name: by default that of its class: 'SGD(momentum=0.9,clip_norm=1)'.
+    """
+    changed = []
+    for each in fields(made) if is_dataclass(made) else ():
+        value = getattr(made, each.name)
+        if each.default is MISSING or value != each.default:
+            changed.append(f"{each.name}={_worded(value)}")
+    named = type(made).__name__ if name is None else name
+    return f"{named}({','.join(changed)})" if changed else named
+
+
+def part_of(settings: Any, without: Iterable[str] = ()) -> Part:
+    """All fields of a dataclass of settings, in order, as a part of a signature.
+
+    A setting that is added later is in the signature unless it is named here.
+
+    Args:
+        without: names of the fields that do not change the result.
+    """
+    left_out = set(without)
+    return {each.name: getattr(settings, each.name) for each in fields(settings) if each.name not in left_out}
 
 
 def _worded(value: Any) -> str:

@@ -20,14 +20,10 @@ class Batch(NamedTuple):
     Attributes:
         images: (n, channels, height, width), float32.
         labels: (n,), int64.
-        iteration: number of the update, from 0.
-        iterations: planned updates of the run.
     """
 
     images: Tensor
     labels: Tensor
-    iteration: int
-    iterations: int
 
 
 class Batches:
@@ -37,7 +33,6 @@ class Batches:
         data: what is trained on; batches are on its device.
         batch_size: images of a batch.
         seed: of the order and the augmentation.
-        iterations: planned updates of the run, which batches tell.
         augments: whether images are flipped and cropped.
 
     Raises:
@@ -50,7 +45,7 @@ class Batches:
     Paper: section 5.1.
     """
 
-    def __init__(self, data: ImageSet, batch_size: int, seed: int, iterations: int, augments: bool = False):
+    def __init__(self, data: ImageSet, batch_size: int, seed: int, augments: bool = False):
         count = len(data.labels)
         if not 1 <= batch_size <= count:
             raise InputError(
@@ -60,7 +55,6 @@ class Batches:
         self.data = data
         self.batch_size = batch_size
         self.seed = seed
-        self.iterations = iterations
         self.augments = augments
         self.steps_per_epoch = count // batch_size
         self._epoch: int | None = None
@@ -74,7 +68,7 @@ class Batches:
         images, labels = (part.index_select(0, chosen) for part in self.data)
         if self.augments:
             images = augmented(images, _generator(self.seed, AUGMENT_SALT, t))
-        return Batch(images, labels, t, self.iterations)
+        return Batch(images, labels)
 
     def _order_of(self, epoch: int) -> Tensor:
         if epoch != self._epoch:

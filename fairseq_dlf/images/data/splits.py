@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fairseq_dlf.core.support.digests import tensor_digest
 from fairseq_dlf.core.support.errors import InputError, MissingFileError, StateError
+from fairseq_dlf.core.support.signature import Part
 from fairseq_dlf.images.data.cifar import cifar_class_names, read_cifar
 from fairseq_dlf.images.data.downloads import ARCHIVES, fetch
 from fairseq_dlf.images.data.folder import read_image_folder
@@ -63,6 +64,11 @@ class ImageData:
     @property
     def classes(self) -> int:
         return len(self.class_names)
+
+    @property
+    def signature(self) -> Part:
+        """What tells these images from others."""
+        return {"data": self.name, "fingerprint": self.fingerprint, "train_images": len(self.train.labels)}
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -10,6 +10,9 @@ from typing import NamedTuple
 from torch import Tensor
 
 from fairseq_dlf.core.support.errors import InputError
+from fairseq_dlf.core.teaching.forms import Form, Matrix
+
+PAPER_FORM = Matrix()
 
 
 class Scores(NamedTuple):
@@ -32,9 +35,10 @@ class LossInput(NamedTuple):
     Attributes:
         scores: the model's output.
         labels: (n,), int64.
-        coefficients: Φ row by row, (classes²,); only dynamic losses read it.
+        coefficients: Φ, (coefficients,); only dynamic losses read it.
         iteration: number of the update, from 0.
         iterations: planned updates of the run.
+        form: how Φ acts on log-probabilities; the paper's is a matrix.
     """
 
     scores: Scores
@@ -42,6 +46,7 @@ class LossInput(NamedTuple):
     coefficients: Tensor
     iteration: int
     iterations: int
+    form: Form = PAPER_FORM
 
 
 # A scalar, the mean over the batch, with a graph.

@@ -70,6 +70,16 @@ def _require_room(name: str, shape: Shape) -> None:
         )
 
 
+def parameter_count(name: str, shape: Shape, classes: int) -> int:
+    """The number of a model's parameters, of which none is allocated.
+
+    Raises:
+        InputError: as `build_model`.
+    """
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in build_model(name, shape, classes, seed=0).parameters())
+
+
 def _is_normalised(name: str) -> bool:
     return not name.startswith(("mlp", "lenet"))
 

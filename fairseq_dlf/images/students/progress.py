@@ -4,14 +4,13 @@ import torch
 from torch import Tensor
 
 from fairseq_dlf.core.hypergradient.student import Buffers, Student
-from fairseq_dlf.core.teaching.progress import progress_vector
 from fairseq_dlf.images.data.splits import ImageSet
 from fairseq_dlf.images.students.accuracy import accuracy, predictions
 
 
-def features(classes: int) -> list[str]:
+def features(classes: int) -> tuple[str, ...]:
     """Names of the progress features, in the order of the teacher's columns (paper, section 5.1)."""
-    return ["updates", "train_accuracy", "dev_accuracy", *(f"precision_{place}" for place in range(classes))]
+    return "updates", "train_accuracy", "dev_accuracy", *(f"precision_{place}" for place in range(classes))
 
 
 class StudentProgress:
@@ -29,21 +28,12 @@ class StudentProgress:
         self.dev = dev
         self.classes = classes
 
-    def measure(self, student: Student, params: Tensor, buffers: Buffers, done: float) -> Tensor:
-        """s at one ω, (features,) float32.
-
-        Args:
-            done: share of the run's updates that are done.
-        """
+    def measure(self, student: Student, params: Tensor, buffers: Buffers) -> Tensor:
+        """s at one ω without its first feature, the share of updates done: (features − 1,), float32."""
         predicted = predictions(student, params, buffers, self.dev.images)
         right = predicted == self.dev.labels
-        values = {
-            "updates": done,
-            "train_accuracy": accuracy(student, params, buffers, self.train),
-            "dev_accuracy": float(right.double().mean()),
-        }
         times, hits = (torch.bincount(kept, minlength=self.classes) for kept in (predicted, predicted[right]))
         # A class that was never predicted has no precision: 0, as of a class that is always wrong.
         precision = (hits / times.clamp(min=1)).tolist()
-        values |= {f"precision_{place}": value for place, value in enumerate(precision)}
-        return progress_vector(features(self.classes), values)
+        accuracies = [accuracy(student, params, buffers, self.train), float(right.double().mean())]
+        return torch.tensor([*accuracies, *precision])

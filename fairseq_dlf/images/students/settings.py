@@ -1,44 +1,45 @@
 """How a student is trained, and the paper's settings for each data set and model."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
 from fairseq_dlf.core.hypergradient.update_rules import SGD
 from fairseq_dlf.core.support.checks import require_at_least, require_between, require_positive, require_rate
 from fairseq_dlf.core.support.errors import InputError, brief
-from fairseq_dlf.core.support.signature import Part
+from fairseq_dlf.core.support.signature import Part, part_of
 
 # More threads than this for each core use up the machine's, to no end.
 THREADS_OF_A_CORE = 4
+PROGRESS_SETTINGS = ("progress_points", "progress_images")
+
+
+def _option(default: Any, text: str, option: str | None = None) -> Any:
+    """A field with its help and the name of its option, from which the command line is built."""
+    return field(default=default, metadata={"help": text, "option": option})
 
 
 @dataclass(frozen=True)
 class StudentSettings:
-    """The training of one student by momentum SGD.
+    """The training of one student by momentum SGD; each field is an option, its help the field's description.
 
-    Attributes:
-        model: name of the model, as `build_model` takes it.
-        batch_size: images of an update.
-        learning_rate: η at the start.
-        momentum: μ in [0, 1).
-        weight_decay: added to the gradient.
-        epochs: length of the run; a part of an epoch is allowed.
-        milestones: shares of the run after which η is divided by 10, ascending.
-        progress_points: times in a run that the student's progress is measured, evenly spaced.
-        progress_images: images of train, and of dev, that it is measured on; 0 is all.
+    Where the command line is given no value, it takes `paper_settings`.
+
+    Raises:
+        InputError: a setting is out of range.
     """
 
-    model: str
-    batch_size: int
-    learning_rate: float
-    momentum: float = 0.9
-    weight_decay: float = 0.0
-    epochs: float = 20.0
-    milestones: tuple[float, ...] = ()
-    progress_points: int = 20
-    progress_images: int = 1000
+    model: str = _option("mlp", "mlp[-WIDTH], lenet, resnet-DEPTH, wrn-DEPTH-WIDTH, densenet-DEPTH-GROWTH")
+    batch_size: int = _option(20, "images of an update")
+    learning_rate: float = _option(0.05, "the student's learning rate before the first milestone", "--lr")
+    momentum: float = _option(0.9, "of SGD, in [0, 1)")
+    weight_decay: float = _option(0.0, "added to the gradient, times ω")
+    epochs: float = _option(20.0, "length of the run; a part of an epoch is allowed")
+    milestones: tuple[float, ...] = _option((), "shares of the run, ascending, after which the rate is divided by 10")
+    progress_points: int = _option(20, "measurements of s_t in a run, evenly spaced")
+    progress_images: int = _option(1000, "images of each, of train and of dev; 0 is all")
 
     def __post_init__(self) -> None:
         require_positive(
@@ -71,26 +72,14 @@ class StudentSettings:
         return self.learning_rate * 0.1**passed
 
     @property
-    def signature_part(self) -> Part:
-        """What of these settings changes the student, but for its model and the measurements of its progress."""
-        return {
-            "optimizer": "sgd",
-            "lr": self.learning_rate,
-            "momentum": self.momentum,
-            "weight_decay": self.weight_decay,
-            "batch": self.batch_size,
-            "epochs": self.epochs,
-            "milestones": self.milestones,
-        }
+    def signature(self) -> Part:
+        """What of these settings changes a student that no teacher guides."""
+        return part_of(self, without=PROGRESS_SETTINGS)
 
     @property
-    def signature(self) -> str:
-        """What of these settings changes the student, as one text."""
-        fields = [f"sgd:lr{self.learning_rate:g}:m{self.momentum:g}:wd{self.weight_decay:g}"]
-        fields.append(f"batch{self.batch_size}:ep{self.epochs:g}")
-        if self.milestones:
-            fields.append("drop" + ",".join(f"{share:g}" for share in self.milestones))
-        return ":".join(fields)
+    def progress_signature(self) -> Part:
+        """What of these settings changes what a teacher sees."""
+        return {name: getattr(self, name) for name in PROGRESS_SETTINGS}
 
 
 def paper_settings(data: str, model: str) -> dict[str, object]:

@@ -1,107 +1,128 @@
 """How a teacher learns: the options of `teach` besides the student's."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from fairseq_dlf.core.teaching.teachers.attention import KEY_SCALE
+from fairseq_dlf.core.support.checks import require_at_least, require_positive
+from fairseq_dlf.core.support.errors import InputError
+from fairseq_dlf.core.support.signature import Part, part_of
+from fairseq_dlf.core.teaching.forms import FORMS, Matrix
+from fairseq_dlf.core.teaching.teachers import TEACHERS
+
+# N in the paper (section 5.1).
+PAPER_KEYS = 10
+# They change how long a teacher learns, and what memory that takes, but not what it is after so many steps.
+_WITHOUT_EFFECT = ("teacher_steps", "trajectory_memory")
+# The estimator gives its own part.
+_OF_THE_ESTIMATOR = ("truncate", "clip_cotangent", "collapse_share", "growth_limit")
+_OF_THE_TEACHER = ("teacher", "keys", "key_scale")
+
+
+def _option(default: Any, text: str) -> Any:
+    """A field with its help, from which the command line is built."""
+    return field(default=default, metadata={"help": text})
 
 
 @dataclass(frozen=True)
 class TeachingSettings:
-    """How a teacher learns.
+    """How a teacher learns; each field is an option of `teach`, its help the field's description.
 
-    Attributes:
-        teacher_steps: episodes, each one update of θ.
-        teacher_rate: Adam's learning rate on θ.
-        keys: N, the teacher's keys; 1 gives a Φ that does not depend on s.
-        key_scale: standard deviation of V at the start.
-        phi_start: Φ is this multiple of the identity before teaching.
-        ce_share: α, the share of cross-entropy in the student's loss.
-        truncation: K, the steps that the gradient goes back through; 0 is the whole run.
-        trajectory_memory: room for kept students.
-        cotangent_clip: bound on ‖∂M̃/∂ω_t‖; 0 is none.
-        collapse_share: an episode is discarded where its measure ends below this share of its start, or
-            of the best end so far.
-        growth_limit: so is one where ‖∂M̃/∂ω_t‖ grows by more than this factor on its way back.
-        measure_images: dev images of M̃, drawn anew for each episode; 0 is all.
-        measure_share: share of dev that M̃ is taken on; θ is chosen on the rest, so that a teacher which
-            fits its dev images only is not chosen. 1 takes all of dev for both (paper).
-        sharpness: β of M̃; 1 is the paper's mean p(y).
-        validate_every: teacher steps between validations of θ.
-        validation_students: students of a validation, whose accuracies are averaged.
-        diagonal, off_diagonal: bounds on the elements of Φ; None is none.
-        seed: of everything drawn.
+    Raises:
+        InputError: a setting is out of range, or has no effect beside the others.
     """
 
-    teacher_steps: int = 60
-    teacher_rate: float = 1e-4
-    keys: int = 10
-    key_scale: float = KEY_SCALE
-    phi_start: float = 1.0
-    ce_share: float = 0.0
-    truncation: int = 0
-    trajectory_memory: str = "512MiB"
-    cotangent_clip: float = 0.0
-    collapse_share: float = 0.9
-    growth_limit: float = 1e3
-    measure_images: int = 0
-    measure_share: float = 1.0
-    sharpness: float = 1.0
-    validate_every: int = 5
-    validation_students: int = 1
-    diagonal: tuple[float, float] | None = None
-    off_diagonal: tuple[float, float] | None = None
-    seed: int = 1
+    teacher_steps: int = _option(60, "lessons, each one update of θ")
+    teacher_lr: float = _option(1e-4, "Adam's rate on θ (the paper's: 1e-4)")
+    form: str = _option("matrix", f"of Φ: {', '.join(FORMS)}")
+    teacher: str = _option("attention", f"kind of teacher: {', '.join(TEACHERS)}")
+    keys: int | None = _option(
+        None, f"N, keys of the teacher attention; 1 gives a Φ that ignores s (default: {PAPER_KEYS})"
+    )
+    key_scale: float | None = _option(
+        None, "standard deviation of V before teaching, of the teacher attention (default: 0.1)"
+    )
+    phi_start: float = _option(1.0, "Φ before teaching is this times the neutral one, the identity of a matrix")
+    ce_share: float = _option(0.0, "α, share of cross-entropy in the student's loss; 0 is the paper's loss")
+    phi_diagonal: tuple[float, float] | None = _option(None, "bounds LOW,HIGH on the diagonal of a matrix Φ")
+    phi_off_diagonal: tuple[float, float] | None = _option(None, "bounds LOW,HIGH on the rest of a matrix Φ")
+    truncate: int = _option(0, "K: go back through the last K updates; 0 is all")
+    trajectory_memory: str = _option("512MiB", "room for kept students")
+    clip_cotangent: float = _option(0.0, "bound on the norm of ∂M/∂ω on its way back; 0 is none")
+    collapse_share: float = _option(
+        0.9, "discard a lesson that ends below this share of the measure at its start, or of the best end so far"
+    )
+    growth_limit: float = _option(1e3, "discard a lesson whose cotangent grows by more than this factor")
+    measure_images: int = _option(0, "dev images of the measure, drawn anew for each lesson; 0 is all")
+    measure_share: float = _option(
+        1.0, "share of dev for the measure; the rest chooses the best teacher (the paper takes all for both: 1)"
+    )
+    sharpness: float = _option(1.0, "β of the measure, mean q(y) with q ∝ p^β; 1 is the paper's")
+    validate_every: int = _option(5, "teacher steps between validations")
+    validation_students: int = _option(1, "students of a validation, whose accuracies are averaged")
+    seed: int = _option(1, "of everything drawn")
 
     def __post_init__(self) -> None:
-        positive = (
-            "teacher_steps",
-            "teacher_rate",
-            "keys",
-            "phi_start",
-            "sharpness",
-            "validate_every",
-            "validation_students",
+        require_at_least(
+            1,
+            teacher_steps=self.teacher_steps,
+            validate_every=self.validate_every,
+            validation_students=self.validation_students,
         )
-        for name in positive:
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} is {getattr(self, name)}, but must be positive")
-        if not 0.0 < self.measure_share <= 1.0:
-            raise ValueError(f"measure_share is {self.measure_share}, but must lie in (0, 1]; 1 is all of dev")
-        for name, initial in (("diagonal", self.phi_start), ("off_diagonal", 0.0)):
-            bounds = getattr(self, name)
-            if bounds is not None and not bounds[0] <= initial <= bounds[1]:
-                raise ValueError(
+        require_positive(
+            teacher_lr=self.teacher_lr,
+            phi_start=self.phi_start,
+            sharpness=self.sharpness,
+            measure_share=self.measure_share,
+            growth_limit=self.growth_limit,
+        )
+        require_at_least(0, measure_images=self.measure_images)
+        if self.measure_share > 1.0:
+            raise InputError(
+                f"measure_share is {self.measure_share}, but must lie in (0, 1]; 1 is all of dev",
+                setting="measure_share",
+            )
+        TEACHERS[self.teacher]
+        self._require_bounds()
+
+    def _require_bounds(self) -> None:
+        given = {"phi_diagonal": (self.phi_diagonal, self.phi_start), "phi_off_diagonal": (self.phi_off_diagonal, 0.0)}
+        for name, (bounds, initial) in given.items():
+            if bounds is None:
+                continue
+            if not isinstance(FORMS.make(self.form), Matrix):
+                raise InputError(f"{name} bounds a matrix, but the form is {self.form}: leave it out", setting=name)
+            if not bounds[0] <= initial <= bounds[1]:
+                raise InputError(
                     f"the bounds {name} = {bounds[0]:g},{bounds[1]:g} leave out {initial:g}, where Φ starts: "
-                    "give LOW,HIGH around it"
+                    "give LOW,HIGH around it",
+                    setting=name,
                 )
+
+    @property
+    def teacher_options(self) -> dict[str, float]:
+        """The options of this kind of teacher: those given, else the paper's."""
+        given = {"keys": self.keys, "key_scale": self.key_scale}
+        paper = {"keys": PAPER_KEYS} if self.teacher == "attention" else {}
+        return paper | {name: value for name, value in given.items() if value is not None}
+
+    @property
+    def signature(self) -> Part:
+        """What of these settings changes the teacher, but for the number of steps and the estimator's part."""
+        others = part_of(self, without=(*_WITHOUT_EFFECT, *_OF_THE_ESTIMATOR, *_OF_THE_TEACHER))
+        return {"teacher": self.teacher, "teacher_options": self.teacher_options or None, **others}
 
     def bounds(self, classes: int) -> tuple[Tensor, Tensor] | None:
         """Least and greatest Φ, (classes²,) each; None where nothing is bound."""
-        if self.diagonal is None and self.off_diagonal is None:
+        if self.phi_diagonal is None and self.phi_off_diagonal is None:
             return None
         infinite = (float("-inf"), float("inf"))
         low, high = (
-            torch.full((classes, classes), (self.off_diagonal or infinite)[side]).fill_diagonal_(
-                (self.diagonal or infinite)[side]
+            torch.full((classes, classes), (self.phi_off_diagonal or infinite)[side]).fill_diagonal_(
+                (self.phi_diagonal or infinite)[side]
             )
             for side in (0, 1)
         )
         return low.flatten(), high.flatten()
-
-    @property
-    def signature(self) -> str:
-        """What of these settings changes the teacher, but for the number of steps."""
-        fields = [f"rmd:K{self.truncation}:exact", f"adam:lr{self.teacher_rate:g}"]
-        fields.append(f"N{self.keys}:scale{self.key_scale:g}:start{self.phi_start:g}|ce:{self.ce_share:g}")
-        fields.append(
-            f"eacc:b{self.sharpness:g}:dev{self.measure_images}of{self.measure_share:g}|val{self.validate_every}x{self.validation_students}"
-        )
-        if self.cotangent_clip:
-            fields.append(f"clipcot{self.cotangent_clip:g}")
-        for name, bounds in (("diag", self.diagonal), ("off", self.off_diagonal)):
-            if bounds is not None:
-                fields.append(f"{name}{bounds[0]:g},{bounds[1]:g}")
-        return "|".join([*fields, f"collapse{self.collapse_share:g},{self.growth_limit:g}", f"seed:{self.seed}"])

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from fairseq_dlf.core.hypergradient.student import Forward, Student
 from fairseq_dlf.core.support.checks import require_rate
 from fairseq_dlf.core.support.errors import InputError, MissingFileError, brief
-from fairseq_dlf.core.teaching.loss import DiagonalLoss
+from fairseq_dlf.core.teaching.loss import DynamicLoss
 from fairseq_dlf.translation.hooks.checkpoint_files import load_checkpoint
 from fairseq_dlf.translation.hooks.dictionaries import fingerprints, kept_fingerprints
 
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 def build_student(
     path: str,
     task: FairseqTask,
-    loss: DiagonalLoss,
+    loss: DynamicLoss,
     dropout: Optional[float] = None,
     fresh: bool = False,
     combine: Callable[[Tensor], Tensor] = lambda tensor: tensor,
@@ -46,7 +46,7 @@ def build_student(
     return Student(model, translation_objective(loss), combine=combine)
 
 
-def translation_objective(loss: DiagonalLoss) -> Callable[[Forward, Tensor, Any], Tensor]:
+def translation_objective(loss: DynamicLoss) -> Callable[[Forward, Tensor, Any], Tensor]:
     """L_Φ of a fairseq batch: the token loss divided by the tokens, as fairseq's trainer divides."""
 
     def objective(forward: Forward, coefficients: Tensor, batch: Any) -> Tensor:

@@ -20,7 +20,8 @@ from fairseq_dlf.core.hypergradient.update_rules import StudentState
 from fairseq_dlf.core.support.allocation import keep_freed_memory
 from fairseq_dlf.core.support.seeds import mixed_seed
 from fairseq_dlf.core.support.workers import Workers
-from fairseq_dlf.core.teaching.loss import DiagonalLoss
+from fairseq_dlf.core.teaching.forms import Diagonal
+from fairseq_dlf.core.teaching.loss import DynamicLoss
 from fairseq_dlf.core.teaching.progress import progress_vector
 from fairseq_dlf.translation.bleu.decoding import batches_of, fixed_sample, greedy_bleu, on_device
 from fairseq_dlf.translation.bleu.expected import MEASURE_SENTENCES, ExpectedBleu, expected_bleu_settings
@@ -97,7 +98,7 @@ class EpisodeRunner:
         self.cfg = cfg
         self.workers = workers
         self.settings = expected_bleu_settings(cfg)
-        self.loss = DiagonalLoss(task.target_dictionary.pad(), cfg.ce_share, cfg.label_smoothing)
+        self.loss = DynamicLoss(Diagonal(), task.target_dictionary.pad(), cfg.ce_share, cfg.label_smoothing)
         self.rule = update_rule(cfg)
         self.student = build_student(cfg.student, task, self.loss, cfg.student_dropout, combine=workers.combine)
         # Of the weights alone: the file also holds its own path and times.

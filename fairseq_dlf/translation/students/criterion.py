@@ -13,7 +13,8 @@ from fairseq.logging import metrics
 from omegaconf import II
 from torch import Tensor
 
-from fairseq_dlf.core.teaching.loss import DiagonalLoss
+from fairseq_dlf.core.teaching.forms import Diagonal
+from fairseq_dlf.core.teaching.loss import DynamicLoss
 from fairseq_dlf.core.teaching.progress import progress_vector
 from fairseq_dlf.translation.bleu.decoding import unwrapped
 from fairseq_dlf.translation.bleu.progress import FEATURES
@@ -75,8 +76,8 @@ class DlfCriterion(FairseqCriterion):
                 "the length of the run is unknown, and the teacher needs updates / planned updates: "
                 "pass --max-update or --max-epoch"
             )
-        self.loss = DiagonalLoss(self.padding_idx, cfg.ce_share, cfg.label_smoothing)
-        self.cross_entropy = DiagonalLoss(self.padding_idx, ce_share=1.0)
+        self.loss = DynamicLoss(Diagonal(), self.padding_idx, cfg.ce_share, cfg.label_smoothing)
+        self.cross_entropy = DynamicLoss(Diagonal(), self.padding_idx, ce_share=1.0)
         self.progress = RunProgress(cfg, task)
         # Inside a dataclass, so that it is no submodule: the student's optimiser must
         # not train the teacher, nor the student's checkpoint hold it.
@@ -121,7 +122,9 @@ class DlfCriterion(FairseqCriterion):
         else:
             state = self.progress.now(unwrapped(model))._asdict()
             with torch.no_grad():
-                phi = self._teacher_file.teacher(progress_vector(FEATURES, state)).to(logits.device, precision)
+                phi = self._teacher_file.teacher.along(progress_vector(FEATURES, state).unsqueeze(0))[0].to(
+                    logits.device, precision
+                )
         summary = {"dlf_logs": 1, "phi_mean": float(phi.mean()), "phi_sd": float(phi.std(unbiased=False))}
         return phi, summary | {f"s_{name}": value for name, value in state.items()}
 

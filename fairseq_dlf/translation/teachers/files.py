@@ -11,7 +11,7 @@ from fairseq.data import Dictionary
 from torch import Tensor
 
 from fairseq_dlf.core.support.tensor_file import read_tensor_file, write_tensor_file
-from fairseq_dlf.core.teaching.teachers.attention import Teacher
+from fairseq_dlf.core.teaching.teachers import AttentionTeacher, Teacher
 from fairseq_dlf.translation.bleu.progress import FEATURES
 from fairseq_dlf.translation.hooks.dictionaries import dictionary_fingerprint
 
@@ -100,7 +100,7 @@ def _is_zip(file: Path) -> bool:
 
 def _read_safetensors(file: Path) -> TeacherFile:
     tensors, header = read_tensor_file(file, "teacher")
-    return TeacherFile(Teacher.from_tensors(tensors), TeacherHeader.from_mapping(header, file))
+    return TeacherFile(AttentionTeacher.from_tensors(tensors), TeacherHeader.from_mapping(header, file))
 
 
 def _read_checkpoint(file: Path) -> TeacherFile:
@@ -115,11 +115,11 @@ def _read_checkpoint(file: Path) -> TeacherFile:
     if header is None:
         raise ValueError(f"{file} is a checkpoint, but not of a teacher: pass one that --task dlf_teaching has written")
     tensors: dict[str, Tensor] = {name.removeprefix(MODEL_PREFIX): value for name, value in state["model"].items()}
-    return TeacherFile(Teacher.from_tensors(tensors), TeacherHeader.from_mapping(header, file))
+    return TeacherFile(AttentionTeacher.from_tensors(tensors), TeacherHeader.from_mapping(header, file))
 
 
 def _require_fit(read: TeacherFile, file: Path, dictionary: Dictionary) -> None:
-    header, sizes = read.header, read.teacher.sizes
+    header, sizes = read.header, read.teacher
     if list(header.features) != list(FEATURES) or sizes.features != len(FEATURES):
         raise ValueError(
             f"teacher {file} reads {sizes.features} features {list(header.features)}, translation has "

@@ -7,7 +7,7 @@ from fairseq.dataclass import FairseqDataclass
 from fairseq.models import BaseFairseqModel, register_model
 from torch import Tensor
 
-from fairseq_dlf.core.teaching.teachers.attention import Teacher
+from fairseq_dlf.core.teaching.teachers import AttentionTeacher, Teacher
 from fairseq_dlf.translation.bleu.progress import FEATURES
 from fairseq_dlf.translation.hooks.launch import show_command_line
 
@@ -32,11 +32,11 @@ class DlfTeacherModel(BaseFairseqModel):
         if cfg.teacher_keys < 1:
             raise ValueError(f"--teacher-keys is {cfg.teacher_keys}, but the teacher needs at least 1 key")
         initial = torch.ones(len(task.target_dictionary))
-        return cls(Teacher.untaught(initial, features=len(FEATURES), keys=cfg.teacher_keys))
+        return cls(AttentionTeacher.untaught(initial, features=len(FEATURES), keys=cfg.teacher_keys))
 
     def forward(self, progress: Tensor) -> Tensor:
         """Coefficients for progress vectors: (..., features) → (..., types)."""
-        return self.teacher(progress)
+        return self.teacher.along(progress)
 
     def max_positions(self):
         """None: a teacher sees no sentences."""

@@ -6,7 +6,8 @@ import pytest
 import torch
 from fairseq.criterions.label_smoothed_cross_entropy import label_smoothed_nll_loss
 
-from fairseq_dlf.core.teaching.loss import DiagonalLoss, MatrixLoss
+from fairseq_dlf.core.teaching.forms import Diagonal, Matrix
+from fairseq_dlf.core.teaching.loss import DynamicLoss
 
 PADDING = 1
 
@@ -36,7 +37,7 @@ def by_hand(logits, target, coefficients, ce_share):
 @pytest.mark.parametrize("ce_share", [0.0, 0.3, 1.0])
 def test_equals_the_formula_without_padding(batch, ce_share):
     logits, target, coefficients = batch
-    found = DiagonalLoss(PADDING, ce_share)(logits, target, coefficients)
+    found = DynamicLoss(Diagonal(), PADDING, ce_share)(logits, target, coefficients)
     assert found.loss.item() == pytest.approx(by_hand(logits, target, coefficients, ce_share), rel=1e-12)
     assert found.nll_nats.item() == pytest.approx(by_hand(logits, target, coefficients, 1.0), rel=1e-12)
 
@@ -44,7 +45,7 @@ def test_equals_the_formula_without_padding(batch, ce_share):
 def test_gradient_follows_the_closed_form(batch):
     """d(−σ(Φ log p))/d log p = −Φ σ(1 − σ)."""
     logits, target, coefficients = batch
-    (found,) = torch.autograd.grad(DiagonalLoss(PADDING)(logits, target, coefficients).loss, logits)
+    (found,) = torch.autograd.grad(DynamicLoss(Diagonal(), PADDING)(logits, target, coefficients).loss, logits)
     log_p = torch.log_softmax(logits, -1).gather(-1, target.unsqueeze(-1)).squeeze(-1)
     sigma = torch.sigmoid(coefficients[target] * log_p)
     weight = (-coefficients[target] * sigma * (1 - sigma)).masked_fill(target == PADDING, 0).detach()
@@ -55,7 +56,7 @@ def test_gradient_follows_the_closed_form(batch):
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.4])
 def test_a_full_share_is_fairseqs_label_smoothed_cross_entropy(batch, smoothing):
     logits, target, coefficients = batch
-    loss = DiagonalLoss(PADDING, ce_share=1.0, label_smoothing=smoothing)(logits, target, coefficients).loss
+    loss = DynamicLoss(Diagonal(), PADDING, ce_share=1.0, label_smoothing=smoothing)(logits, target, coefficients).loss
     log_probs = torch.log_softmax(logits, -1).view(-1, 7)
     wanted, _ = label_smoothed_nll_loss(log_probs, target.view(-1), smoothing, ignore_index=PADDING)
     assert loss.item() == pytest.approx(wanted.item(), rel=1e-12)
@@ -64,9 +65,9 @@ def test_a_full_share_is_fairseqs_label_smoothed_cross_entropy(batch, smoothing)
 def test_half_precision_logits_are_computed_in_float32(batch):
     logits, target, coefficients = batch
     half = logits.detach().half()
-    found = DiagonalLoss(PADDING)(half, target, coefficients.float()).loss
+    found = DynamicLoss(Diagonal(), PADDING)(half, target, coefficients.float()).loss
     assert found.dtype == torch.float32
-    assert found.item() == DiagonalLoss(PADDING)(half.float(), target, coefficients.float()).loss.item()
+    assert found.item() == DynamicLoss(Diagonal(), PADDING)(half.float(), target, coefficients.float()).loss.item()
 
 
 @pytest.mark.parametrize(
@@ -75,7 +76,7 @@ def test_half_precision_logits_are_computed_in_float32(batch):
 )
 def test_refuses_shares_out_of_range(arguments, words):
     with pytest.raises(ValueError, match=words):
-        DiagonalLoss(PADDING, **arguments)
+        DynamicLoss(Diagonal(), PADDING, **arguments)
 
 
 MIXTURES = [(0.0, 0.0), (0.4, 0.0), (0.4, 0.1), (1.0, 0.1), (1.0, 0.0)]
@@ -84,7 +85,7 @@ MIXTURES = [(0.0, 0.0), (0.4, 0.0), (0.4, 0.1), (1.0, 0.1), (1.0, 0.0)]
 @pytest.mark.parametrize(("ce_share", "smoothing"), MIXTURES)
 def test_second_derivatives_by_finite_differences(batch, ce_share, smoothing):
     logits, target, coefficients = batch
-    loss = DiagonalLoss(PADDING, ce_share, smoothing)
+    loss = DynamicLoss(Diagonal(), PADDING, ce_share, smoothing)
 
     def value(logits, coefficients):
         return loss(logits, target, coefficients).loss + 0.0 * coefficients.sum()
@@ -99,7 +100,7 @@ def test_keeps_no_copy_of_the_logits(batch, ce_share, smoothing):
     logits, target, coefficients = batch
     kept = []
     with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor):
-        DiagonalLoss(PADDING, ce_share, smoothing)(logits, target, coefficients)
+        DynamicLoss(Diagonal(), PADDING, ce_share, smoothing)(logits, target, coefficients)
     large = {tensor.data_ptr() for tensor in kept if tensor.numel() >= logits.numel()}
     assert large == {logits.data_ptr()}
 
@@ -107,7 +108,7 @@ def test_keeps_no_copy_of_the_logits(batch, ce_share, smoothing):
 def test_extreme_logits_give_finite_gradients(batch):
     _, target, coefficients = batch
     logits = (1e4 * torch.randn(2, 4, 7)).requires_grad_()
-    loss = DiagonalLoss(PADDING, 0.5, 0.1)(logits, target, coefficients.float()).loss
+    loss = DynamicLoss(Diagonal(), PADDING, 0.5, 0.1)(logits, target, coefficients.float()).loss
     (gradient,) = torch.autograd.grad(loss, logits, create_graph=True)
     (second,) = torch.autograd.grad(gradient.square().sum(), logits)
     assert loss.isfinite() and gradient.isfinite().all() and second.isfinite().all()
@@ -124,18 +125,18 @@ def test_the_matrix_loss_equals_the_formula(ce_share):
         log_p = [score - math.log(sum(math.exp(s) for s in row)) for score in row]
         inside = sum(phi[y, j].item() * log_p[j] for j in range(3))
         total += (1 - ce_share) * -1 / (1 + math.exp(-inside)) - ce_share * log_p[y]
-    found = MatrixLoss(ce_share)(logits, torch.tensor(labels), phi.flatten())
-    assert found.item() == pytest.approx(total / 4, rel=1e-12)
+    found = DynamicLoss(Matrix(), ce_share=ce_share)(logits, torch.tensor(labels), phi.flatten()).loss
+    assert found.item() == pytest.approx(total, rel=1e-12)
 
 
 def test_a_diagonal_matrix_is_the_diagonal_loss():
     torch.manual_seed(6)
     logits, labels, diagonal = torch.randn(5, 4), torch.tensor([3, 0, 1, 2, 3]), torch.rand(4)
-    found = MatrixLoss()(logits, labels, torch.diag(diagonal).flatten())
-    wanted = DiagonalLoss(padding=-1)(logits, labels, diagonal).loss / 5
+    found = DynamicLoss(Matrix())(logits, labels, torch.diag(diagonal).flatten()).loss
+    wanted = DynamicLoss(Diagonal(), padding=-1)(logits, labels, diagonal).loss
     torch.testing.assert_close(found, wanted)
 
 
 def test_a_matrix_of_other_classes_is_refused():
-    with pytest.raises(ValueError, match="9 coefficients were given, but a matrix of 4 classes has 16"):
-        MatrixLoss()(torch.ones(1, 4), torch.tensor([0]), torch.ones(9))
+    with pytest.raises(ValueError, match="9 coefficients were given, but the form matrix of 4 types has 16"):
+        DynamicLoss(Matrix())(torch.ones(1, 4), torch.tensor([0]), torch.ones(9))

@@ -22,7 +22,7 @@ def generator(seed=0):
 
 
 def test_an_epoch_has_every_image_at_most_once(numbered):
-    batches = Batches(numbered, SIZE, seed=3, iterations=12)
+    batches = Batches(numbered, SIZE, seed=3)
     assert batches.steps_per_epoch == 4
     epochs = []
     for epoch in range(3):
@@ -33,25 +33,24 @@ def test_an_epoch_has_every_image_at_most_once(numbered):
     assert sorted(epochs[0]) != sorted(epochs[1])
 
 
-def test_images_belong_to_their_labels_and_the_update_is_told(numbered):
-    batch = Batches(numbered, SIZE, seed=3, iterations=12).batch(7)
-    assert (batch.iteration, batch.iterations) == (7, 12)
+def test_images_belong_to_their_labels(numbered):
+    batch = Batches(numbered, SIZE, seed=3).batch(7)
     assert batch.images.dtype == torch.float32 and batch.labels.dtype == torch.int64
     assert torch.equal(batch.images, numbered.images[batch.labels])
 
 
 @pytest.mark.parametrize("augments", [False, True])
 def test_batches_are_the_same_in_any_order(numbered, augments):
-    forward = Batches(numbered, SIZE, 3, 12, augments)
+    forward = Batches(numbered, SIZE, 3, augments)
     wanted = [forward.batch(t) for t in range(12)]
-    backward = Batches(numbered, SIZE, 3, 12, augments)
+    backward = Batches(numbered, SIZE, 3, augments)
     for t in (11, 4, 3, 8, 0, 3):
         found = backward.batch(t)
         assert torch.equal(found.labels, wanted[t].labels) and torch.equal(found.images, wanted[t].images)
 
 
 def test_the_seed_changes_order_and_augmentation(numbered):
-    first, second = (Batches(numbered, COUNT, seed, 1, augments=True).batch(0) for seed in (1, 2))
+    first, second = (Batches(numbered, COUNT, seed, augments=True).batch(0) for seed in (1, 2))
     assert not torch.equal(first.labels, second.labels)
     by_label = [batch.images[batch.labels.argsort()] for batch in (first, second)]
     assert not torch.equal(*by_label)
@@ -59,14 +58,14 @@ def test_the_seed_changes_order_and_augmentation(numbered):
 
 def test_global_randomness_is_left_alone(numbered):
     before = torch.get_rng_state()
-    Batches(numbered, SIZE, 3, 12, augments=True).batch(0)
+    Batches(numbered, SIZE, 3, augments=True).batch(0)
     assert torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.mark.parametrize("size", [0, -1, COUNT + 1])
 def test_refuses_batches_that_cannot_be(numbered, size):
     with pytest.raises(InputError, match=f"batch size is {size}, but must lie between 1 and the {COUNT}") as error:
-        Batches(numbered, size, seed=0, iterations=1)
+        Batches(numbered, size, seed=0)
     assert error.value.setting == "batch_size"
 
 

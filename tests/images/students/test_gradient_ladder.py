@@ -10,10 +10,10 @@ from fairseq_dlf.core.hypergradient.student import Point, Student
 from fairseq_dlf.core.hypergradient.trajectory import TrajectoryPlan
 from fairseq_dlf.core.hypergradient.unroll import Step
 from fairseq_dlf.core.hypergradient.update_rules import SGD
-from fairseq_dlf.images.data.batches import Batch
 from fairseq_dlf.images.data.splits import ImageSet
 from fairseq_dlf.images.losses import LossInput, make_loss
 from fairseq_dlf.images.students.accuracy import ExpectedAccuracy
+from fairseq_dlf.images.students.lesson import TimedBatch
 from fairseq_dlf.images.students.models import build_model
 
 STEPS, CLASSES, RATE = 4, 3, 0.1
@@ -40,7 +40,7 @@ def made(request):
     def objective(forward, coefficients, batch):
         return loss(LossInput(forward(batch.images), batch.labels, coefficients, batch.iteration, batch.iterations))
 
-    batches = [Batch(*images(6, SHAPES[model]), t, STEPS) for t in range(STEPS)]
+    batches = [TimedBatch(*images(6, SHAPES[model]), t, STEPS) for t in range(STEPS)]
     coefficients = (torch.eye(CLASSES) + 0.3 * torch.randn(STEPS, CLASSES, CLASSES)).double().flatten(1)
     student = Student(module, objective, twice_differentiable)
     measure = ExpectedAccuracy(student, images(9, SHAPES[model]))

@@ -6,16 +6,22 @@ import pytest
 import torch
 
 from fairseq_dlf.core.support.tensor_file import write_tensor_file
-from fairseq_dlf.core.teaching.teachers.attention import Teacher
+from fairseq_dlf.core.teaching.teacher_file import TeacherHeader, write_teacher
+from fairseq_dlf.core.teaching.teachers import AttentionTeacher
 from fairseq_dlf.images.students.progress import features
-from fairseq_dlf.images.teachers.files import TeacherHeader, read_teacher, write_teacher
+from fairseq_dlf.images.teachers.files import ce_share_of, model_of, read_teacher
 
-HEADER = TeacherHeader(("a", "b", "c"), tuple(features(3)), "mnist", "mlp", 0.25, "dlf-images|…")
+FITS = {"class_names": ["a", "b", "c"], "data": "mnist", "model": "mlp", "ce_share": 0.25}
+HEADER = TeacherHeader("attention", "matrix", features(3), "dlf-images|…", FITS)
+
+
+def other(**fits):
+    return dataclasses.replace(HEADER, fits={**FITS, **fits})
 
 
 def teacher(coefficients=9, inputs=6):
     torch.manual_seed(1)
-    return Teacher(torch.randn(coefficients, 4), torch.randn(4, inputs))
+    return AttentionTeacher(torch.randn(coefficients, 4), torch.randn(4, inputs))
 
 
 def test_what_is_written_is_read(data, tmp_path):
@@ -23,6 +29,7 @@ def test_what_is_written_is_read(data, tmp_path):
     write_teacher(tmp_path / "t.safetensors", made, HEADER)
     found = read_teacher(tmp_path / "t.safetensors", data())
     assert found.header == HEADER
+    assert (ce_share_of(found), model_of(found)) == (0.25, "mlp")
     assert torch.equal(found.teacher.values, made.values) and torch.equal(found.teacher.keys, made.keys)
     assert not any(parameter.requires_grad for parameter in found.teacher.parameters())
 
@@ -39,12 +46,12 @@ def test_the_digest_is_that_of_the_parameters(data, tmp_path):
 
 
 def other_classes(path):
-    header = dataclasses.replace(HEADER, class_names=("a", "b"), features=tuple(features(2)))
+    header = dataclasses.replace(other(class_names=["a", "b"]), features=features(2))
     write_teacher(path, teacher(4, 5), header)
 
 
 def other_names(path):
-    write_teacher(path, teacher(), dataclasses.replace(HEADER, class_names=("cat", "dog", "eel")))
+    write_teacher(path, teacher(), other(class_names=["cat", "dog", "eel"]))
 
 
 def other_sizes(path):
@@ -63,11 +70,19 @@ def of_translation(path):
         (lambda path: path.write_text("text"), "is not a safetensors file"),
         (other_classes, "taught on 2 classes, mnist has 3"),
         (other_names, "taught on the classes cat, dog, eel, mnist has a, b, c"),
-        (other_sizes, "9 coefficients from 5 features, mnist wants 9 from 6"),
-        (of_translation, r"without \['ce_share', 'class_names', 'data', 'model'\] in its header"),
+        (other_sizes, "9 coefficients of the form matrix from 6 features, mnist wants 9 from 6"),
+        (of_translation, "header has class_names = None, wanted a list"),
     ],
 )
 def test_teachers_that_do_not_fit_are_named(data, tmp_path, make, words):
     make(tmp_path / "t")
     with pytest.raises((ValueError, FileNotFoundError), match=words):
         read_teacher(tmp_path / "t", data())
+
+
+def test_a_teacher_of_the_first_version_is_read(data, tmp_path):
+    """Its header names neither kind nor form, and has what must fit among its own fields."""
+    old = {**FITS, "features": list(features(3)), "signature": "dlf-images|student:mlp:fresh|…"}
+    write_tensor_file(tmp_path / "t", "teacher", teacher().state_dict(), old)
+    found = read_teacher(tmp_path / "t", data())
+    assert found.header == dataclasses.replace(HEADER, signature=old["signature"])

@@ -9,7 +9,8 @@ import torch
 
 from fairseq_dlf.core.hypergradient.student import Student
 from fairseq_dlf.core.teaching.expectations import expected_score
-from fairseq_dlf.core.teaching.loss import DiagonalLoss
+from fairseq_dlf.core.teaching.forms import Diagonal
+from fairseq_dlf.core.teaching.loss import DynamicLoss
 from fairseq_dlf.translation.bleu.decoding import WordJoiner, fixed_sample, greedy_bleu, select_rows, subword_symbol
 from fairseq_dlf.translation.bleu.expected import (
     ExpectedBleu,
@@ -75,7 +76,7 @@ def test_equals_brute_force_over_a_whole_language(made, monkeypatch, arch, norma
 def test_gradient_equals_finite_differences(made):
     built, h = made(), 1e-6
     padding = built.task.target_dictionary.pad()
-    student = Student(built.model, translation_objective(DiagonalLoss(padding)))
+    student = Student(built.model, translation_objective(DynamicLoss(Diagonal(), padding)))
     settings = ExpectedBleuSettings(4, with_reference=True)
     candidates = find_candidates(built.task, built.model, built.batch, settings, seed=3)
     params = student.flat_params().requires_grad_()
@@ -112,7 +113,7 @@ def test_candidates_are_distinct_seeded_and_leave_the_model_as_it_was(made, meth
 
 def test_measure_is_the_mean_over_batches_with_its_gradient(made):
     built = made()
-    student = Student(built.model, translation_objective(DiagonalLoss(built.task.target_dictionary.pad())))
+    student = Student(built.model, translation_objective(DynamicLoss(Diagonal(), built.task.target_dictionary.pad())))
     parts = [select_rows(built.batch, torch.tensor(rows), True) for rows in ([0], [1, 2])]
     measure = ExpectedBleu(
         built.task, student, parts, ExpectedBleuSettings(4), seed=8, sentences=sum(len(p["target"]) for p in parts)

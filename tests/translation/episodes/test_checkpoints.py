@@ -9,7 +9,8 @@ from fairseq.modules import FairseqDropout
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 
 from fairseq_dlf.core.support.errors import InputError, MissingFileError, UserError
-from fairseq_dlf.core.teaching.loss import DiagonalLoss
+from fairseq_dlf.core.teaching.forms import Diagonal
+from fairseq_dlf.core.teaching.loss import DynamicLoss
 from fairseq_dlf.translation.episodes.checkpoints import build_student, load_model, set_dropout
 from fairseq_dlf.translation.hooks import run_start
 from tests.translation.tiny_runs import STUDENT, make_data_bin, train
@@ -76,7 +77,7 @@ def changed(trained, folder, change) -> str:
 
 
 def test_a_student_is_read_in_training_mode(trained, caplog):
-    loss = DiagonalLoss(trained[1].target_dictionary.pad())
+    loss = DynamicLoss(Diagonal(), trained[1].target_dictionary.pad())
     student = build_student(str(trained[0]), trained[1], loss, dropout=0.0)
     assert student.module.training
     weights = torch.load(trained[0], weights_only=True)["model"]

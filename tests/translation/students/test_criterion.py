@@ -10,7 +10,7 @@ from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEn
 from fairseq.data.iterators import EpochBatchIterator
 from fairseq.logging import metrics
 
-from fairseq_dlf.core.teaching.teachers.attention import Teacher
+from fairseq_dlf.core.teaching.teachers import AttentionTeacher
 from fairseq_dlf.translation.bleu import progress as bleu_progress
 from fairseq_dlf.translation.bleu.progress import FEATURES
 from fairseq_dlf.translation.bleu.scores import CorpusBleu
@@ -59,7 +59,7 @@ def criterion_of(made, **options):
 def teacher_file(made, tmp_path):
     """A teacher whose coefficients depend on s."""
     dictionary = made.task.target_dictionary
-    teacher = Teacher(torch.rand(len(dictionary), 5), torch.randn(5, len(FEATURES)))
+    teacher = AttentionTeacher(torch.rand(len(dictionary), 5), torch.randn(5, len(FEATURES)))
     header = TeacherHeader(list(FEATURES), dictionary_fingerprint(dictionary), len(dictionary), "dlf|test")
     path = tmp_path / "teacher.safetensors"
     write_safetensors(path, TeacherFile(teacher, header))
@@ -133,7 +133,7 @@ def test_the_teacher_sees_the_progress_of_the_student(made, teacher_file, monkey
     monkeypatch.setattr(bleu_progress, "greedy_bleu", lambda *a: CorpusBleu(next(scores), ""))
     log = step(made, criterion_of(made, teacher=teacher_file.path), update=4)
     assert (log["s_updates"], log["s_train_bleu"], log["s_dev_bleu"]) == (0.4, 0.2, 0.1)
-    phi = teacher_file.teacher(torch.tensor([0.4, 0.2, 0.1]))
+    phi = teacher_file.teacher.along(torch.tensor([[0.4, 0.2, 0.1]]))[0]
     assert log["phi_mean"] == pytest.approx(phi.mean().item(), rel=1e-6)
     assert log["phi_sd"] > 0
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from fairseq_dlf.core.teaching.teachers.attention import Teacher
+from fairseq_dlf.core.teaching.teachers import AttentionTeacher
 from fairseq_dlf.translation.bleu.progress import FEATURES
 from fairseq_dlf.translation.teachers.files import (
     MODEL_PREFIX,
@@ -33,7 +33,7 @@ def taught(dictionary):
 
     def build(types=None, features=FEATURES, fingerprint=None):
         types = len(dictionary) if types is None else types
-        teacher = Teacher.untaught(torch.rand(types), len(features), 5)
+        teacher = AttentionTeacher.untaught(torch.rand(types), len(features), 5)
         fingerprint = dictionary_fingerprint(dictionary) if fingerprint is None else fingerprint
         return TeacherFile(teacher, TeacherHeader(list(features), fingerprint, types, "dlf|test"))
 

@@ -1,1 +1,7 @@
-"""Teachers: from the student's progress to coefficients."""
+"""Teachers, one file each; importing this registers them all."""
+
+from fairseq_dlf.core.teaching.teachers.attention import AttentionTeacher
+from fairseq_dlf.core.teaching.teachers.static import StaticTeacher
+from fairseq_dlf.core.teaching.teachers.teacher import TEACHERS, Memory, Teacher, untaught_teacher
+
+__all__ = ["TEACHERS", "AttentionTeacher", "Memory", "StaticTeacher", "Teacher", "untaught_teacher"]

@@ -4,34 +4,34 @@ import pytest
 import torch
 
 from fairseq_dlf.core.teaching.progress import progress_vector
-from fairseq_dlf.core.teaching.teachers.attention import Teacher
+from fairseq_dlf.core.teaching.teachers import AttentionTeacher
 
 
 def test_starts_at_the_initial_coefficients_for_every_state():
     initial = torch.tensor([1.0, 0.5, 2.0])
-    phi = Teacher.untaught(initial, features=3, keys=5)(torch.rand(4, 3))
+    phi = AttentionTeacher.untaught(initial, features=3, keys=5).along(torch.rand(4, 3))
     torch.testing.assert_close(phi, initial.expand(4, 3))
 
 
 def test_is_w_softmax_v_s():
     values, keys = torch.randn(4, 3, dtype=torch.float64), torch.randn(3, 2, dtype=torch.float64)
-    teacher = Teacher.from_tensors({"values": values, "keys": keys})
+    teacher = AttentionTeacher.from_tensors({"values": values, "keys": keys})
     state = torch.tensor([0.3, 0.9], dtype=torch.float64)
     scores = [sum(keys[n, f] * state[f] for f in range(2)).exp() for n in range(3)]
     wanted = [sum(values[i, n] * scores[n] for n in range(3)) / sum(scores) for i in range(4)]
-    torch.testing.assert_close(teacher(state), torch.stack(wanted))
+    torch.testing.assert_close(teacher.along(state.unsqueeze(0))[0], torch.stack(wanted))
 
 
 def test_both_factors_can_move_from_the_start():
     """Zero in both factors would give both a zero gradient; W = 1 gives V one after W has moved."""
-    teacher = Teacher.untaught(torch.ones(3), features=2, keys=4)
+    teacher = AttentionTeacher.untaught(torch.ones(3), features=2, keys=4)
     weights = torch.tensor([1.0, -2.0, 0.5])
     optimizer = torch.optim.SGD(teacher.parameters(), lr=0.5)
     keys = teacher.keys.detach().clone()
     for step in range(3):
         optimizer.zero_grad()
         state = torch.tensor([step / 3, 1.0])
-        (teacher(state) * weights).square().sum().backward()
+        (teacher.along(state.unsqueeze(0))[0] * weights).square().sum().backward()
         optimizer.step()
     assert (teacher.keys - keys).abs().max() > 1e-4
     assert (teacher.values - 1).abs().max() > 0.1
@@ -48,13 +48,13 @@ def test_both_factors_can_move_from_the_start():
 )
 def test_refuses_tensors_that_are_no_teacher(tensors, words):
     with pytest.raises(ValueError, match=words):
-        Teacher.from_tensors(tensors)
+        AttentionTeacher.from_tensors(tensors)
 
 
-@pytest.mark.parametrize(("features", "keys"), [(0, 5), (3, 0)])
-def test_refuses_empty_sizes(features, keys):
-    with pytest.raises(ValueError, match="none of them empty"):
-        Teacher.untaught(torch.ones(3), features, keys)
+@pytest.mark.parametrize(("features", "keys", "words"), [(0, 5, "none of them empty"), (3, 0, "keys is 0")])
+def test_refuses_empty_sizes(features, keys, words):
+    with pytest.raises(ValueError, match=words):
+        AttentionTeacher.untaught(torch.ones(3), features, keys)
 
 
 def test_reading_a_teacher_draws_no_random_numbers():
@@ -62,7 +62,7 @@ def test_reading_a_teacher_draws_no_random_numbers():
     torch.manual_seed(1)
     wanted = torch.rand(2)
     torch.manual_seed(1)
-    Teacher.from_tensors({"values": torch.ones(3, 2), "keys": torch.ones(2, 2)})
+    AttentionTeacher.from_tensors({"values": torch.ones(3, 2), "keys": torch.ones(2, 2)})
     assert torch.equal(torch.rand(2), wanted)
 
 
@@ -84,12 +84,12 @@ def test_progress_must_have_the_teachers_features():
 
 def test_bounds_hold_for_every_state():
     torch.manual_seed(3)
-    teacher = Teacher(5 * torch.randn(4, 6), 3 * torch.randn(6, 2))
+    teacher = AttentionTeacher(5 * torch.randn(4, 6), 3 * torch.randn(6, 2))
     low, high = torch.tensor([0.5, -1.0, 0.0, float("-inf")]), torch.tensor([1.5, 1.0, float("inf"), 0.0])
-    before = teacher(torch.rand(50, 2))
+    before = teacher.along(torch.rand(50, 2))
     assert not bool(((before >= low) & (before <= high)).all())
     teacher.bound(low, high)
-    after = teacher(torch.rand(50, 2))
+    after = teacher.along(torch.rand(50, 2))
     assert bool(((after >= low - 1e-6) & (after <= high + 1e-6)).all())
 
 
@@ -98,7 +98,7 @@ def test_the_scale_of_the_keys_sets_columns_apart():
     spread = []
     for scale in (0.1, 5.0):
         torch.manual_seed(4)
-        teacher = Teacher.untaught(torch.ones(3), features=2, keys=4, key_scale=scale)
+        teacher = AttentionTeacher.untaught(torch.ones(3), features=2, keys=4, key_scale=scale)
         weights = torch.softmax(torch.rand(100, 2) @ teacher.keys.t(), dim=-1)
         spread.append(float(weights.std(dim=0).mean()))
     assert spread[1] > 5 * spread[0]

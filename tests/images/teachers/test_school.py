@@ -2,25 +2,27 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 import torch
 
+from fairseq_dlf.core.teaching.journal import LOG_NAME, read_steps
+from fairseq_dlf.core.teaching.teaching import BEST_NAME, LAST_NAME
 from fairseq_dlf.images.records.coefficients import PATH_NAME
-from fairseq_dlf.images.records.teaching import LOG_NAME, read_steps
 from fairseq_dlf.images.students.files import StudentFile
-from fairseq_dlf.images.teachers import teaching
+from fairseq_dlf.images.teachers import school
 from fairseq_dlf.images.teachers.files import read_teacher
+from fairseq_dlf.images.teachers.school import ImageSchool, teaching_of
 from fairseq_dlf.images.teachers.settings import TeachingSettings
-from fairseq_dlf.images.teachers.teaching import BEST_NAME, LAST_NAME, Teaching
 
 PLAIN = TeachingSettings(
-    teacher_steps=4, teacher_rate=0.05, keys=3, key_scale=2.0, validate_every=2, collapse_share=0.5, seed=3
+    teacher_steps=4, teacher_lr=0.05, keys=3, key_scale=2.0, validate_every=2, collapse_share=0.5, seed=3
 )
 
 
 def teach(data, student, folder, **changes):
-    made = Teaching(data, student, dataclasses.replace(PLAIN, **changes), folder)
+    made = teaching_of(data, student, dataclasses.replace(PLAIN, **changes), folder)
     made.run()
     return made
 
@@ -28,10 +30,10 @@ def teach(data, student, folder, **changes):
 def test_a_teacher_raises_what_it_is_taught_to_raise(data, student, tmp_path):
     """Repeating one and the same episode, its measure rises."""
     settings = student(epochs=3.0)
-    made = Teaching(data(), settings, dataclasses.replace(PLAIN, teacher_rate=0.02), tmp_path)
+    made = teaching_of(data(), settings, dataclasses.replace(PLAIN, teacher_lr=0.02), tmp_path)
     measures = []
     for _ in range(6):
-        measures.append(made._episode(1)["measure_after"])
+        measures.append(made._lesson(1)["measure_after"])
     assert measures == sorted(measures) and measures[-1] > measures[0] + 0.01
 
 
@@ -56,9 +58,9 @@ def test_a_resumed_run_is_the_straight_run(data, student, tmp_path):
 
 def test_the_best_teacher_of_the_validations_is_kept(data, student, tmp_path, monkeypatch):
     values = iter([0.5, 0.8, 0.8, 0.7])
-    monkeypatch.setattr(teaching, "accuracy", lambda *given: next(values))
+    monkeypatch.setattr(school, "accuracy", lambda *given: next(values))
     made = teach(data(), student(), tmp_path, teacher_steps=3, validate_every=1)
-    assert (made.best_step, made.best_accuracy) == (1, 0.8)
+    assert (made.best_step, made.best_value) == (1, 0.8)
     best, last = (read_teacher(tmp_path / name, data()) for name in (BEST_NAME, LAST_NAME))
     assert best.header.signature.endswith("|step:1") and last.header.signature.endswith("|step:3")
     assert best.digest != last.digest
@@ -67,7 +69,7 @@ def test_the_best_teacher_of_the_validations_is_kept(data, student, tmp_path, mo
 
 
 def test_an_untaught_teacher_that_stays_the_best_is_reported(data, student, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(teaching, "accuracy", lambda *given: 0.5)
+    monkeypatch.setattr(school, "accuracy", lambda *given: 0.5)
     with caplog.at_level("INFO"):
         made = teach(data(), student(), tmp_path)
     assert made.best_step == 0
@@ -76,7 +78,7 @@ def test_an_untaught_teacher_that_stays_the_best_is_reported(data, student, tmp_
 
 def test_three_collapses_in_a_row_end_the_run_and_teach_nothing(data, student, tmp_path):
     settings = student(learning_rate=1e20)
-    with pytest.raises(RuntimeError, match="3 episodes in a row collapsed. Lower --teacher-lr"):
+    with pytest.raises(RuntimeError, match="3 lessons in a row collapsed, the last because .*Lower --teacher-lr"):
         teach(data(), settings, tmp_path, teacher_steps=9)
     rows = read_steps(tmp_path / LOG_NAME)
     assert [row.collapsed for row in rows] == [False, True, True, True]
@@ -84,11 +86,11 @@ def test_three_collapses_in_a_row_end_the_run_and_teach_nothing(data, student, t
 
 
 def test_an_exploding_cotangent_is_a_collapse(data, student, tmp_path):
-    made = Teaching(data(), student(), dataclasses.replace(PLAIN, growth_limit=0.01), tmp_path)
-    assert made._episode(1)["collapsed"]
-    made = Teaching(data(), student(), PLAIN, tmp_path)
-    figures = made._episode(1)
-    assert not figures["collapsed"] and 0.01 < figures["cotangent_growth"] < 1000
+    made = teaching_of(data(), student(), dataclasses.replace(PLAIN, growth_limit=0.01), tmp_path)
+    assert made._lesson(1)["collapsed"]
+    made = teaching_of(data(), student(), PLAIN, tmp_path)
+    figures = made._lesson(1)
+    assert "collapsed" not in figures and 0.01 < figures["cotangent_growth"] < 1000
 
 
 def test_a_student_far_below_the_best_so_far_is_a_collapse(data, student, tmp_path):
@@ -96,14 +98,14 @@ def test_a_student_far_below_the_best_so_far_is_a_collapse(data, student, tmp_pa
     made = teach(data(), student(epochs=6.0), tmp_path, teacher_steps=1)
     with torch.no_grad():
         made.teacher.values.mul_(-1.0)  # rewards the wrong
-    figures = made._episode(2)
-    assert figures["collapsed"] and figures["measure_after"] < 0.5 * made.best_measure
+    figures = made._lesson(2)
+    assert figures["collapsed"] and figures["measure_after"] < 0.5 * made.collapses.best
     assert figures["measure_after"] < 0.34
 
 
 def test_bounds_hold_through_teaching(data, student, tmp_path):
     free = teach(data(), student(), tmp_path / "free").teacher.values.detach()
-    changes = {"diagonal": (0.98, 1.01), "off_diagonal": (0.0, float("inf"))}
+    changes = {"phi_diagonal": (0.98, 1.01), "phi_off_diagonal": (0.0, float("inf"))}
     bound = teach(data(), student(), tmp_path / "bound", **changes).teacher.values.detach()
     eye = torch.eye(3).flatten().bool()
     assert free[~eye].min() < -0.01
@@ -114,42 +116,42 @@ def test_bounds_hold_through_teaching(data, student, tmp_path):
 def test_one_key_gives_coefficients_that_ignore_the_student(data, student, tmp_path):
     for keys, moves in ((1, False), (3, True)):
         teacher = teach(data(), student(), tmp_path / str(keys), keys=keys).teacher
-        found = teacher(torch.rand(10, 6)).detach()
+        found = teacher.along(torch.rand(10, 6)).detach()
         assert (float(found.std(dim=0).max()) > 1e-4) == moves
 
 
-def test_episodes_can_start_from_a_student(data, student, tmp_path):
-    made = Teaching(data(), student(), PLAIN, tmp_path / "fresh")
-    tensors = made._run(seed=11).student.module.state_dict()
-    warm = StudentFile(tmp_path, "mlp-5", {name: tensor.clone() for name, tensor in tensors.items()})
-    started = Teaching(data(), student(), PLAIN, tmp_path / "warm", warm)
-    found = [started._run(seed).student.flat_params() for seed in (1, 2)]
+def test_lessons_can_start_from_a_student(data, student):
+    fresh = ImageSchool(data(), student(), PLAIN)
+    tensors = fresh.lesson(11).student.module.state_dict()
+    warm = StudentFile(Path("warm"), "mlp-5", {name: tensor.clone() for name, tensor in tensors.items()})
+    made = ImageSchool(data(), student(), PLAIN, warm)
+    found = [made.lesson(step).start.params for step in (1, 2)]
     assert torch.equal(found[0], found[1])
-    assert not torch.equal(made._run(1).student.flat_params(), found[0])
-    assert warm.digest in started.signature
+    assert not torch.equal(fresh.lesson(1).start.params, found[0])
+    assert warm.digest in str(made.signature(made.reverse()))
 
 
-def test_the_measure_can_take_some_dev_images_anew_each_time(data, student, tmp_path):
-    made = Teaching(data(), student(), dataclasses.replace(PLAIN, measure_images=7), tmp_path)
-    first, again, other = (made._measured(seed) for seed in (1, 1, 2))
+def test_the_measure_can_take_some_dev_images_anew_each_time(data, student):
+    made = ImageSchool(data(), student(), dataclasses.replace(PLAIN, measure_images=7))
+    first, again, other = (made.lesson(step).measure.images for step in (1, 1, 2))
     assert len(first.labels) == 7
     assert torch.equal(first.images, again.images) and not torch.equal(first.images, other.images)
 
 
 def test_a_part_of_dev_can_be_held_out_for_the_choice_of_the_teacher(data, student, tmp_path, monkeypatch):
     images, seen = data(), []
-    monkeypatch.setattr(teaching, "accuracy", lambda *given: seen.append(given[-1]) or 0.5)
+    monkeypatch.setattr(school, "accuracy", lambda *given: seen.append(given[-1]) or 0.5)
     made = teach(images, student(), tmp_path, teacher_steps=1, measure_share=0.6)
-    assert torch.equal(made._measured(1).images, images.dev.images[:18])
+    assert torch.equal(made.school.lesson(1).measure.images.images, images.dev.images[:18])
     assert all(torch.equal(given.images, images.dev.images[18:]) for given in seen) and len(seen) == 2
-    with pytest.raises(ValueError, match="--measure-share 0.999 leaves 30 of 30 dev images"):
+    with pytest.raises(ValueError, match="measure_share 0.999 leaves 30 of 30 dev images"):
         teach(images, student(), tmp_path / "other", measure_share=0.999)
 
 
 def test_a_folder_of_other_settings_is_refused(data, student, tmp_path):
     teach(data(), student(), tmp_path, teacher_steps=1)
     with pytest.raises(ValueError, match="holds a run with other settings"):
-        teach(data(), student(), tmp_path, teacher_rate=0.1)
+        teach(data(), student(), tmp_path, teacher_lr=0.1)
 
 
 def test_a_damaged_state_is_named(data, student, tmp_path):
@@ -161,7 +163,7 @@ def test_a_damaged_state_is_named(data, student, tmp_path):
 
 
 def test_too_little_memory_is_named(data, student, tmp_path):
-    with pytest.raises(ValueError, match="trajectory is 10 B, but one kept step takes.*--trajectory-memory"):
+    with pytest.raises(ValueError, match="trajectory is 10 B, but one kept step takes"):
         teach(data(), student(), tmp_path, trajectory_memory="10B")
 
 
@@ -174,12 +176,11 @@ def test_a_short_memory_gives_the_same_teacher(data, student, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"teacher_steps": 0}, "teacher_steps is 0, but must be positive"),
-        ({"teacher_rate": 0.0}, "teacher_rate is 0.0"),
-        ({"keys": 0}, "keys is 0"),
+        ({"teacher_steps": 0}, "teacher_steps is 0, but must be at least 1"),
+        ({"teacher_lr": 0.0}, "teacher_lr is 0.0"),
         ({"measure_share": 1.5}, "measure_share is 1.5, but must lie in"),
-        ({"diagonal": (1.1, 2.0)}, "the bounds diagonal = 1.1,2 leave out 1"),
-        ({"off_diagonal": (0.1, 1.0)}, "the bounds off_diagonal = 0.1,1 leave out 0"),
+        ({"phi_diagonal": (1.1, 2.0)}, "the bounds phi_diagonal = 1.1,2 leave out 1"),
+        ({"phi_off_diagonal": (0.1, 1.0)}, "the bounds phi_off_diagonal = 0.1,1 leave out 0"),
     ],
 )
 def test_wrong_settings_are_named(changes, words):
@@ -187,27 +188,55 @@ def test_wrong_settings_are_named(changes, words):
         dataclasses.replace(PLAIN, **changes)
 
 
-def test_every_setting_but_the_number_of_steps_is_in_the_signature():
-    changes = {
-        "teacher_rate": 0.1,
-        "keys": 4,
-        "key_scale": 1.0,
-        "phi_start": 0.5,
-        "sharpness": 4.0,
-        "ce_share": 0.5,
-        "truncation": 3,
-        "cotangent_clip": 1.0,
-        "collapse_share": 0.1,
-        "growth_limit": 10.0,
-        "measure_images": 5,
-        "measure_share": 0.5,
-        "validate_every": 3,
-        "validation_students": 2,
-        "diagonal": (0.0, 2.0),
-        "off_diagonal": (-1.0, 1.0),
-        "seed": 4,
-    }
-    same = {"teacher_steps", "trajectory_memory"}
-    assert {field.name for field in dataclasses.fields(PLAIN)} == set(changes) | same
-    for name, value in changes.items():
-        assert dataclasses.replace(PLAIN, **{name: value}).signature != PLAIN.signature, name
+CHANGES = {
+    "teacher_lr": 0.1,
+    "form": "diagonal",
+    "teacher": "static",
+    "keys": 4,
+    "key_scale": 1.0,
+    "phi_start": 0.5,
+    "sharpness": 4.0,
+    "ce_share": 0.5,
+    "truncate": 3,
+    "clip_cotangent": 1.0,
+    "collapse_share": 0.1,
+    "growth_limit": 10.0,
+    "measure_images": 5,
+    "measure_share": 0.5,
+    "validate_every": 3,
+    "validation_students": 2,
+    "phi_diagonal": (0.0, 2.0),
+    "phi_off_diagonal": (-1.0, 1.0),
+    "seed": 4,
+}
+OF_STUDENTS = {
+    "model": "mlp-6",
+    "batch_size": 12,
+    "learning_rate": 0.2,
+    "momentum": 0.5,
+    "weight_decay": 0.1,
+    "epochs": 1.0,
+    "milestones": (0.5,),
+    "progress_points": 3,
+    "progress_images": 20,
+}
+
+
+def test_every_setting_but_the_number_of_steps_is_in_the_signature(data, student):
+    plain, images = student(), data()
+    without_effect = {"teacher_steps", "trajectory_memory"}
+    assert {field.name for field in dataclasses.fields(PLAIN)} == set(CHANGES) | without_effect
+    assert {field.name for field in dataclasses.fields(plain)} == set(OF_STUDENTS)
+
+    def signature(settings, trained):
+        made = ImageSchool(images, trained, settings)
+        return str(made.signature(made.reverse()))
+
+    start = signature(PLAIN, plain)
+    for name, value in CHANGES.items():
+        teacher = {"keys": None, "key_scale": None} if name == "teacher" else {}
+        assert signature(dataclasses.replace(PLAIN, **{name: value}, **teacher), plain) != start, name
+    for name, value in OF_STUDENTS.items():
+        assert signature(PLAIN, dataclasses.replace(plain, **{name: value})) != start, name
+    for name, value in (("teacher_steps", 9), ("trajectory_memory", "1MiB")):
+        assert signature(dataclasses.replace(PLAIN, **{name: value}), plain) == start, name

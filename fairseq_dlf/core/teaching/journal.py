@@ -1,4 +1,4 @@
-"""The log of a teacher's steps."""
+"""The log of a teacher's steps: a line of JSON each."""
 
 import json
 import math

@@ -1,0 +1,6 @@
+"""Estimators of θ's gradient, one file each; importing this registers them all."""
+
+from fairseq_dlf.core.teaching.estimators.estimator import ESTIMATORS, Estimate, Estimator, estimate
+from fairseq_dlf.core.teaching.estimators.reverse import Reverse
+
+__all__ = ["ESTIMATORS", "Estimate", "Estimator", "Reverse", "estimate"]

@@ -1,0 +1,72 @@
+"""θ's gradient by reverse-mode differentiation of the student's run (RMD): the paper's Algorithm 1."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from fairseq_dlf.core.hypergradient.episode import EpisodePlan, EpisodeResult, run_episode
+from fairseq_dlf.core.hypergradient.unroll import Watch
+from fairseq_dlf.core.support.signature import Part
+from fairseq_dlf.core.teaching.estimators.estimator import ESTIMATORS, Estimate
+from fairseq_dlf.core.teaching.guidance import Guidance
+from fairseq_dlf.core.teaching.lesson import Lesson
+
+
+@ESTIMATORS.register("reverse")
+@dataclass(frozen=True)
+class Reverse:
+    """The hypergradient dΦ_t of every step, exactly or by differences, in one lesson.
+
+    loss = −Σ_t ⟨Φ_t(θ), dΦ_t⟩ over one batched forward of the teacher: its gradient is −∂M̃/∂θ.
+
+    Attributes:
+        plan: horizon, curvature, trajectory, and when a lesson counts as collapsed.
+
+    Cost: T training steps forward, T products backward, two measures (`run_episode`).
+    Paper: Algorithm 1.
+    """
+
+    plan: EpisodePlan
+
+    @property
+    def signature(self) -> Part:
+        return {"estimator": "reverse", **self.plan.signature}
+
+    def __call__(
+        self,
+        lesson: Lesson,
+        guidance: Guidance,
+        along: Callable[[Tensor], Tensor],
+        floor: float = 0.0,
+        watch: Watch | None = None,
+    ) -> Estimate:
+        result = run_episode(
+            lesson.student,
+            lesson.rule,
+            guidance.source,
+            lesson.start,
+            lesson.measure,
+            replace(self.plan, collapse_floor=floor),
+            watch=watch,
+            observe=guidance.observe,
+        )
+        coefficients = along(guidance.progress)
+        found = result.hypergradient
+        # Without weight where the lesson collapsed, but with a graph: every process must take part.
+        loss = 0.0 * coefficients.sum() if found is None else -(coefficients * found.coefficients).sum()
+        return Estimate(loss, _figures(result), result.collapse, result.final.params)
+
+
+def _figures(result: EpisodeResult) -> dict[str, float]:
+    found = result.hypergradient
+    return {
+        "measure_before": result.measure_before,
+        "measure_after": result.measure_after,
+        "student_loss": float(result.losses.mean()),
+        "forward_s": result.forward_s,
+        "reverse_s": result.reverse_s,
+        "dphi_norm": 0.0 if found is None else float(found.coefficients.norm()),
+        "leverage": 0.0 if found is None else found.leverage,
+        "cotangent_growth": 0.0 if found is None else found.growth,
+    }

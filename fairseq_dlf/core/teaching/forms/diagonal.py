@@ -1,0 +1,32 @@
+"""One coefficient a type: reward = Φ[y] log p(y)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fairseq_dlf.core.teaching.forms.form import FORMS
+from fairseq_dlf.core.teaching.log_probs import LogProbs
+
+
+@FORMS.register("diagonal")
+@dataclass(frozen=True)
+class Diagonal:
+    """A coefficient for every type of the target dictionary.
+
+    Cost: nothing beside log p(y); |V| coefficients.
+    Paper: section 5.2.
+    """
+
+    spec = "diagonal"
+    reads_sum = False
+    reads_every = False
+
+    def size(self, types: int) -> int:
+        return types
+
+    def neutral(self, types: int) -> Tensor:
+        return torch.ones(types)
+
+    def reward(self, coefficients: Tensor, log_probs: LogProbs) -> Tensor:
+        return coefficients[log_probs.target] * log_probs.of_target

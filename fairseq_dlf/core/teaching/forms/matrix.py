@@ -1,0 +1,34 @@
+"""A full matrix: reward = yᵀΦ log p."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fairseq_dlf.core.teaching.forms.form import FORMS
+from fairseq_dlf.core.teaching.log_probs import LogProbs
+
+
+@FORMS.register("matrix")
+@dataclass(frozen=True)
+class Matrix:
+    """A coefficient for every pair of classes, row by row: row y belongs to examples of class y.
+
+    Cost: three (n, classes) tensors; classes² coefficients.
+    Paper: sections 3.2 and 5.1.
+    """
+
+    spec = "matrix"
+    reads_sum = False
+    reads_every = True
+
+    def size(self, types: int) -> int:
+        return types**2
+
+    def neutral(self, types: int) -> Tensor:
+        return torch.eye(types).flatten()
+
+    def reward(self, coefficients: Tensor, log_probs: LogProbs) -> Tensor:
+        assert log_probs.every is not None
+        types = log_probs.every.size(-1)
+        return (coefficients.view(types, types)[log_probs.target] * log_probs.every).sum(dim=-1)

@@ -1,0 +1,83 @@
+"""A teacher's coefficients along a student's course: what it sees of the student, and what it answers."""
+
+import torch
+from torch import Tensor
+
+from fairseq_dlf.core.hypergradient.student import Buffers
+from fairseq_dlf.core.hypergradient.unroll import Step
+from fairseq_dlf.core.teaching.lesson import Course
+from fairseq_dlf.core.teaching.progress import require_normalised
+from fairseq_dlf.core.teaching.teachers.teacher import Memory, Teacher
+
+
+class Guidance:
+    """Φ_t for t = 0 … T − 1, from a teacher that sees the student's progress.
+
+    `observe` and `source` go to `unroll` or `run_episode`. The student is observed on the
+    forward pass, every `course.interval` updates; in between only t / T moves. What was seen
+    is kept, so that the reverse pass replays the same Φ_t, in any order.
+
+    Args:
+        course: the student's run.
+        teacher: on the device of the run.
+        features: names of s_t; the first is t / T.
+
+    Attributes:
+        progress: s_t, (T, features), float32; rows are filled in on the forward pass.
+
+    Cost: one observation and one forward of the teacher for each interval.
+    """
+
+    def __init__(self, course: Course, teacher: Teacher, features: int):
+        self.course = course
+        self.teacher = teacher
+        device = next(teacher.parameters()).device
+        self.progress = torch.zeros(course.updates, features, device=device)
+        self.progress[:, 0] = torch.arange(course.updates) / course.updates
+        self._seen: set[int] = set()
+        # What the teacher remembers before each interval, and Φ within the latest one.
+        self._memories: dict[int, Memory] = {0: teacher.start()}
+        self._block: tuple[int, Tensor] | None = None
+
+    def observe(self, t: int, params: Tensor, buffers: Buffers) -> None:
+        """Observe the student before update t, where it is due and has not been done."""
+        if t % self.course.interval or t in self._seen or not self.teacher.reads_progress:
+            return
+        measured = self.course.observe(t, params, buffers)
+        require_normalised(measured)
+        self.progress[t : t + self.course.interval, 1:] = measured.to(self.progress.device)
+        self._seen.add(t)
+        self._block = None
+
+    def source(self, t: int) -> Step:
+        """All that update t depends on."""
+        return Step(self.coefficients(t), *self.course.step(t))
+
+    def coefficients(self, t: int) -> Tensor:
+        """Φ_t, (coefficients,), without a graph."""
+        begin = t - t % self.course.interval
+        if self._block is None or self._block[0] != begin:
+            self._block = begin, self._answer(begin)
+        return self._block[1][t - begin]
+
+    def observed(self) -> list[int]:
+        """The updates before which the student is observed."""
+        return list(range(0, self.course.updates, self.course.interval))
+
+    def restore(self, progress: Tensor, done: int) -> None:
+        """Go on with a run of which `done` updates were made, from the progress that it saw."""
+        self.progress.copy_(progress)
+        self._seen = set(range(0, done, self.course.interval))
+        self._memories = {0: self.teacher.start()}
+        self._block = None
+
+    def _answer(self, begin: int) -> Tensor:
+        """Φ of the interval that begins at an update, (interval, coefficients)."""
+        if begin not in self._memories:
+            # The intervals before it were answered by another process, or not in order.
+            self._answer(begin - self.course.interval)
+        end = begin + self.course.interval
+        with torch.no_grad():
+            coefficients: Tensor
+            coefficients, self._memories[end] = self.teacher(self.progress[begin:end], self._memories[begin])
+        return coefficients

@@ -1,0 +1,115 @@
+"""Log-probabilities of targets straight from the logits, with all derivatives and little memory."""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class LogProbs(NamedTuple):
+    """What a form of Φ sees of a student's predictions.
+
+    Attributes:
+        logits: (n, types), as the student gave them.
+        target: y, (n,), int64.
+        of_target: log p(y), (n,), float32 or better; 0 where the target is padding.
+        summed: Σ log p over all types, (n,); None where no one reads it.
+        every: log p, (n, types); None where no one reads it.
+    """
+
+    logits: Tensor
+    target: Tensor
+    of_target: Tensor
+    summed: Tensor | None
+    every: Tensor | None
+
+
+def log_probs(
+    logits: Tensor, target: Tensor, padding: Tensor | None = None, summed: bool = False, every: bool = False
+) -> LogProbs:
+    """Log-probabilities, as much of them as is read.
+
+    Args:
+        logits: (n, types), any float dtype; the computation is in float32 or better.
+        target: (n,), int64.
+        padding: True where a target counts nothing, (n,), bool; None where all count.
+        summed, every: which fields are wanted.
+
+    Cost: one (n, types) tensor in the backward pass, with `every` three.
+    """
+    log_prob_sum = None
+    if every:
+        table = torch.log_softmax(logits, dim=-1, dtype=_precision(logits))
+        of_target = table.gather(1, target.unsqueeze(1)).squeeze(1)
+        log_prob_sum = table.sum(dim=-1) if summed else None
+    else:
+        table = None
+        of_target, log_prob_sum = _TargetLogProbs.apply(logits, target, summed)
+    if padding is not None:
+        of_target = of_target.masked_fill(padding, 0.0)
+        log_prob_sum = None if log_prob_sum is None else log_prob_sum.masked_fill(padding, 0.0)
+    return LogProbs(logits, target, of_target, log_prob_sum, table)
+
+
+class _TargetLogProbs(torch.autograd.Function):
+    """log p(y), and Σ log p over all types on demand.
+
+    A log-softmax would keep a (n, types) tensor for the backward pass and make two
+    more there; this keeps none and makes one.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, target: Tensor, with_sum: bool) -> tuple[Tensor, Tensor | None]:
+        ctx.save_for_backward(logits, target)
+        # A whole log-softmax, not kept: its fused kernel is faster than a log-sum-exp.
+        table = torch.log_softmax(logits, dim=-1, dtype=_precision(logits))
+        log_prob = table.gather(1, target.unsqueeze(1)).squeeze(1)
+        return log_prob, table.sum(dim=-1) if with_sum else None
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Any) -> tuple[Tensor, None, None]:
+        return _LogitsGradient.apply(*ctx.saved_tensors, *cotangents), None, None
+
+
+class _LogitsGradient(torch.autograd.Function):
+    """The backward of `_TargetLogProbs`, with a derivative of its own.
+
+    With c and d the cotangents of log p(y) and Σ log p, the logits' gradient is
+    c e_y + d 1 − (c + |V| d) p.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, target: Tensor, of_target: Tensor, of_sum: Tensor | None) -> Tensor:
+        ctx.save_for_backward(logits, target, of_target, of_sum)
+        gradient = _probs(logits).mul_(-_weight(of_target, of_sum, logits.size(-1)).unsqueeze(1))
+        if of_sum is not None:
+            gradient += of_sum.unsqueeze(1)
+        return gradient.scatter_add_(1, target.unsqueeze(1), of_target.unsqueeze(1)).to(logits.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor, None, Tensor, Tensor | None]:
+        logits, target, of_target, of_sum = ctx.saved_tensors
+        types = logits.size(-1)
+        # In place where nobody differentiates further: each pass over (n, types) costs bandwidth.
+        times = torch.mul if torch.is_grad_enabled() else Tensor.mul_
+        probs = _probs(logits)
+        cotangent = cotangent.to(probs.dtype)
+        mean = torch.linalg.vecdot(probs, cotangent)
+        for_target = cotangent.gather(1, target.unsqueeze(1)).squeeze(1) - mean
+        for_sum = cotangent.sum(dim=-1) - types * mean if of_sum is not None else None
+        centred = torch.sub(cotangent, mean.unsqueeze(1))
+        for_logits = times(times(probs, centred), -_weight(of_target, of_sum, types).unsqueeze(1))
+        return for_logits.to(logits.dtype), None, for_target, for_sum
+
+
+def _precision(logits: Tensor) -> torch.dtype:
+    return torch.promote_types(logits.dtype, torch.float32)
+
+
+def _probs(logits: Tensor) -> Tensor:
+    """p in float32 or better, a new tensor."""
+    return torch.softmax(logits, dim=-1, dtype=_precision(logits))
+
+
+def _weight(of_target: Tensor, of_sum: Tensor | None, types: int) -> Tensor:
+    return of_target if of_sum is None else of_target + types * of_sum

@@ -1,0 +1,124 @@
+"""Teachers on disk: safetensors with a header, the same for every front end."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from fairseq_dlf.core.support.digests import tensor_digest
+from fairseq_dlf.core.support.errors import InputError, MissingFileError
+from fairseq_dlf.core.support.fields import read_dataclass
+from fairseq_dlf.core.support.tensor_file import read_tensor_file, require_float32, write_tensor_file
+from fairseq_dlf.core.teaching.forms.form import FORMS
+from fairseq_dlf.core.teaching.teachers.teacher import TEACHERS, Teacher
+
+# What the first version of the headers left out.
+FIRST_KIND = "attention"
+
+
+@dataclass(frozen=True)
+class TeacherHeader:
+    """What must be known of a teacher before it is used.
+
+    Attributes:
+        kind: of teacher, a name in `TEACHERS`.
+        form: of Φ, a text that `FORMS.make` takes.
+        features: names of s_t, in order.
+        signature: how it was taught.
+        fits: what the data must agree with, by name; the front end decides what that is.
+    """
+
+    kind: str
+    form: str
+    features: tuple[str, ...]
+    signature: str
+    fits: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_mapping(cls, header: Mapping[str, Any], path: Path, first_form: str) -> "TeacherHeader":
+        """A header as it was written, by this version or the first one.
+
+        Args:
+            header: fields by name, from a file.
+            path: of that file, for messages.
+            first_form: the form of teachers whose header does not name it.
+
+        Raises:
+            InputError: a field is missing or of another type.
+        """
+        if not isinstance(header, Mapping):
+            raise InputError(f"{path} has a {type(header).__name__} for a teacher header: export the teacher again")
+        known: dict[str, Any] = {"kind": FIRST_KIND, "form": first_form, **header}
+        own = set(cls.__dataclass_fields__)
+        if "fits" not in header:
+            known["fits"] = {name: known.pop(name) for name in header if name not in own}
+        return read_dataclass(cls, known, path, "export the teacher again")
+
+    def fit(self, name: str, kind: type, path: Path) -> Any:
+        """A field of `fits`, checked for its type.
+
+        Raises:
+            InputError: it is missing or of another type.
+        """
+        value = self.fits.get(name)
+        right = isinstance(value, (int, float)) if kind is float else isinstance(value, kind)
+        if not right or isinstance(value, bool):
+            raise InputError(
+                f"{path} is a teacher whose header has {name} = {value!r}, wanted a {kind.__name__}: pass a teacher "
+                "of this front end"
+            )
+        return kind(value)
+
+
+@dataclass(frozen=True)
+class TeacherFile:
+    """A teacher read from disk, on the CPU, without gradients."""
+
+    teacher: Teacher
+    header: TeacherHeader
+    path: Path
+
+    @property
+    def digest(self) -> str:
+        """The first 8 hex digits of SHA-256 over θ."""
+        return tensor_digest(self.teacher.parameters())
+
+
+def write_teacher(path: Path, teacher: Teacher, header: TeacherHeader) -> None:
+    """Write a teacher and its header; a failure leaves no half-written file behind."""
+    write_tensor_file(path, "teacher", teacher.state_dict(), asdict(header))
+
+
+def read_teacher(path: Path, first_form: str, advice: str) -> TeacherFile:
+    """Read what `write_teacher` wrote; whether it fits the data is for the front end to check.
+
+    Args:
+        first_form: the form of teachers whose header does not name it.
+        advice: what to pass where there is no such file.
+
+    Raises:
+        MissingFileError: there is no such file.
+        InputError: it is damaged, or of another kind.
+    """
+    if not path.is_file():
+        raise MissingFileError(f"teacher file {str(path)!r} does not exist: {advice}", setting="teacher")
+    tensors, header = read_tensor_file(path, "teacher")
+    return teacher_of(tensors, TeacherHeader.from_mapping(header, path, first_form), path)
+
+
+def teacher_of(tensors: Mapping[str, Tensor], header: TeacherHeader, path: Path) -> TeacherFile:
+    """The teacher of a file's tensors.
+
+    Raises:
+        InputError: they are not those of the kind that the header names, or form or kind are unknown.
+    """
+    require_float32(path, tensors, "pass another teacher")
+    try:
+        FORMS.make(header.form)
+        entry: Any = TEACHERS[header.kind]
+        teacher: Teacher = entry.from_tensors(tensors)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    return TeacherFile(teacher.requires_grad_(False), header, path)

@@ -1,0 +1,97 @@
+"""The interface of a teacher μ_θ, and the teachers by kind."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from fairseq_dlf.core.support.errors import InputError
+from fairseq_dlf.core.support.registry import Registry, options_of
+
+# What a teacher remembers from one step to the next; () where it remembers nothing.
+Memory = tuple[Tensor, ...]
+
+
+class Teacher(nn.Module, ABC):
+    """From the student's progress to coefficients; its parameters are θ.
+
+    A teacher is a subclass in a file of its own, registered by `TEACHERS.register(kind)`.
+
+    Attributes:
+        kind: its name in `TEACHERS` and in the headers of teacher files.
+        reads_progress: whether s_t matters; where it does not, nobody measures it.
+    """
+
+    kind: ClassVar[str]
+    reads_progress: ClassVar[bool] = True
+
+    @classmethod
+    @abstractmethod
+    def untaught(cls, neutral: Tensor, features: int, **options: Any) -> "Teacher":
+        """A teacher that gives `neutral`, (coefficients,), for every s of so many features, and can learn.
+
+        Its keyword arguments with defaults are the options of this kind.
+        """
+
+    @classmethod
+    @abstractmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> "Teacher":
+        """A teacher from its state by name; draws no random numbers.
+
+        Raises:
+            InputError: a tensor is missing, of a wrong shape, or not finite.
+        """
+
+    @property
+    @abstractmethod
+    def coefficients(self) -> int:
+        """How many coefficients it gives."""
+
+    @property
+    @abstractmethod
+    def features(self) -> int | None:
+        """The length of s; None where any will do."""
+
+    def start(self) -> Memory:
+        """What is remembered before the first step."""
+        return ()
+
+    @abstractmethod
+    def forward(self, progress: Tensor, memory: Memory = ()) -> tuple[Tensor, Memory]:
+        """Coefficients of successive steps, and what is remembered after them.
+
+        Args:
+            progress: s_t, (steps, features).
+            memory: what was remembered before the first of these steps.
+
+        Returns:
+            Φ_t, (steps, coefficients), and the memory after the last step.
+        """
+
+    def along(self, progress: Tensor) -> Tensor:
+        """Φ_t of a whole run, (steps, coefficients), with a graph to θ."""
+        coefficients: Tensor = self(progress, self.start())[0]
+        return coefficients
+
+    @abstractmethod
+    def bound(self, low: Tensor, high: Tensor) -> None:
+        """Move θ to where low ≤ Φ ≤ high for every s; both are (coefficients,)."""
+
+
+TEACHERS: Registry[Teacher] = Registry("teacher")
+
+
+def untaught_teacher(kind: str, neutral: Tensor, features: int, options: Mapping[str, Any]) -> Teacher:
+    """An untaught teacher of a kind.
+
+    Raises:
+        InputError: there is no such kind, or it has no such option.
+    """
+    entry: Any = TEACHERS[kind]
+    known = options_of(entry.untaught)
+    for option in sorted(set(options) - set(known)):
+        listed = ", ".join(known) or "none"
+        raise InputError(f"the teacher {kind} has no option {option}: its options are {listed}", setting=option)
+    teacher: Teacher = entry.untaught(neutral, features, **options)
+    return teacher

@@ -1,0 +1,260 @@
+"""The loop over teacher steps: lessons, Adam on θ, validation, the best teacher, resuming."""
+
+import logging
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from fairseq_dlf.core.hypergradient.student import joined
+from fairseq_dlf.core.hypergradient.unroll import Watch
+from fairseq_dlf.core.support.checks import require_at_least, require_between, require_positive
+from fairseq_dlf.core.support.run_folder import load_state, save_state
+from fairseq_dlf.core.support.signature import Signature
+from fairseq_dlf.core.teaching.collapse import CollapseWatch
+from fairseq_dlf.core.teaching.estimators.estimator import Estimate, Estimator, estimate
+from fairseq_dlf.core.teaching.journal import LOG_NAME, TeacherStep, append_step, read_steps, replace_steps
+from fairseq_dlf.core.teaching.lesson import Lesson
+from fairseq_dlf.core.teaching.teacher_file import TeacherHeader, write_teacher
+from fairseq_dlf.core.teaching.teachers.teacher import Teacher
+
+logger = logging.getLogger(__name__)
+
+BEST_NAME, LAST_NAME = "teacher.safetensors", "teacher_last.safetensors"
+
+
+class Validation(NamedTuple):
+    """How good a teacher is.
+
+    Attributes:
+        value: the greater, the better.
+        keep: writes what goes with this teacher, if it is the best, into a folder.
+    """
+
+    value: float
+    keep: Callable[[Path], None]
+
+
+class School(Protocol):
+    """What a front end provides to teach on.
+
+    Attributes:
+        features: names of s_t.
+        measure_name, value_name: of M̃ and of a validation's value, for the log.
+        advice: what to do where lessons collapse again and again, in the words of its users.
+    """
+
+    features: tuple[str, ...]
+    measure_name: str
+    value_name: str
+    advice: str
+
+    def lesson(self, step: int) -> Lesson:
+        """Return the lesson of a teacher step; the same for the same step."""
+
+    def validate(self, teacher: Teacher) -> Validation:
+        """Teach fixed students without learning from it, the same for every teacher."""
+
+    def header(self, signature: str) -> TeacherHeader:
+        """Return the header of a teacher file."""
+
+    def watch(self, label: str, lesson: Lesson) -> AbstractContextManager[Watch]:
+        """Show the progress of a lesson."""
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """How long and how fast a teacher learns.
+
+    Attributes:
+        steps: teacher steps, each one lesson and one update of θ.
+        rate: Adam's learning rate on θ.
+        validate_every: teacher steps between validations.
+        collapse_share: as in `CollapseWatch`.
+        bounds: least and greatest Φ, (coefficients,) each; None where nothing is bound.
+    """
+
+    steps: int
+    rate: float = 1e-4
+    validate_every: int = 5
+    collapse_share: float = 0.9
+    bounds: tuple[Tensor, Tensor] | None = None
+
+    def __post_init__(self) -> None:
+        require_at_least(1, steps=self.steps, validate_every=self.validate_every)
+        require_positive(rate=self.rate)
+        require_between(0.0, 1.0, collapse_share=self.collapse_share)
+
+
+class Teaching:
+    """Teaches a teacher step by step, in a folder where it can be resumed bit for bit.
+
+    Args:
+        school: gives lessons and validates.
+        teacher: the untaught teacher, on the device of the run.
+        estimator: from a lesson to the gradient of θ.
+        settings: how long and how fast it learns.
+        signature: all that changes the teacher, but for the number of its steps.
+        folder: where teacher, log and state go; nothing is read or written before `run`.
+    """
+
+    def __init__(
+        self,
+        school: School,
+        teacher: Teacher,
+        estimator: Estimator,
+        settings: LoopSettings,
+        signature: Signature,
+        folder: Path,
+    ):
+        self.school = school
+        self.teacher = teacher
+        self.estimator = estimator
+        self.settings = settings
+        self.signature = signature
+        self.folder = folder
+        self.optimizer = torch.optim.Adam(teacher.parameters(), lr=settings.rate)
+        self.collapses = CollapseWatch(settings.collapse_share)
+        self.done = -1  # -1: not even the untaught teacher is validated
+        self.best_step, self.best_value = 0, 0.0
+
+    def run(self) -> None:
+        """Teach until all steps are done, from where the folder's state is.
+
+        Raises:
+            CollapsedError: three lessons in a row collapsed.
+            InputError: the folder holds another run, or its state is damaged.
+        """
+        self._restore()
+        logger.info(f"teaching: {self.signature}")
+        if self.done >= self.settings.steps:
+            logger.info(f"{self.folder} has {self.done} teacher steps already: ask for more steps to go on")
+        while self.done < self.settings.steps:
+            self._step(self.done + 1)
+        if self.best_step == 0:
+            logger.warning(
+                "no validated teacher was better than the untaught one, which is what "
+                f"{self.folder / BEST_NAME} holds; the last one is in {LAST_NAME}"
+            )
+        logger.info(f"best {self.school.value_name} {self.best_value:.2%}, after {self.best_step} teacher steps")
+
+    def _step(self, step: int) -> None:
+        """Step 0 validates the untaught teacher; every other is a lesson."""
+        began = time.perf_counter()
+        figures = self._lesson(step) if step else {}
+        if step % self.settings.validate_every == 0 or step == self.settings.steps:
+            figures["dev_accuracy"] = self._validate(step)
+        self.done = step
+        self._report(step, figures, time.perf_counter() - began)
+        self._save()
+        self.collapses.require_recovery(
+            f"{self.school.advice}; the best teacher so far is in {self.folder / BEST_NAME}"
+        )
+
+    # A lesson -------------------------------------------------------------------------
+
+    def _lesson(self, step: int) -> dict[str, Any]:
+        lesson = self.school.lesson(step)
+        with self.school.watch(f"teacher step {step}/{self.settings.steps}", lesson) as watch:
+            features, floor = len(self.school.features), self.collapses.floor
+            found = estimate(self.estimator, lesson, self.teacher, features, floor, watch)
+        self.collapses.see(found.collapse, found.figures["measure_after"])
+        figures = {name: value for name, value in found.figures.items() if name in NO_LESSON}
+        if found.collapse is not None:
+            logger.warning(f"lesson {step} collapsed, the teacher does not learn from it: {found.collapse}")
+            return {**figures, "collapsed": True}
+        return {**figures, **self._learn(found)}
+
+    def _learn(self, found: Estimate) -> dict[str, float]:
+        """Update θ once."""
+        parameters = list(self.teacher.parameters())
+        before = _flat(parameters)
+        gradients = torch.autograd.grad(found.loss, parameters, materialize_grads=True)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient
+        self.optimizer.step()
+        if self.settings.bounds is not None:
+            self.teacher.bound(*(bound.to(before.device) for bound in self.settings.bounds))
+        return {
+            "gradient_norm": float(joined(gradients).norm()),
+            "dtheta_norm": float((_flat(parameters) - before).norm()),
+        }
+
+    def _validate(self, step: int) -> float:
+        """Validate the teacher; keep it where it is the best so far."""
+        found = self.school.validate(self.teacher)
+        header = self.school.header(str(Signature.of(self.signature.program, self.signature.fields, {"step": step})))
+        write_teacher(self.folder / LAST_NAME, self.teacher, header)
+        if step == 0 or found.value > self.best_value:
+            self.best_step, self.best_value = step, found.value
+            write_teacher(self.folder / BEST_NAME, self.teacher, header)
+            found.keep(self.folder)
+        return found.value
+
+    # The folder -----------------------------------------------------------------------
+
+    def _report(self, step: int, figures: dict[str, Any], elapsed_s: float) -> None:
+        row = TeacherStep(step=step, elapsed_s=elapsed_s, **{**NO_LESSON, **figures})
+        append_step(self.folder / LOG_NAME, row)
+        parts = [f"step {step}/{self.settings.steps}"]
+        if step:
+            parts += [
+                f"{self.school.measure_name} {row.measure_before:.4f} → {row.measure_after:.4f}",
+                f"|dθ| {row.dtheta_norm:.2g}",
+                f"|dΦ| {row.dphi_norm:.2g}",
+                f"leverage {row.leverage:.3g}",
+                f"growth {row.cotangent_growth:.2g}",
+            ]
+        if row.dev_accuracy is not None:
+            parts.append(f"validated {self.school.value_name} {row.dev_accuracy:.2%} (best {self.best_value:.2%})")
+        logger.info(f"{', '.join(parts)}, {elapsed_s:.1f} s")
+
+    def _save(self) -> None:
+        state = {
+            "done": self.done,
+            "teacher": self.teacher.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "best_step": self.best_step,
+            "best_value": self.best_value,
+            "collapses": self.collapses.state(),
+        }
+        save_state(self.folder, str(self.signature), state)
+
+    def _restore(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        state = load_state(self.folder, str(self.signature))
+        log = self.folder / LOG_NAME
+        if state is None:
+            log.unlink(missing_ok=True)
+            return
+        self.done, self.best_step, self.best_value = state["done"], state["best_step"], state["best_value"]
+        self.collapses.restore(state["collapses"])
+        self.teacher.load_state_dict(state["teacher"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        # Rows of steps that were not saved any more come again.
+        replace_steps(log, [row for row in read_steps(log) if row.step <= self.done])
+        logger.info(f"going on in {self.folder} after {self.done} teacher steps")
+
+
+# What a line of the log says where there was no (usable) lesson.
+NO_LESSON: dict[str, Any] = {
+    "measure_before": None,
+    "measure_after": None,
+    "student_loss": None,
+    "dev_accuracy": None,
+    "gradient_norm": 0.0,
+    "dtheta_norm": 0.0,
+    "dphi_norm": 0.0,
+    "leverage": 0.0,
+    "cotangent_growth": 0.0,
+    "collapsed": False,
+}
+
+
+def _flat(parameters: list[torch.nn.Parameter]) -> Tensor:
+    return joined([parameter.detach() for parameter in parameters])

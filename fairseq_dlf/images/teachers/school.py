@@ -1,0 +1,207 @@
+"""Teaching on images: lessons of fresh students, and the choice of the teacher by a fresh student's dev accuracy."""
+
+import logging
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import torch
+
+import fairseq_dlf
+from fairseq_dlf.core.hypergradient.episode import EpisodePlan
+from fairseq_dlf.core.hypergradient.trajectory import TrajectoryPlan, record_bytes
+from fairseq_dlf.core.hypergradient.unroll import Watch, unroll
+from fairseq_dlf.core.support.byte_sizes import size_in_bytes
+from fairseq_dlf.core.support.errors import InputError
+from fairseq_dlf.core.support.seeds import mixed_seed
+from fairseq_dlf.core.support.signature import Signature
+from fairseq_dlf.core.teaching.estimators import Estimator, Reverse
+from fairseq_dlf.core.teaching.forms import FORMS
+from fairseq_dlf.core.teaching.guidance import Guidance
+from fairseq_dlf.core.teaching.lesson import Lesson
+from fairseq_dlf.core.teaching.teacher_file import TeacherHeader
+from fairseq_dlf.core.teaching.teachers import Teacher, untaught_teacher
+from fairseq_dlf.core.teaching.teaching import LoopSettings, Teaching, Validation
+from fairseq_dlf.images.bar import EpisodeBar
+from fairseq_dlf.images.data.splits import ImageData, ImageSet
+from fairseq_dlf.images.losses import make_loss
+from fairseq_dlf.images.records.coefficients import PATH_NAME, write_coefficients
+from fairseq_dlf.images.students.accuracy import accuracy
+from fairseq_dlf.images.students.files import StudentFile
+from fairseq_dlf.images.students.lesson import ImageCourse, ImageLesson, coefficient_path
+from fairseq_dlf.images.students.models import parameter_count
+from fairseq_dlf.images.students.progress import features
+from fairseq_dlf.images.students.settings import StudentSettings
+from fairseq_dlf.images.teachers.files import header_of
+from fairseq_dlf.images.teachers.settings import TeachingSettings
+
+logger = logging.getLogger(__name__)
+
+# Salts keep the students of lessons, those of validation and other draws apart.
+LESSON_SALT, VALIDATION_SALT, TEACHER_SALT, MEASURE_SALT = 1, 2, 3, 4
+
+
+def teaching_of(
+    data: ImageData,
+    student: StudentSettings,
+    settings: TeachingSettings,
+    folder: Path,
+    warm: StudentFile | None = None,
+    estimator: Estimator | None = None,
+) -> Teaching:
+    """The teaching that settings ask for; `run` starts it.
+
+    Args:
+        data: images, on the device of the run.
+        student: how the students of lessons are trained.
+        settings: how the teacher learns.
+        folder: where teacher, log and state go.
+        warm: a student that every lesson starts from; None is fresh weights (paper).
+        estimator: another way to θ's gradient than `settings` name.
+
+    Raises:
+        InputError: settings contradict one another.
+    """
+    school = ImageSchool(data, student, settings, warm)
+    estimator = estimator or school.reverse()
+    loop = LoopSettings(
+        settings.teacher_steps,
+        settings.teacher_lr,
+        settings.validate_every,
+        settings.collapse_share,
+        settings.bounds(data.classes),
+    )
+    return Teaching(school, school.untaught(), estimator, loop, school.signature(estimator), folder)
+
+
+class ImageSchool:
+    """Lessons on images; a `School` of the core.
+
+    Args: as for `teaching_of`.
+    """
+
+    measure_name = "expected dev accuracy"
+    value_name = "dev accuracy"
+    advice = (
+        "Lower --teacher-lr or --lr, bound Φ (--phi-off-diagonal 0,1), raise --ce-share, set --clip-cotangent or "
+        "--truncate"
+    )
+
+    def __init__(
+        self, data: ImageData, student: StudentSettings, settings: TeachingSettings, warm: StudentFile | None = None
+    ):
+        self.data = data
+        self.student = student
+        self.settings = settings
+        self.warm = warm
+        self.features = features(data.classes)
+        self.form = FORMS.make(settings.form)
+        self.loss = make_loss("dlf", {"ce_share": settings.ce_share})
+        self.measured, self.held_out = self._parts_of_dev()
+
+    def untaught(self) -> Teacher:
+        """The teacher before its first step."""
+        settings = self.settings
+        neutral = settings.phi_start * self.form.neutral(self.data.classes)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(mixed_seed(settings.seed, TEACHER_SALT))
+            teacher = untaught_teacher(settings.teacher, neutral, len(self.features), settings.teacher_options)
+        return teacher.to(self.data.train.images.device)
+
+    def reverse(self) -> Reverse:
+        """The paper's estimator, with the horizon and the memory that the settings name."""
+        settings, data = self.settings, self.data
+        parameters = parameter_count(self.student.model, data.shape, data.classes)
+        record = record_bytes(self.student.rule, parameters)
+        plan = EpisodePlan(
+            self.student.updates(len(data.train.labels) // self.student.batch_size),
+            settings.truncate,
+            trajectory=TrajectoryPlan.within(size_in_bytes(settings.trajectory_memory), record),
+            cotangent_clip=settings.clip_cotangent,
+            collapse_share=settings.collapse_share,
+            growth_limit=settings.growth_limit,
+        )
+        logger.info(f"lessons of {plan.steps:,} updates; " + plan.trajectory.describe(plan.first, plan.steps, record))
+        return Reverse(plan)
+
+    def signature(self, estimator: Estimator) -> Signature:
+        """All that changes the teacher, but for the number of its steps."""
+        return Signature.of(
+            "dlf-images-teach",
+            {"start": "fresh" if self.warm is None else f"warm-{self.warm.digest}"},
+            self.student.signature,
+            self.student.progress_signature,
+            estimator.signature,
+            self.settings.signature,
+            {**self.data.signature, "version": fairseq_dlf.__version__},
+        )
+
+    # What the loop asks for --------------------------------------------------------------
+
+    def lesson(self, step: int) -> ImageLesson:
+        seed = mixed_seed(self.settings.seed, LESSON_SALT, step)
+        measured = self._drawn(seed)
+        sharpness = self.settings.sharpness
+        return ImageLesson(
+            self.data, self.student, self.loss, seed, measured, sharpness, warm=self.warm, form=self.form
+        )
+
+    def validate(self, teacher: Teacher) -> Validation:
+        """Mean dev accuracy of students that are the same for every θ, and Φ along the first one's run."""
+        values, path = [], None
+        for place in range(self.settings.validation_students):
+            course = self._course(mixed_seed(self.settings.seed, VALIDATION_SALT, place))
+            guidance = Guidance(course, teacher, len(self.features))
+            with EpisodeBar("validating", course.updates) as bar:
+                done = unroll(
+                    course.student,
+                    course.rule,
+                    guidance.source,
+                    course.start,
+                    course.updates,
+                    watch=bar,
+                    observe=guidance.observe,
+                )
+            values.append(accuracy(course.student, done.final.params, done.buffers, self.held_out))
+            path = path or coefficient_path(course, guidance, self.data)
+
+        def keep(folder: Path) -> None:
+            if path is not None:
+                write_coefficients(folder / PATH_NAME, path)
+
+        return Validation(sum(values) / len(values), keep)
+
+    def header(self, signature: str) -> TeacherHeader:
+        settings = self.settings
+        return header_of(self.data, self.student.model, settings.teacher, self.form.spec, settings.ce_share, signature)
+
+    def watch(self, label: str, lesson: Lesson) -> AbstractContextManager[Watch]:
+        first = lesson.updates - self.settings.truncate if self.settings.truncate else 0
+        return EpisodeBar(label, lesson.updates, first)
+
+    # Parts ---------------------------------------------------------------------------------
+
+    def _course(self, seed: int) -> ImageCourse:
+        return ImageCourse(self.data, self.student, self.loss, seed, self.warm, exact=True, form=self.form)
+
+    def _parts_of_dev(self) -> tuple[ImageSet, ImageSet]:
+        """The images of M̃, and those that choose θ."""
+        dev, share = self.data.dev, self.settings.measure_share
+        if share == 1.0:
+            return dev, dev
+        count = round(share * len(dev.labels))
+        if not 0 < count < len(dev.labels):
+            raise InputError(
+                f"measure_share {share:g} leaves {count} of {len(dev.labels)} dev images to the measure: both it "
+                "and the choice of the best teacher need some",
+                setting="measure_share",
+            )
+        return dev.at(slice(count)), dev.at(slice(count, None))
+
+    def _drawn(self, seed: int) -> ImageSet:
+        """The images of one lesson's measure."""
+        dev, count = self.measured, self.settings.measure_images
+        if not 0 < count < len(dev.labels):
+            return dev
+        generator = torch.Generator().manual_seed(mixed_seed(seed, MEASURE_SALT))
+        chosen = torch.randperm(len(dev.labels), generator=generator)[:count].to(dev.labels.device)
+        return dev.at(chosen)
