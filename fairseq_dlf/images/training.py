@@ -142,7 +142,7 @@ class _SavedTraining:
         params: ω, (parameters,).
         slots: of the update rule, (parameters,) each.
         buffers: of the module, by name.
-        progress: s_t of the updates, as in `StudentRun`.
+        progress: s_t of the updates, as in `Guidance`.
         updates: updates done.
         curve: a row for each epoch.
         best_accuracy, best_epoch: by dev; -1 and 0 before the first epoch.

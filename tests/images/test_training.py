@@ -237,18 +237,18 @@ def test_a_best_student_that_is_lost_or_damaged_is_named(data, student, tmp_path
 def test_every_option_of_a_training_is_in_its_signature(data, student, taught, tmp_path):
     images, plain = data(), TrainingSettings(student(), "dlf", {"ce_share": 0.5}, taught)
     module = build_model("mlp-5", images.shape, 3, seed=1)
-    other_teacher = Teacher(taught.teacher.values * 2, torch.ones(2, 6))
+    other_teacher = AttentionTeacher(taught.teacher.values * 2, torch.ones(2, 6))
     changed = {
         "model": {"student": student(model="mlp-6")},
         "start": {"warm": StudentFile(tmp_path, "mlp-5", module.state_dict())},
         "loss_options": {"loss_options": {"ce_share": 0.25}},
-        "lr": {"student": student(learning_rate=0.1)},
+        "learning_rate": {"student": student(learning_rate=0.1)},
         "momentum": {"student": student(momentum=0.1)},
         "weight_decay": {"student": student(weight_decay=0.1)},
-        "batch": {"student": student(batch_size=5)},
+        "batch_size": {"student": student(batch_size=5)},
         "epochs": {"student": student(epochs=3.0)},
         "milestones": {"student": student(milestones=(0.5,))},
-        "points": {"student": student(progress_points=3)},
+        "progress_points": {"student": student(progress_points=3)},
         "teacher": {"teacher": dataclasses.replace(taught, teacher=other_teacher)},
     }
     one = plain.signature(images, 1)
