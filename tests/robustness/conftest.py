@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tests.forking import run
+from tests.robustness import made
 
 torch.set_num_threads(1)
 KEY = "robustness"
@@ -15,6 +16,13 @@ KEY = "robustness"
 def forking():
     """Have the server load its libraries before anything is timed."""
     assert run("keyword").status == 0
+
+
+@pytest.fixture(scope="session")
+def corpus(forking, tmp_path_factory):
+    """A translation corpus with its student and its teacher."""
+    pytest.importorskip("fairseq")
+    return made.corpus(tmp_path_factory.mktemp("corpus"))
 
 
 @pytest.fixture

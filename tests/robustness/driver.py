@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +21,9 @@ from tests.robustness.children import begin
 
 # What differs between two runs that are the same: seconds.
 _FLEETING = ("elapsed_s", "previous_training_time", "train_time")
-_FAIRSEQ_PARTS = ("model", "last_optimizer_state", "optimizer_history", "task_state")
+_FAIRSEQ_PARTS = ("model", "last_optimizer_state", "task_state")
+# Which of a save's files, and of its exports, there are depends on where a kill fell between them.
+_INTERMEDIATE = re.compile(r"checkpoint(\d+|_\d+_\d+)\.(pt|safetensors)")
 
 
 class CommandLine(NamedTuple):
@@ -179,16 +182,20 @@ class Watch:
 
 def contents_of(folder: Path) -> dict[str, Any]:
     """Return what each file of a folder holds, without seconds, locks, logs of fairseq and unfinished files."""
-    paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-    left_out = [path for path in paths if path.suffix in (".tmp", ".log") or path.name == "lock"]
-    return {str(path.relative_to(folder)): _content(path) for path in paths if path not in left_out}
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and not _is_left_out(path)]
+    return {str(path.relative_to(folder)): _content(path) for path in paths}
+
+
+def _is_left_out(path: Path) -> bool:
+    return path.suffix in (".tmp", ".log") or path.name == "lock" or _INTERMEDIATE.fullmatch(path.name) is not None
 
 
 def _content(path: Path) -> Any:
     if path.suffix == ".pt":
         state = torch.load(path, map_location="cpu", weights_only=True)
         if "last_optimizer_state" in state:
-            state = {name: state[name] for name in _FAIRSEQ_PARTS if name in state}
+            updates = state["optimizer_history"][-1]["num_updates"]
+            state = {"updates": updates, **{name: state[name] for name in _FAIRSEQ_PARTS if name in state}}
         return plain(state)
     if path.suffix == ".json":
         return plain(json.loads(path.read_text(encoding="utf-8")))

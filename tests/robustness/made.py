@@ -47,11 +47,18 @@ def prepare(out: Path, raw: Path, tokens: int = 300) -> CommandLine:
 
 
 class Corpus(NamedTuple):
-    """A small translation corpus: raw text, data-bin and a student that has seen it once."""
+    """A small translation corpus: raw text, data-bin, a student that has seen it, a teacher after an episode."""
 
     raw: Path
     bin: Path
     student: Path
+    teacher: Path
+
+    @classmethod
+    def at(cls, folder: Path) -> "Corpus":
+        """Return where `corpus` puts them."""
+        parts = ("raw", "data/bin", "warm/checkpoint_last.pt", "teacher/checkpoint_last.safetensors")
+        return cls(*(folder / part for part in parts))
 
 
 def toy_text(folder: Path, pairs: int = 120) -> Path:
@@ -62,22 +69,17 @@ def toy_text(folder: Path, pairs: int = 120) -> Path:
 
 
 def corpus(folder: Path) -> Corpus:
-    """Prepare a corpus and train the student that teaching starts from."""
-    raw, data, warm = toy_text(folder / "raw"), folder / "data", folder / "warm"
-    prepare(data, raw).finish()
-    start = [
-        data / "bin",
-        "--user-dir=fairseq_dlf",
-        *FAIRSEQ,
-        *LSTM,
-        "--task=dlf_translation",
-        "--no-epoch-checkpoints",
-    ]
+    """Prepare a corpus, train the student that teaching starts from, and teach once."""
+    made = Corpus.at(folder)
+    toy_text(made.raw)
+    prepare(made.bin.parent, made.raw).finish()
+    start = [made.bin, "--user-dir=fairseq_dlf", *FAIRSEQ, *LSTM, "--task=dlf_translation", "--no-epoch-checkpoints"]
     rate = ["--criterion=label_smoothed_cross_entropy", "--optimizer=adam", "--lr=0.02", "--batch-size=16"]
     # One save at the end.
-    save = ["--max-epoch=4", "--save-interval-updates=0", "--validate-interval=4", "--save-dir", warm]
+    save = ["--max-epoch=4", "--save-interval-updates=0", "--validate-interval=4", "--save-dir", made.student.parent]
     CommandLine("fairseq_cli.train", [*start, *rate, *save]).finish()
-    return Corpus(raw, data / "bin", warm / "checkpoint_last.pt")
+    fairseq_teach(made, made.teacher.parent, updates=1).finish()
+    return made
 
 
 def fairseq_teach(made: Corpus, out: Path, updates: int = 6) -> CommandLine:
@@ -86,9 +88,9 @@ def fairseq_teach(made: Corpus, out: Path, updates: int = 6) -> CommandLine:
     return CommandLine("fairseq_cli.train", [*start, f"--max-update={updates}", "--save-dir", out])
 
 
-def fairseq_student(made: Corpus, teacher: Path, out: Path, updates: int = 12) -> CommandLine:
+def fairseq_student(made: Corpus, out: Path, updates: int = 12) -> CommandLine:
     """Train a student with a teacher, with a checkpoint at every update."""
     start = [made.bin, "--user-dir=fairseq_dlf", *FAIRSEQ, *LSTM, "--task=translation", "--criterion=dlf"]
-    which = ["--teacher", teacher, "--progress-sentences=8", "--finetune-from-model", made.student]
+    which = ["--teacher", made.teacher, "--progress-sentences=8", "--finetune-from-model", made.student]
     rate = ["--optimizer=sgd", "--lr=0.5", "--batch-size=16", f"--max-update={updates}"]
     return CommandLine("fairseq_cli.train", [*start, *which, *rate, "--save-dir", out])

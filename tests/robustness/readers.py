@@ -2,13 +2,13 @@
 
 import gzip
 import io
-import logging
+import shutil
 import subprocess
 import tarfile
-from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -21,7 +21,7 @@ from fairseq_dlf.images.data.splits import load_image_data
 from fairseq_dlf.images.records.coefficients import read_coefficients
 from tests.robustness import made
 from tests.robustness.damage import BOMBS, BYTES, GZIP, JSON, ROWS, TENSORS, Damage, checkpoint
-from tests.robustness.driver import CommandLine, contents_of, plain
+from tests.robustness.driver import contents_of, plain
 
 
 class RefusedError(Exception):
@@ -35,7 +35,7 @@ class Reader:
     Attributes:
         name: of the reader.
         file: place of the file that is damaged, in the folder that `make` fills.
-        make: fills a folder with good files.
+        make: fills a folder with good files; is also given the folder of `made.corpus`.
         read: reads them, and returns what was understood; raises our own errors, or `RefusedError`.
         damages: by kind.
         taken: kinds of damage that may go unnoticed, with the reason.
@@ -44,7 +44,7 @@ class Reader:
 
     name: str
     file: str
-    make: Callable[[Path], Any]
+    make: Callable[[Path, Path], object]
     read: Callable[[Path], Any]
     damages: Mapping[str, Damage]
     taken: Mapping[str, str] = field(default_factory=dict)
@@ -64,51 +64,51 @@ def by_command(main: Callable[[Sequence[str]], int | None], *arguments: object) 
     return out.getvalue()
 
 
-def _run(line: CommandLine) -> None:
-    by_command(images, *line.arguments)
-
-
 # Images: teachers, students, states, records ---------------------------------------
 
 FEW = [*made.IMAGES, "--train-images", 20, "--progress-images", 10, "--batch-size", 20, "--epochs", 1]
 
 
-def _teacher(folder: Path) -> None:
-    _run(CommandLine("", ["teach", *FEW, "--teacher-steps", 2, "--lr", 0.3, "--out", folder / "taught"]))
+def _taught(folder: Path, steps: int = 3) -> dict[str, Any]:
+    by_command(images, "teach", *FEW, "--teacher-steps", steps, "--lr", 0.3, "--out", folder / "taught")
+    return contents_of(folder / "taught")
 
 
-def _trained(folder: Path, *options: object) -> dict[str, Any]:
-    by_command(images, "train", *FEW, "--lr", 0.1, "--out", folder / "trained", *options)
-    return contents_of(folder / "trained")
+def _teacher(folder: Path, corpus: Path) -> None:
+    _taught(folder, 2)
 
 
-def _interrupted_training(folder: Path) -> None:
+def _trained(folder: Path, *options: object, out: str = "trained") -> dict[str, Any]:
+    by_command(images, "train", *FEW, "--lr", 0.1, "--out", folder / out, *options)
+    return contents_of(folder / out)
+
+
+def _students(folder: Path, corpus: Path) -> None:
+    _trained(folder)
+
+
+def _interrupted_training(folder: Path, corpus: Path) -> None:
     _trained(folder)
     (folder / "trained/seed1/record.json").unlink()
-
-
-def _taught_on(folder: Path) -> dict[str, Any]:
-    by_command(images, "teach", *FEW, "--teacher-steps", 3, "--lr", 0.3, "--out", folder / "taught")
-    return contents_of(folder / "taught")
 
 
 def _table(folder: Path) -> str:
     return by_command(images, "table", folder / "trained")
 
 
-CHECKED = {
-    "missing field in the header": "a teacher of an earlier version has fewer fields",
-    "unknown field in the header": "a field that is not known may come from a later version",
-    "wrong value in the header": "a text for a text is a header like another",
-}
-NO_CHECKSUM = "a text that people may read and edit has no checksum"
-FOREIGN = "the format is not ours and has no checksum: other bytes are another {}"
-SAVED_AGAIN = "what torch saves again is another checkpoint, as good as the first"
-
-
 def _unsealed(what: str, *kinds: str) -> dict[str, str]:
-    return dict.fromkeys(kinds, FOREIGN.format(what))
+    """Kinds that may go unnoticed in a format without a checksum, where other bytes are other content."""
+    return dict.fromkeys(kinds, f"other bytes are another {what}, and nothing says which was meant")
 
+
+SEALED = {**BYTES, **TENSORS}
+SAVED = {**BYTES, **checkpoint("model")}
+# Written anew with a checksum to match: only what has a wrong type can be noticed.
+SIGNED = _unsealed("header", "wrong value in the header", "missing field in the header", "unknown field in the header")
+RESAVED = _unsealed("checkpoint", *(f"{kind} field, saved again" for kind in ("missing", "unknown")))
+RESAVED = {**RESAVED, **_unsealed("checkpoint", "wrong value, saved again", "old format")}
+ROWS_BY_HAND = _unsealed("row", "wrong value of a row", "flipped", "truncated")
+BY_HAND = _unsealed("record", "wrong value", "flipped")
 
 IMAGES: tuple[Reader, ...] = (
     Reader(
@@ -116,20 +116,16 @@ IMAGES: tuple[Reader, ...] = (
         "taught/teacher.safetensors",
         _teacher,
         lambda folder: _trained(folder, "--loss", "dlf", "--teacher", folder / "taught/teacher.safetensors"),
-        {**BYTES, **TENSORS},
-        CHECKED,
+        SEALED,
+        SIGNED,
     ),
     Reader(
         "student of images",
         "trained/seed1/best.safetensors",
-        _trained,
-        lambda folder: by_command(
-            *(images, "train", *FEW, "--lr", 0.1, "--student", folder / "trained/seed1/best.safetensors"),
-            *("--out", folder / "on"),
-        )
-        and contents_of(folder / "on"),
-        {**BYTES, **TENSORS},
-        CHECKED,
+        _students,
+        lambda folder: _trained(folder, "--student", folder / "trained/seed1/best.safetensors", out="on"),
+        SEALED,
+        SIGNED,
     ),
     Reader(
         "state of training on images",
@@ -137,17 +133,20 @@ IMAGES: tuple[Reader, ...] = (
         _interrupted_training,
         _trained,
         {**BYTES, **checkpoint("")},
-        {},
+        RESAVED,
     ),
-    Reader("state of teaching on images", "taught/last.pt", _teacher, _taught_on, {**BYTES, **checkpoint("teacher")}),
-    Reader("log of teaching", "taught/teaching.jsonl", _teacher, _taught_on, {**BYTES, **ROWS}),
-    Reader("record of training", "trained/seed1/record.json", _trained, _table, {**BYTES, **JSON}),
+    Reader(
+        "state of teaching on images", "taught/last.pt", _teacher, _taught, {**BYTES, **checkpoint("teacher")}, RESAVED
+    ),
+    Reader("log of teaching", "taught/teaching.jsonl", _teacher, _taught, {**BYTES, **ROWS}, ROWS_BY_HAND),
+    Reader("record of training", "trained/seed1/record.json", _students, _table, {**BYTES, **JSON}, BY_HAND),
     Reader(
         "coefficients along a run",
         "taught/coefficients.safetensors",
         _teacher,
         lambda folder: plain(vars(read_coefficients(folder / "taught/coefficients.safetensors"))),
-        {**BYTES, **TENSORS},
+        SEALED,
+        SIGNED,
     ),
 )
 
@@ -159,7 +158,7 @@ def _idx(values: np.ndarray) -> bytes:
     return bytes([0, 0, 8, values.ndim]) + sizes + values.astype(np.uint8).tobytes()
 
 
-def _mnist(folder: Path, packed: bool = False) -> None:
+def _mnist(folder: Path, corpus: Path, packed: bool = False) -> None:
     draw = np.random.default_rng(1)
     for prefix, count in (("train", 30), ("t10k", 10)):
         parts = {"images-idx3": draw.integers(256, size=(count, 6, 6)), "labels-idx1": draw.integers(10, size=count)}
@@ -171,7 +170,7 @@ def _mnist(folder: Path, packed: bool = False) -> None:
                 path.write_bytes(_idx(values))
 
 
-def _cifar(folder: Path) -> None:
+def _cifar(folder: Path, corpus: Path) -> None:
     draw = np.random.default_rng(1)
     for name in [f"data_batch_{number}" for number in range(1, 6)] + ["test_batch"]:
         records = draw.integers(256, size=(4, 3073), dtype=np.uint8)
@@ -179,7 +178,7 @@ def _cifar(folder: Path) -> None:
         (folder / f"{name}.bin").write_bytes(records.tobytes())
 
 
-def _folder_of_images(folder: Path) -> None:
+def _folder_of_images(folder: Path, corpus: Path) -> None:
     from PIL import Image
 
     draw = np.random.default_rng(1)
@@ -202,7 +201,7 @@ DATA: tuple[Reader, ...] = (
     Reader(
         "packed MNIST images",
         "train-images-idx3-ubyte.gz",
-        lambda folder: _mnist(folder, packed=True),
+        partial(_mnist, packed=True),
         _data("mnist"),
         {**BYTES, **GZIP, **BOMBS},
         _unsealed("image", "flipped inside", "zeroed inside"),
@@ -248,7 +247,7 @@ def _prepared(folder: Path, *source: object) -> dict[str, Any]:
 PAIRS = [(f"Das ist das Buch Nummer {number} , ja .", f"This is book number {number} , yes .") for number in range(30)]
 
 
-def _raw(folder: Path, packed: bool = False) -> None:
+def _raw(folder: Path, corpus: Path, packed: bool = False) -> None:
     folder = folder / "raw"
     folder.mkdir()
     for split in ("train", "valid", "test"):
@@ -265,12 +264,12 @@ def _from_raw(folder: Path) -> dict[str, Any]:
     return _prepared(folder, "parallel", "--raw", folder / "raw", "--tokenized")
 
 
-def _prepared_folder(folder: Path) -> None:
-    _raw(folder)
+def _prepared_folder(folder: Path, corpus: Path) -> None:
+    _raw(folder, corpus)
     _from_raw(folder)
 
 
-def _archive(folder: Path) -> None:
+def _archive(folder: Path, corpus: Path) -> None:
     sets = ("TED.dev2010", "TEDX.dev2012", "TED.tst2010", "TED.tst2011", "TED.tst2012")
     with tarfile.open(folder / "de-en.tgz", "w:gz") as tar:
         for side, language in enumerate(("de", "en")):
@@ -283,7 +282,7 @@ def _archive(folder: Path) -> None:
                 tar.addfile(member, io.BytesIO(text.encode()))
 
 
-def _generated(folder: Path) -> None:
+def _generated(folder: Path, corpus: Path) -> None:
     references = [f"this is book number {number} ." for number in range(12)]
     (folder / "test.en").write_text("".join(f"{line}\n" for line in references))
     for name in ("warm", "taught"):
@@ -306,7 +305,7 @@ TEXT: tuple[Reader, ...] = (
     Reader(
         "packed text",
         "raw/valid.en.gz",
-        lambda folder: _raw(folder, packed=True),
+        partial(_raw, packed=True),
         _from_raw,
         {**BYTES, **GZIP, **BOMBS},
         {**WORDS, **_unsealed("text", *GZIP)},
@@ -328,31 +327,24 @@ TEXT: tuple[Reader, ...] = (
 # Translation: checkpoints ------------------------------------------------------------
 
 
-def _task(folder: Path) -> Any:
-    """A translation task of two small dictionaries."""
+def _task(corpus: Path) -> Any:
+    """A translation task with the corpus's dictionaries."""
     from fairseq.data import Dictionary
     from fairseq.tasks.translation import TranslationConfig, TranslationTask
 
-    dictionary = Dictionary()
-    for number in range(8):
-        dictionary.add_symbol(f"w{number}")
-    return TranslationTask(TranslationConfig(), dictionary, dictionary)
+    sides = [Dictionary.load(str(corpus / f"data/bin/dict.{language}.txt")) for language in ("de", "en")]
+    return TranslationTask(TranslationConfig(), *sides)
 
 
-def _student(folder: Path, name: str = "student.pt", seed: int = 1) -> None:
-    """A checkpoint as fairseq-train writes it, of an LSTM with random weights."""
-    from fairseq.models import ARCH_CONFIG_REGISTRY
-    from fairseq.models.lstm import LSTMModel
-    from fairseq.models.lstm import base_architecture
+def _of_corpus(*names: str) -> Callable[[Path, Path], None]:
+    """Copy files of the corpus, and keep the way to the rest."""
 
-    assert ARCH_CONFIG_REGISTRY
-    sizes = {f"{side}_{part}": 4 for side in ("encoder", "decoder") for part in ("embed_dim", "hidden_size")}
-    args = Namespace(**sizes, decoder_out_embed_dim=4, dropout=0.1, arch="lstm", criterion="dlf", _name="lstm")
-    base_architecture(args)
-    torch.manual_seed(seed)
-    model = LSTMModel.build_model(args, _task(folder))
-    cfg = {"_name": None, "model": args, "task": {"_name": "translation"}, "criterion": None}
-    torch.save({"args": None, "cfg": cfg, "model": model.state_dict(), "task_state": {}}, folder / name)
+    def make(folder: Path, corpus: Path) -> None:
+        for number, name in enumerate(names):
+            shutil.copy(corpus / name, folder / f"{number}{Path(name).suffix}")
+        (folder / "corpus").symlink_to(corpus)
+
+    return make
 
 
 def _loaded_student(folder: Path) -> Any:
@@ -360,4 +352,31 @@ def _loaded_student(folder: Path) -> Any:
     from fairseq_dlf.translation.hooks import allow_checkpoint_globals
 
     allow_checkpoint_globals()
-    return plain(load_model(str(folder / "student.pt"), _task(folder)).state_dict())
+    return plain(load_model(str(folder / "0.pt"), _task(folder / "corpus")).state_dict())
+
+
+def _loaded_teacher(name: str) -> Callable[[Path], Any]:
+    def read(folder: Path) -> Any:
+        from fairseq_dlf.translation.teachers.files import read_teacher
+
+        found = read_teacher(str(folder / name), _task(folder / "corpus").target_dictionary)
+        return plain([found.teacher.state_dict(), repr(found.header)])
+
+    return read
+
+
+def _averaged(folder: Path) -> Any:
+    from fairseq_dlf.translation.tools.average import main
+
+    by_command(main, "--inputs", folder / "0.pt", folder / "1.pt", "--output", folder / "mean.pt")
+    return plain(torch.load(folder / "mean.pt", weights_only=True)["model"])
+
+
+STUDENT, TEACHER = "warm/checkpoint_last.pt", "teacher/checkpoint_last"
+CHECKPOINTS: tuple[Reader, ...] = (
+    Reader("teacher", "0.safetensors", _of_corpus(f"{TEACHER}.safetensors"), _loaded_teacher("0.safetensors"), SEALED),
+    Reader("checkpoint of a teacher", "0.pt", _of_corpus(f"{TEACHER}.pt"), _loaded_teacher("0.pt"), SAVED, RESAVED),
+    Reader("student", "0.pt", _of_corpus(STUDENT), _loaded_student, SAVED, RESAVED),
+    Reader("input of dlf-average", "1.pt", _of_corpus(STUDENT, STUDENT), _averaged, SAVED, RESAVED),
+)
+READERS: Mapping[str, Reader] = {reader.name: reader for reader in (*IMAGES, *DATA, *TEXT, *CHECKPOINTS)}

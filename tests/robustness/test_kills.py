@@ -25,13 +25,6 @@ def teacher(tmp_path_factory):
     return out / "teacher.safetensors"
 
 
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
-    """A translation corpus with its student."""
-    pytest.importorskip("fairseq")
-    return made.corpus(tmp_path_factory.mktemp("corpus"))
-
-
 def test_a_few_kills_of_teaching_on_images(tmp_path, figures):
     command = partial(made.teach, steps=4, epochs=1)
     found = kill_and_restart(command, tmp_path, QUICK, SEED)
@@ -69,7 +62,4 @@ class TestFiftyKills:
         self.kill(partial(made.fairseq_teach, corpus), tmp_path, figures)
 
     def test_of_a_taught_student_in_fairseq(self, corpus, tmp_path, figures):
-        taught = tmp_path / "teacher"
-        made.fairseq_teach(corpus, taught, updates=2).finish()
-        teacher = taught / "checkpoint_best.safetensors"
-        self.kill(partial(made.fairseq_student, corpus, teacher), tmp_path / "students", figures)
+        self.kill(partial(made.fairseq_student, corpus), tmp_path, figures)
