@@ -90,7 +90,14 @@ def fairseq_teach(made: Corpus, out: Path, updates: int = 6) -> CommandLine:
 
 def fairseq_student(made: Corpus, out: Path, updates: int = 12) -> CommandLine:
     """Train a student with a teacher, with a checkpoint at every update."""
-    start = [made.bin, "--user-dir=fairseq_dlf", *FAIRSEQ, *LSTM, "--task=translation", "--criterion=dlf"]
-    which = ["--teacher", made.teacher, "--progress-sentences=8", "--finetune-from-model", made.student]
+    start = [made.bin, "--user-dir=fairseq_dlf", *FAIRSEQ, *LSTM, "--task=dlf_translation", "--criterion=dlf"]
+    which = [
+        "--no-dev-bleu",
+        "--teacher",
+        made.teacher,
+        "--progress-sentences=8",
+        "--finetune-from-model",
+        made.student,
+    ]
     rate = ["--optimizer=sgd", "--lr=0.5", "--batch-size=16", f"--max-update={updates}"]
     return CommandLine("fairseq_cli.train", [*start, *which, *rate, "--save-dir", out])
