@@ -253,12 +253,12 @@ def _huge_header(path: Path, draw: random.Random) -> None:
     path.write_bytes(draw.choice([10**8, 2**31, 2**62, 2**64 - 1]).to_bytes(8, "little") + content[8:])
 
 
-_DTYPES = (torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.uint8, torch.bool)
+def _other_floats(tensors: dict[str, torch.Tensor], name: str, draw: random.Random) -> None:
+    tensors[name] = tensors[name].to(draw.choice([torch.float64, torch.float16, torch.bfloat16]))
 
 
-def _other_dtype(tensors: dict[str, torch.Tensor], name: str, draw: random.Random) -> None:
-    others = [dtype for dtype in _DTYPES if dtype != tensors[name].dtype]
-    tensors[name] = tensors[name].to(draw.choice(others))
+def _whole_numbers(tensors: dict[str, torch.Tensor], name: str, draw: random.Random) -> None:
+    tensors[name] = tensors[name].to(draw.choice([torch.int64, torch.uint8, torch.bool]))
 
 
 def _not_finite(tensors: dict[str, torch.Tensor], name: str, draw: random.Random) -> None:
@@ -283,7 +283,8 @@ def _extra_tensor(tensors: dict[str, torch.Tensor], name: str, draw: random.Rand
 
 
 _TENSOR_CHANGES: Mapping[str, Callable[[dict[str, torch.Tensor], str, random.Random], None]] = {
-    "other dtype": _other_dtype,
+    "other floats": _other_floats,
+    "whole numbers": _whole_numbers,
     "not finite": _not_finite,
     "other shape": _other_shape,
     "missing tensor": _missing_tensor,

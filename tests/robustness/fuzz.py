@@ -99,7 +99,8 @@ def _end(reader: Reader, folder: Path, path: Path, kind: str, wanted: Any) -> st
     try:
         read = reader.read(folder)
     except (UserError, RefusedError) as error:
-        named = (reader.named or path.name) in str(error) and "\n" not in str(error)
+        text = str(error)
+        named = (path.name in text or reader.also_named in text) and "\n" not in text
         return "refused" if named else f"fault: a message without the file: {error}"
     except Exception as error:
         place = traceback.extract_tb(error.__traceback__)[-1]

@@ -7,13 +7,10 @@ import pytest
 
 from tests.forking import run
 from tests.robustness.fuzz import fuzz, here
-from tests.robustness.readers import CHECKPOINTS, DATA, IMAGES, READERS, TEXT
+from tests.robustness.readers import CHECKPOINTS, READERS, TEXT
 
 SEED = 1
 QUICK, SLOW = 12, 200
-# Mended at present.
-NOT_YET = [*(reader.name for reader in (*IMAGES, *DATA, *CHECKPOINTS)), "archive of IWSLT14", "references"]
-NOT_YET += ["manifest of preparation"]
 TRANSLATION = [reader.name for reader in (*TEXT, *CHECKPOINTS)]
 
 
@@ -33,8 +30,6 @@ def corpus_folder(request):
 @pytest.mark.parametrize("name", READERS)
 def test_a_dozen_damaged_files(name, corpus_folder):
     found = fuzz(READERS[name], QUICK, SEED, corpus_folder(name), here)
-    if found.faults and name in NOT_YET:
-        pytest.xfail("\n".join(found.faults))
     assert not found.faults, "\n".join(found.faults)
     assert found.files == QUICK and found.ends["refused"] > 0
 

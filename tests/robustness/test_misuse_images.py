@@ -17,7 +17,7 @@ SMALL = {"train": SHORT, "teach": [*SHORT, "--teacher-steps", "1"]}
 # Command and what its one line has to say.
 WRONG = {
     "threads": ("train --threads 100000 --out x", ["--threads", "100000"]),
-    "no folder": ("train --out ''", ["--out", "empty"]),
+    "no folder": ("train --out ''", ["--out", "no name|empty"]),
     "no teacher": ("train --loss dlf --teacher '' --out x", ["--teacher", "empty"]),
     "measure-images": ("teach --measure-images -1 --out x", ["--measure-images", "-1"]),
     "many measure-images": ("teach --measure-images 99999 --out x", ["measure_images|--measure-images", "99,?999"]),
@@ -49,7 +49,7 @@ WRONG = {
     "table of nothing": ("table nowhere", ["nowhere"]),
     "table of a file": ("table file", ["file"]),
     "JSON into a folder": ("table ce --json .", ["--json|json", r"\."]),
-    "JSON into a missing folder": ("table ce --json none/t.json", ["none"]),
+    "JSON under a file": ("table ce --json file/t.json", ["--json|file"]),
     "no such baseline": ("table ce --baseline other", ["other", "ce"]),
     "epochs of a plot": ("plot taught --epochs nan --out plots", ["--epochs", "nan"]),
     "classes of a plot": ("plot taught --classes 99 --out plots", ["99"]),
