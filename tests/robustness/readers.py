@@ -137,7 +137,7 @@ IMAGES: tuple[Reader, ...] = (
         _interrupted_training,
         _trained,
         {**BYTES, **checkpoint("")},
-        RESAVED,
+        {**RESAVED, "not finite, saved again": "a run that has diverged keeps its state"},
     ),
     Reader(
         "state of teaching on images", "taught/last.pt", _teacher, _taught, {**BYTES, **checkpoint("teacher")}, RESAVED
