@@ -10,8 +10,8 @@ from pathlib import Path
 from fairseq_dlf.core.support.byte_sizes import human_size
 from fairseq_dlf.core.support.errors import InputError, brief
 
-# Text shrinks to a third or a tenth; a file of one byte repeated to a thousandth.
-GROWTH = 100
+# Text shrinks to a third or a tenth, one byte that is repeated to a thousandth.
+GROWTH = 30
 SMALL, LARGE = 64 * 2**20, 2 * 2**30
 _CHUNK = 2**20
 
@@ -64,6 +64,8 @@ def unpacking(path: Path) -> Iterator[BoundedStream]:
     try:
         with gzip.open(path) as stream:
             yield BoundedStream(path, stream)
+    except PermissionError as error:
+        raise InputError(f"{path} may not be read ({error.strerror}): change its rights, or name another") from error
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise InputError(f"{path} is corrupt ({brief(error)}): fetch it again") from error
 

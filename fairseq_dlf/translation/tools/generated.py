@@ -8,7 +8,7 @@ from pathlib import Path
 from fairseq_dlf.core.support.errors import InputError
 from fairseq_dlf.core.support.text import read_lines
 
-LINE = re.compile(r"^([HDT])-(\d+)\t(.*)$", re.DOTALL)
+LINE = re.compile(r"^([HDT])-([0-9]{1,18})\t(.*)$", re.DOTALL)
 MISSING_SHOWN = 5
 
 

@@ -40,6 +40,7 @@ GENERATED_ERRORS = {
         generated_text(TOKENS[:-2]),
         r"6 of 8 sentences \(missing ids: 6, 7\).*--skip-invalid-size-inputs-valid-test",
     ),
+    "an id of 5,000 digits": (f"H-{'9' * 5000}\t0\tx\n", "no H lines"),
     "many skipped": (generated_text(TOKENS[:1]), r"1 of 8 sentences \(missing ids: 1, 2, 3, 4, 5, …\)"),
     "too many sentences": (generated_text([*TOKENS, "more"], [*TOKENS, "more"]), "9 sentences, the references 8"),
     "no H lines": (generated_text(TOKENS, kinds="ST"), "no H lines.*--quiet"),
