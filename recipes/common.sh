@@ -185,12 +185,13 @@ students() {
     student taught "$TAUGHT_LR" "${dynamic[@]}" --teacher "$run/teacher/checkpoint_best.pt"
 }
 
+# Without a multiple of 1, fairseq leaves out up to seven sentences.
 generate() {
     local name
     for name in "${STUDENTS[@]}"; do
         run_step "generate-$name-$seed" "$run/$name/generated.txt" "$scripts/fairseq-generate" "$out/data/bin" \
             --user-dir "$ROOT/fairseq_dlf" --path "$run/$name/checkpoint_best.pt" --gen-subset test \
-            --beam "$BEAM" --remove-bpe --max-tokens "$GENERATE_MAX_TOKENS" --num-workers 0
+            --beam "$BEAM" --remove-bpe --max-tokens "$GENERATE_MAX_TOKENS" --required-batch-size-multiple 1 --num-workers 0
     done
 }
 

@@ -87,6 +87,8 @@ def test_test_set_is_read_once_for_each_student(name, tmp_path):
     commands = dry_run(name, tmp_path)
     generating = [c for c in commands if Path(c[0]).name == "fairseq-generate"]
     assert [Path(value(c, "--path")).parent.name for c in generating] == list(STUDENTS)
+    # fairseq leaves out the last batch where it is no multiple of 8.
+    assert {value(c, "--required-batch-size-multiple") for c in generating} == {"1"}
     training = [c for c in commands if Path(c[0]).name == "fairseq-train"]
     assert len(training) == 5
     assert not any("test" in word for c in training for word in c if not word.startswith("/"))

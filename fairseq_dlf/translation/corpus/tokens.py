@@ -10,11 +10,13 @@ from tqdm import tqdm
 
 from fairseq_dlf.core.support.errors import InputError
 from fairseq_dlf.translation.corpus.corpora import Corpus, ParallelText
+from fairseq_dlf.translation.corpus.messages import say
 from fairseq_dlf.translation.corpus.settings import SPLITS, PreparationSettings
 
 MAX_WORD_LENGTH = 1000  # characters; clean-corpus-n.perl's own limit
-# fairseq takes a data set of one pair, on which it trains or validates, for an empty one.
 FEWEST = {"train": 2, "valid": 2, "test": 1}
+# fairseq's default of --required-batch-size-multiple: it leaves out a last batch that is no multiple of it.
+BATCH_MULTIPLE = 8
 
 
 class Pair(NamedTuple):
@@ -108,7 +110,7 @@ def split_pairs(corpus: Corpus, settings: PreparationSettings, workers: int) -> 
 
 
 def require_enough(split: str, found: int, how: str = "") -> None:
-    """Raise an error where fairseq would take a split for an empty one.
+    """Raise an error where a split is too small, and say where fairseq would take it for an empty one.
 
     Args:
         found: pairs of the split.
@@ -121,3 +123,8 @@ def require_enough(split: str, found: int, how: str = "") -> None:
         held = {0: "no pair", 1: "one pair only"}[found]
         wanted = {1: "at least one pair", 2: "at least two pairs"}[FEWEST[split]]
         raise InputError(f"the {split} split has {held}{how}: fairseq wants {wanted} there; add text")
+    if found < BATCH_MULTIPLE:
+        say(
+            f"note: the {split} split has {found} of the {BATCH_MULTIPLE} pairs that fairseq puts into a batch, and "
+            "would be taken for empty: add text, or pass --required-batch-size-multiple 1 to fairseq's commands"
+        )

@@ -73,8 +73,9 @@ def _require_complete(path: Path, hypotheses: Mapping[int, str], sentences: int)
     if missing:
         raise InputError(
             f"{path} holds {len(hypotheses):,} of {sentences:,} sentences (missing ids: {_shown(missing)}): "
-            "fairseq-generate was stopped, or skipped what is too long; generate again without "
-            "--skip-invalid-size-inputs-valid-test and with a larger --max-source-positions"
+            "fairseq-generate was stopped, left out a last batch of fewer than 8, or skipped what is too long; "
+            "generate again with --required-batch-size-multiple 1 and a larger --max-source-positions, without "
+            "--skip-invalid-size-inputs-valid-test"
         )
     if len(hypotheses) > sentences:
         raise InputError(

@@ -34,3 +34,10 @@ def test_splits_that_fairseq_takes_for_empty_are_refused():
         require_enough(split, found)
         with pytest.raises(InputError, match=f"the {split} split has .* of 5 lines: fairseq wants at least .* there"):
             require_enough(split, found - 1, " of 5 lines")
+
+
+@pytest.mark.parametrize(("found", "told"), [(7, True), (8, False)])
+def test_splits_that_make_no_batch_are_told(capsys, found, told):
+    require_enough("test", found)
+    note = "the test split has 7 of the 8 pairs that fairseq puts into a batch"
+    assert (note in capsys.readouterr().err) is told

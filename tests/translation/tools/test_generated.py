@@ -38,7 +38,7 @@ def test_windows_line_ends_and_a_byte_order_mark_change_nothing(write):
 GENERATED_ERRORS = {
     "skipped sentences": (
         generated_text(TOKENS[:-2]),
-        r"6 of 8 sentences \(missing ids: 6, 7\).*--skip-invalid-size-inputs-valid-test",
+        r"6 of 8 sentences \(missing ids: 6, 7\).*--required-batch-size-multiple 1.*--skip-invalid-size-inputs",
     ),
     "an id of 5,000 digits": (f"H-{'9' * 5000}\t0\tx\n", "no H lines"),
     "many skipped": (generated_text(TOKENS[:1]), r"1 of 8 sentences \(missing ids: 1, 2, 3, 4, 5, …\)"),
