@@ -2,6 +2,7 @@
 #   make demo       toy corpus, warm start, teacher, three students, comparison (minutes, CPU)
 #   make demo-images  scikit-learn's digits: a teacher, five losses, table and plots (minutes, CPU)
 #   make test       quick tests        make test-slow  the minutes-long ones
+#   make mutants    the share of one-line changes of the sources that the tests notice (about half an hour)
 #   make lint       ruff and mypy
 #   make bench      speed, memory and error in small sizes (about ten minutes); bench-full: every size (hours)
 SHELL := /bin/bash
@@ -11,12 +12,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 BENCH_READY := $(VENV)/bench-ready
+MUTANTS_READY := $(VENV)/mutants-ready
+# Options of `make mutants`, as `--sample 50 --only core/teaching`.
+MUTANTS ?=
 DEMO_OUT ?= runs/toy
 DEMO_IMAGES_OUT ?= runs/digits
 # One worker a core, each file's tests in one of them; every worker takes up to a gigabyte of memory.
 SPREAD := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo demo-images test test-slow lint bench bench-full clean
+.PHONY: demo demo-images test test-slow mutants lint bench bench-full clean
 
 demo: $(READY)
 	recipes/toy.sh --python $(BIN)/python --out $(DEMO_OUT)
@@ -26,6 +30,9 @@ demo-images: $(READY)
 
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' $(SPREAD)
+
+mutants: $(MUTANTS_READY)
+	$(BIN)/python -m tests.mutation $(MUTANTS)
 
 test-slow: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow $(SPREAD)
@@ -43,6 +50,10 @@ bench-full: $(BENCH_READY)
 
 $(BENCH_READY): $(READY)
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[bench]'
+	touch $@
+
+$(MUTANTS_READY): $(READY)
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[mutants]'
 	touch $@
 
 # torch goes first: building or checking fairseq against another torch would

@@ -171,6 +171,8 @@ def _become(
     os.environ.update(variables)
     os.chdir(cwd)
     sys.path.insert(0, cwd)
+    # A shell starts what it puts in the background deaf to interrupts, and tests with it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # fairseq logs while it is imported, which sets up logging for whoever comes first.
     logging.root.handlers.clear()
     logging.root.setLevel(logging.WARNING)

@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -43,6 +44,7 @@ def test_a_killed_command_keeps_what_it_printed(folder, number):
     command = Command("made_command", "wait", cwd=folder)
     while "waiting" not in command.out():
         assert command.runs()
+        time.sleep(0.01)
     command.kill(number)
     assert command.wait().status == -number
 

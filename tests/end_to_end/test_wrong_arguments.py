@@ -14,8 +14,8 @@ WRONG = {
     "another arch": ([*TEACH, "--arch=lstm_dlf_1"], "pass --arch dlf_teacher"),
     "another criterion": ([*TEACH, "--criterion=dlf"], "pass --criterion dlf_teaching"),
     "another task": ([*STUDENT, "--criterion=dlf_teaching", "--max-update=1"], "pass --task dlf_teaching, or"),
-    "T": ([*TEACH, "--student-steps=0"], "0 student steps was asked for"),
-    "K": ([*TEACH, "--truncate=4"], "the last 4 steps was asked for"),
+    "T": ([*TEACH, "--student-steps=0"], "steps is 0, but must be at least 1 (--student-steps)"),
+    "K": ([*TEACH, "--truncate=4"], "to the last 4 steps, but must lie between 0"),
     "N": ([*TEACH, "--teacher-keys=0"], "--teacher-keys is 0"),
     "student rate": ([*TEACH, "--student-lr=-1"], "--student-lr is -1.0, but must be positive"),
     "momentum": ([*TEACH, "--student-optimizer=momentum", "--student-momentum=1"], "momentum is 1.0"),
@@ -31,7 +31,10 @@ WRONG = {
     "no folder": ([*TEACH, "--trajectory-storage=disk", "--trajectory-dir=none"], "none for the trajectory does not"),
     "schedule": ([*TEACH, "--student-lr-scheduler=cosin"], "must be one of cosine, fixed"),
     "guard": ([*TEACH, "--guard-every=-1"], "--guard-every is -1, but must not be negative"),
-    "cotangent": ([*TEACH, "--clip-cotangent=-1"], "clip of the cotangent is -1.0"),
+    "cotangent": (
+        [*TEACH, "--clip-cotangent=-1"],
+        "cotangent_clip is -1.0, but must not be negative (--clip-cotangent)",
+    ),
     "epsilon": ([*TEACH, "--student-optimizer=adam", "--student-adam-eps=0"], "epsilon is 0.0"),
     "start": ([*TEACH, "--student-start=cold"], "invalid choice: 'cold'"),
     "dev too short": ([*TEACH, "--measure-sentences=33"], "33 sentences were asked for, the data set has 32"),
@@ -45,7 +48,8 @@ WRONG = {
 def test_wrong_arguments_are_named(work, teacher, tmp_path, arguments, message):
     names = {"warm": work.warm, "teacher": teacher.folder / "checkpoint_last.pt"}
     words = [argument.format(**names) for argument in arguments]
-    assert message in train(work, *words, "--save-dir", tmp_path, fails=True)
+    printed = train(work, *words, "--save-dir", tmp_path, fails=True)
+    assert message in printed, printed[-1000:]
 
 
 @pytest.mark.parametrize("task", ["dlf_translation", "dlf_teaching"])
