@@ -32,7 +32,8 @@ from fairseq_dlf.images.students.settings import StudentSettings, chosen_device,
 from fairseq_dlf.images.teachers.files import ce_share_of, read_teacher
 from fairseq_dlf.images.teachers.school import teaching_of
 from fairseq_dlf.images.teachers.settings import TeachingSettings
-from fairseq_dlf.images.training import TrainingSettings, train_seeds
+from fairseq_dlf.images.training.seeds import train_seeds
+from fairseq_dlf.images.training.settings import TrainingSettings
 
 PROGRAM = "python -m fairseq_dlf.images"
 # Options of settings that the code names otherwise.

@@ -10,11 +10,13 @@ from fairseq_dlf.core.support.errors import InputError
 from fairseq_dlf.core.support.signature import Signature
 from fairseq_dlf.core.teaching.teacher_file import TeacherFile, TeacherHeader
 from fairseq_dlf.core.teaching.teachers import AttentionTeacher
-from fairseq_dlf.images import training
 from fairseq_dlf.images.records.training import RECORD_NAME
 from fairseq_dlf.images.students.files import StudentFile, read_student
 from fairseq_dlf.images.students.models import build_model
-from fairseq_dlf.images.training import BEST_NAME, Training, TrainingSettings, train_seeds
+from fairseq_dlf.images.training import training
+from fairseq_dlf.images.training.seeds import train_seeds
+from fairseq_dlf.images.training.settings import TrainingSettings
+from fairseq_dlf.images.training.training import BEST_NAME, Training
 
 
 @pytest.fixture
@@ -70,7 +72,7 @@ def test_plain_cross_entropy_is_what_torch_does(data, student, tmp_path):
     made.run()
     torch.testing.assert_close(made.state.params, _flat(module), rtol=1e-3, atol=1e-5)
     for name, buffer in module.named_buffers():
-        torch.testing.assert_close(made.buffers[name], buffer, rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(made.state.buffers[name], buffer, rtol=1e-3, atol=1e-5)
 
 
 def _flat(module):
@@ -189,10 +191,10 @@ def test_the_last_layer_has_a_bias_where_the_loss_allows_it(data, student, tmp_p
 def test_the_best_students_buffers_are_written_with_it(data, student, tmp_path):
     settings = TrainingSettings(student(model="resnet-8", epochs=1.0, learning_rate=0.05), "cross_entropy")
     made = Training(data(), settings, 1, tmp_path)
-    before = {name: buffer.clone() for name, buffer in made.buffers.items()}
+    before = {name: buffer.clone() for name, buffer in made.state.buffers.items()}
     made.run()
     written = read_student(tmp_path / BEST_NAME).tensors
-    for name, buffer in made.buffers.items():
+    for name, buffer in made.state.buffers.items():
         assert torch.equal(written[name], buffer) and not torch.equal(buffer, before[name]), name
 
 

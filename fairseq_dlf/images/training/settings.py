@@ -1,0 +1,77 @@
+"""What a student of images is trained with."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import fairseq_dlf
+from fairseq_dlf.core.support.errors import InputError
+from fairseq_dlf.core.support.signature import Signature
+from fairseq_dlf.core.teaching.forms import FORMS, Form, Matrix
+from fairseq_dlf.core.teaching.guidance import Guidance
+from fairseq_dlf.core.teaching.teacher_file import TeacherFile
+from fairseq_dlf.core.teaching.teachers import StaticTeacher, Teacher
+from fairseq_dlf.images.data.splits import ImageData
+from fairseq_dlf.images.losses.registry import LOSSES, make_loss
+from fairseq_dlf.images.students.files import StudentFile
+from fairseq_dlf.images.students.lesson import ImageCourse
+from fairseq_dlf.images.students.progress import features
+from fairseq_dlf.images.students.settings import StudentSettings
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """What a student is trained with.
+
+    Attributes:
+        student: rates, batches, length.
+        loss: name of a loss family.
+        loss_options: its options.
+        teacher: the teacher of a loss that needs one.
+        warm: a student that training starts from; None is fresh weights.
+    """
+
+    student: StudentSettings
+    loss: str
+    loss_options: Mapping[str, float] = field(default_factory=dict)
+    teacher: TeacherFile | None = None
+    warm: StudentFile | None = None
+
+    @property
+    def form(self) -> Form:
+        """The form of Φ: the teacher's, else the paper's matrix."""
+        return Matrix() if self.teacher is None else FORMS.make(self.teacher.header.form)
+
+    def __post_init__(self) -> None:
+        make_loss(self.loss, self.loss_options)
+        needs_teacher = LOSSES[self.loss].needs_teacher
+        if needs_teacher and self.teacher is None:
+            raise InputError(
+                f"the loss {self.loss} takes its coefficients from a teacher: pass a teacher's file", setting="teacher"
+            )
+        if not needs_teacher and self.teacher is not None:
+            raise InputError(
+                f"the loss {self.loss} takes no teacher: leave the teacher out, or take the loss dlf", setting="teacher"
+            )
+
+    def guided_course(self, data: ImageData, seed: int) -> tuple[ImageCourse, Guidance]:
+        """The run of one seed, and its coefficients: the teacher's, or neutral ones where no loss reads them."""
+        loss, head_bias = make_loss(self.loss, self.loss_options), LOSSES[self.loss].head_bias
+        course = ImageCourse(data, self.student, loss, seed, self.warm, head_bias=head_bias, form=self.form)
+        if self.teacher is None:
+            teacher: Teacher = StaticTeacher(self.form.neutral(data.classes))
+        else:
+            teacher = self.teacher.teacher
+        seen = len(features(data.classes)) if teacher.reads_progress else 1
+        return course, Guidance(course, teacher.to(data.train.images.device), seen)
+
+    def signature(self, data: ImageData, seed: int) -> Signature:
+        """All that changes the student."""
+        taught = {} if self.teacher is None else {"teacher": self.teacher.digest, **self.student.progress_signature}
+        return Signature.of(
+            "dlf-images-train",
+            {"start": "fresh" if self.warm is None else f"warm-{self.warm.digest}"},
+            {"loss": self.loss, "loss_options": dict(sorted(self.loss_options.items()))},
+            self.student.signature,
+            taught,
+            {**data.signature, "seed": seed, "version": fairseq_dlf.__version__},
+        )
