@@ -150,6 +150,11 @@ warm_start() {
         --max-epoch "$WARM_EPOCHS" --max-tokens "$WARM_MAX_TOKENS" "${EVAL_BLEU[@]}" "${BEST_BY_BLEU[@]}"
 }
 
+# Label smoothing is of the share of cross-entropy: without one there is nothing to smooth.
+smoothing_of_the_share() {
+    [[ $CE_SHARE =~ ^0*(\.0*)?$ ]] || echo "--label-smoothing $LABEL_SMOOTHING"
+}
+
 teach() {
     local rule=(--student-optimizer "$TEACH_STUDENT_OPTIMIZER")
     [ "$TEACH_STUDENT_OPTIMIZER" != momentum ] || rule+=(--student-momentum "$MOMENTUM")
@@ -160,7 +165,7 @@ teach() {
         --measure-sentences "$MEASURE_SENTENCES" --candidates "$CANDIDATES" \
         --greedy-sentences "$GREEDY_SENTENCES" --progress-sentences "$PROGRESS_SENTENCES" \
         --episodes-per-epoch "$EPISODES_PER_EPOCH" --ce-share "$CE_SHARE" \
-        --label-smoothing "$LABEL_SMOOTHING" --batch-size "$BATCH_SIZE" \
+        $(smoothing_of_the_share) --batch-size "$BATCH_SIZE" \
         --optimizer adam --lr "$TEACH_LR" --max-update "$TEACH_EPISODES" "${TEACH_MORE[@]}" "${BEST_BY_BLEU[@]}"
 }
 
@@ -170,7 +175,7 @@ student() {
     shift 2
     train "student-$name-$seed" "$run/$name" --task dlf_translation --expected-bleu-every 8 --arch "$ARCH" "${STUDENT_SIZES[@]}" \
         --dropout "$DROPOUT" --seed "$seed" --finetune-from-model "$run/warm/checkpoint_best.pt" "$@" \
-        --label-smoothing "$LABEL_SMOOTHING" --optimizer sgd --momentum "$MOMENTUM" --lr "$lr" \
+        --optimizer sgd --momentum "$MOMENTUM" --lr "$lr" \
         --clip-norm "$CLIP_NORM" --lr-scheduler fixed --batch-size "$BATCH_SIZE" \
         --max-update "$STUDENT_UPDATES" --validate-interval-updates "$STUDENT_VALIDATE_EVERY" \
         --save-interval-updates "$STUDENT_VALIDATE_EVERY" --keep-interval-updates 1 \
@@ -178,11 +183,12 @@ student() {
 }
 
 students() {
-    local dynamic=(--criterion dlf --ce-share "$CE_SHARE" --progress-sentences "$PROGRESS_SENTENCES")
-    dynamic+=(--progress-interval "$PROGRESS_INTERVAL")
-    student cross-entropy "$CROSS_ENTROPY_LR" --criterion label_smoothed_cross_entropy
+    local dynamic=(--criterion dlf --ce-share "$CE_SHARE" $(smoothing_of_the_share))
+    local progress=(--progress-sentences "$PROGRESS_SENTENCES" --progress-interval "$PROGRESS_INTERVAL")
+    student cross-entropy "$CROSS_ENTROPY_LR" --criterion label_smoothed_cross_entropy \
+        --label-smoothing "$LABEL_SMOOTHING"
     student constant "$CONSTANT_LR" "${dynamic[@]}" --coefficients 1.0
-    student taught "$TAUGHT_LR" "${dynamic[@]}" --teacher "$run/teacher/checkpoint_best.pt"
+    student taught "$TAUGHT_LR" "${dynamic[@]}" "${progress[@]}" --teacher "$run/teacher/checkpoint_best.pt"
 }
 
 # Without a multiple of 1, fairseq leaves out up to seven sentences.

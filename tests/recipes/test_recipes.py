@@ -76,7 +76,7 @@ def test_three_students_differ_in_nothing_but_criterion_and_rate(name, tmp_path)
     for command, student in zip(commands, STUDENTS, strict=True):
         assert all(words in " ".join(command) for words in CRITERIA[student])
     shared = ["--max-update", "--finetune-from-model", "--batch-size", "--momentum", "--clip-norm", "--seed"]
-    shared += ["--validate-interval-updates", "--dropout", "--label-smoothing", "--arch", "--task", "--optimizer"]
+    shared += ["--validate-interval-updates", "--dropout", "--arch", "--task", "--optimizer"]
     for option in shared:
         assert len({value(c, option) for c in commands}) == 1, option
     assert value(commands[0], "--max-update") == "77"

@@ -10,6 +10,8 @@ from omegaconf import II
 from fairseq_dlf.core.hypergradient.curvature import CENTRAL_STEP, FORWARD_STEP
 from fairseq_dlf.translation.bleu.expected import ExpectedBleuConfig
 
+MOMENTUM, BETAS, ADAM_EPSILON = 0.9, (0.9, 0.999), 1e-8
+
 
 @dataclass
 class DlfTeachingConfig(TranslationConfig, ExpectedBleuConfig):
@@ -30,10 +32,18 @@ class DlfTeachingConfig(TranslationConfig, ExpectedBleuConfig):
     student_optimizer: ChoiceEnum(["sgd", "momentum", "nesterov", "adam", "adamw"]) = field(
         default="sgd", metadata={"help": "update rule of the student in episodes"}
     )
-    student_momentum: float = field(default=0.9, metadata={"help": "momentum of the rules momentum and nesterov"})
-    student_beta1: float = field(default=0.9, metadata={"help": "decay of Adam's mean of gradients"})
-    student_beta2: float = field(default=0.999, metadata={"help": "decay of Adam's mean of squared gradients"})
-    student_adam_eps: float = field(default=1e-8, metadata={"help": "epsilon of Adam"})
+    student_momentum: Optional[float] = field(
+        default=None, metadata={"help": f"momentum of momentum and nesterov, by default {MOMENTUM:g}"}
+    )
+    student_beta1: Optional[float] = field(
+        default=None, metadata={"help": f"decay of Adam's mean of gradients, by default {BETAS[0]:g}"}
+    )
+    student_beta2: Optional[float] = field(
+        default=None, metadata={"help": f"decay of Adam's mean of squared gradients, by default {BETAS[1]:g}"}
+    )
+    student_adam_eps: Optional[float] = field(
+        default=None, metadata={"help": f"epsilon of Adam, by default {ADAM_EPSILON:g}"}
+    )
     student_lr: float = field(default=0.1, metadata={"help": "learning rate of the student (paper, section 5.2: 0.1)"})
     student_lr_scheduler: str = field(
         default="fixed", metadata={"help": "one of fairseq's schedules, for the student's rate within an episode"}
@@ -129,29 +139,5 @@ class DlfTeachingConfig(TranslationConfig, ExpectedBleuConfig):
     update_freq: List[int] = II("optimization.update_freq")
     max_epoch: int = II("optimization.max_epoch")
     lr: List[float] = II("optimization.lr")
-
-
-_COUNTS = (
-    "measure_sentences",
-    "greedy_sentences",
-    "progress_sentences",
-    "checkpoint_every",
-    "guard_every",
-    "log_cotangent_every",
-)
-
-
-def require_options(cfg: DlfTeachingConfig) -> None:
-    """Raises ValueError for an option that is missing or out of range, where no other part checks it."""
-    if not cfg.student:
-        raise ValueError(
-            "--task dlf_teaching needs --student CHECKPOINT, the student that episodes start from; train one "
-            "with --criterion label_smoothed_cross_entropy first"
-        )
-    if not cfg.student_lr > 0:
-        raise ValueError(f"--student-lr is {cfg.student_lr}, but must be positive")
-    for name in _COUNTS:
-        if getattr(cfg, name) < 0:
-            raise ValueError(f"--{name.replace('_', '-')} is {getattr(cfg, name)}, but must not be negative")
-    if cfg.episodes_per_epoch < 1:
-        raise ValueError(f"--episodes-per-epoch is {cfg.episodes_per_epoch}, but must be at least 1")
+    batch_size: Optional[int] = II("dataset.batch_size")
+    max_tokens: Optional[int] = II("dataset.max_tokens")

@@ -37,6 +37,7 @@ from fairseq_dlf.translation.episodes.options import (
     trajectory_plan,
     update_rule,
 )
+from fairseq_dlf.translation.episodes.precision import require_precision
 from fairseq_dlf.translation.episodes.rates import student_rates
 from fairseq_dlf.translation.episodes.watch import EpisodeWatch
 
@@ -272,6 +273,8 @@ class EpisodeRunner:
         batch = next(batches_of(pairs, [shortest], device))
         ones = torch.ones(len(self.task.target_dictionary), device=device)
         point = Point(self._warm_params, ones, batch, 0)
+        if str(self.cfg.student_precision) != "float32":
+            require_precision(self.student, point)
         if not takes_differences(self.cfg):
             require_second_derivatives(self.student, point)
             return

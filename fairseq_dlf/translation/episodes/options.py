@@ -3,7 +3,7 @@
 import tempfile
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
-from typing import Callable, ContextManager, Iterator
+from typing import Callable, ContextManager, Iterator, Optional
 
 import torch
 
@@ -14,8 +14,8 @@ from fairseq_dlf.core.hypergradient.storage import OnDevice, OnDisk, OnHost, Sto
 from fairseq_dlf.core.hypergradient.trajectory import TrajectoryPlan
 from fairseq_dlf.core.hypergradient.update_rules import SGD, Adam, UpdateRule
 from fairseq_dlf.core.support.byte_sizes import size_in_bytes
-from fairseq_dlf.core.support.errors import UserError
-from fairseq_dlf.translation.episodes.config import DlfTeachingConfig
+from fairseq_dlf.core.support.errors import InputError, UserError
+from fairseq_dlf.translation.episodes.config import ADAM_EPSILON, BETAS, MOMENTUM, DlfTeachingConfig
 
 # Options by the name of the core's setting, for the messages of errors.
 OPTIONS = {
@@ -58,9 +58,17 @@ def update_rule(cfg: DlfTeachingConfig) -> UpdateRule:
         "decoupled": cfg.student_decoupled_decay or name == "adamw",
     }
     if name in ("adam", "adamw"):
-        return Adam((cfg.student_beta1, cfg.student_beta2), cfg.student_adam_eps, **decay)
-    momentum = 0.0 if name == "sgd" else cfg.student_momentum
+        return Adam(_betas(cfg), _given(cfg.student_adam_eps, ADAM_EPSILON), **decay)
+    momentum = 0.0 if name == "sgd" else _given(cfg.student_momentum, MOMENTUM)
     return SGD(momentum, nesterov=name == "nesterov", **decay)
+
+
+def _given(value: Optional[float], default: float) -> float:
+    return default if value is None else value
+
+
+def _betas(cfg: DlfTeachingConfig) -> tuple[float, float]:
+    return _given(cfg.student_beta1, BETAS[0]), _given(cfg.student_beta2, BETAS[1])
 
 
 @naming_options()
@@ -82,8 +90,6 @@ def student_context(cfg: DlfTeachingConfig, device: torch.device) -> Callable[[]
     kernels = nullcontext if takes_differences(cfg) else twice_differentiable
     if str(cfg.student_precision) == "float32":
         return kernels
-    if device.type == "cuda" and not torch.cuda.is_bf16_supported():
-        raise ValueError("--student-precision is bf16, which this GPU does not have: take float32")
 
     @contextmanager
     def context() -> Iterator[None]:
@@ -108,7 +114,7 @@ def trajectory_plan(cfg: DlfTeachingConfig, record_bytes: int) -> TrajectoryPlan
     make_storage = _storage(cfg)
     if cfg.trajectory_memory is not None:
         if cfg.checkpoint_every or str(cfg.trajectory) == "checkpoints":
-            raise ValueError(
+            raise InputError(
                 "--trajectory-memory places the kept states itself: pass it without --trajectory checkpoints "
                 "and --checkpoint-every"
             )
@@ -128,7 +134,7 @@ def _storage(cfg: DlfTeachingConfig) -> StorageMaker:
     if name == "disk":
         return partial(OnDisk, folder=cfg.trajectory_dir or tempfile.gettempdir())
     if cfg.trajectory_dir is not None:
-        raise ValueError(f"--trajectory-dir was given, but --trajectory-storage is {name}: set it to disk")
+        raise InputError(f"--trajectory-dir was given, but --trajectory-storage is {name}: set it to disk")
     return {"device": OnDevice, "host": OnHost}[name]
 
 
@@ -137,9 +143,10 @@ def rule_signature(cfg: DlfTeachingConfig) -> str:
     name = str(cfg.student_optimizer)
     fields = [f"{name}:lr{cfg.student_lr:g}"]
     if name in ("momentum", "nesterov"):
-        fields.append(f"m{cfg.student_momentum:g}")
+        fields.append(f"m{_given(cfg.student_momentum, MOMENTUM):g}")
     if name in ("adam", "adamw"):
-        fields.append(f"b{cfg.student_beta1:g},{cfg.student_beta2:g}:eps{cfg.student_adam_eps:g}")
+        first, second = _betas(cfg)
+        fields.append(f"b{first:g},{second:g}:eps{_given(cfg.student_adam_eps, ADAM_EPSILON):g}")
     if cfg.student_lr_scheduler != "fixed" or cfg.student_lr_options:
         fields.append(f"{cfg.student_lr_scheduler}({cfg.student_lr_options})")
     fields.append(f"clip{cfg.student_clip_norm:g}:wd{cfg.student_weight_decay:g}")

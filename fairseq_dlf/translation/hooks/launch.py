@@ -1,9 +1,11 @@
-"""Launches that fairseq would take, and that train nothing or the same thing twice."""
+"""Launches that fairseq would take, and that train nothing, the same thing twice, or not as they say."""
 
+import math
 import os
 from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 import torch
 from fairseq import utils
@@ -79,3 +81,36 @@ def require_joined() -> None:
             f"{number} processes were started, but fairseq trains each of them alone: pass "
             f"--distributed-world-size {number} ({_COMMAND})"
         )
+
+
+# Options ----------------------------------------------------------------------
+
+NOTHING_TO_SMOOTH = "--ce-share is 0, so that there is nothing to smooth: raise it"
+
+
+def option_of(setting: str) -> str:
+    """The command line's name of a setting."""
+    return f"--{setting.replace('_', '-')}"
+
+
+def refuse_ignored(cfg: Any, setting: str, ignored: bool, why: str) -> None:
+    """Refuse a setting that was given, but would be ignored; 0, None and no text count as not given.
+
+    Raises:
+        InputError: naming the option; `why` also says what to do.
+    """
+    if ignored and getattr(cfg, setting) not in (None, "", 0):
+        raise InputError(f"{option_of(setting)} {getattr(cfg, setting)} would be ignored, for {why}, or leave it out")
+
+
+def require_rates(rates: Optional[Sequence[float]]) -> None:
+    """Refuse learning rates that end a run at once.
+
+    Forced by: fairseq takes a rate below `--stop-min-lr`, -1, for the end of training, and reports success.
+
+    Raises:
+        InputError: a rate is negative or not finite.
+    """
+    wrong = [rate for rate in rates or () if not 0.0 <= rate < math.inf]
+    if wrong:
+        raise InputError(f"--lr is {wrong[0]}, but must be finite and not negative")

@@ -16,6 +16,7 @@ from fairseq_dlf.core.support.errors import InputError, UserError
 from fairseq_dlf.core.support.run_folder import only_run_in
 from fairseq_dlf.translation.hooks.checkpoint_files import load_checkpoint, newest_readable, updates_of
 from fairseq_dlf.translation.hooks.dictionaries import keep_fingerprints
+from fairseq_dlf.translation.hooks.launch import require_rates
 
 logger = logging.getLogger(__name__)
 
@@ -69,8 +70,9 @@ def begin(cfg: CheckpointConfig, trainer: Trainer, **passed_on: Any) -> tuple[An
     further update.
 
     Raises:
-        InputError: the checkpoint cannot be read.
+        InputError: the checkpoint cannot be read, or a learning rate would end the run at once.
     """
+    require_rates(trainer.cfg.optimization.lr)
     keep_fingerprints(trainer.task)
     try:
         extra_state, iterator = _fairseq_load(cfg, trainer, **passed_on)

@@ -13,12 +13,14 @@ from fairseq.logging import metrics
 from omegaconf import II
 from torch import Tensor
 
+from fairseq_dlf.core.support.errors import InputError
 from fairseq_dlf.core.teaching.forms import Diagonal
 from fairseq_dlf.core.teaching.loss import DynamicLoss
 from fairseq_dlf.core.teaching.progress import progress_vector
 from fairseq_dlf.translation.bleu.decoding import unwrapped
 from fairseq_dlf.translation.bleu.progress import FEATURES
-from fairseq_dlf.translation.students.progress import RunProgress
+from fairseq_dlf.translation.hooks.launch import NOTHING_TO_SMOOTH, refuse_ignored
+from fairseq_dlf.translation.students.progress import PROGRESS_SENTENCES, RunProgress
 from fairseq_dlf.translation.teachers.files import TeacherFile, read_teacher
 
 logger = logging.getLogger(__name__)
@@ -30,8 +32,8 @@ class DlfCriterionConfig(FairseqDataclass):
         default=None,
         metadata={"help": "teacher file: a checkpoint of dlf_teaching or its .safetensors export"},
     )
-    coefficients: float = field(
-        default=1.0, metadata={"help": "constant coefficient of every target type, without --teacher"}
+    coefficients: Optional[float] = field(
+        default=None, metadata={"help": "constant coefficient of every target type, without --teacher; by default 1"}
     )
     ce_share: float = field(
         default=0.0, metadata={"help": "share of plain cross-entropy in the loss, 0 (the paper) to 1"}
@@ -41,8 +43,12 @@ class DlfCriterionConfig(FairseqDataclass):
         default=0,
         metadata={"help": "updates between two measurements of the student's BLEU; 0 is once an epoch"},
     )
-    progress_sentences: int = field(
-        default=200, metadata={"help": "sentences of train, and of dev, on which BLEU is measured; 0 is all"}
+    progress_sentences: Optional[int] = field(
+        default=None,
+        metadata={
+            "help": "sentences of train, and of dev, on which BLEU is measured for the teacher; 0 is all, "
+            f"by default {PROGRESS_SENTENCES}"
+        },
     )
     sentence_avg: bool = II("optimization.sentence_avg")
     max_update: int = II("optimization.max_update")
@@ -64,18 +70,8 @@ class DlfCriterion(FairseqCriterion):
     def __init__(self, cfg: DlfCriterionConfig, task):
         super().__init__(task)
         self.cfg = cfg
-        if cfg.progress_sentences < 0 or cfg.progress_interval < 0:
-            raise ValueError(
-                f"--progress-sentences {cfg.progress_sentences} and --progress-interval "
-                f"{cfg.progress_interval} must not be negative"
-            )
-        if not math.isfinite(cfg.coefficients):
-            raise ValueError(f"--coefficients is {cfg.coefficients}, but must be finite")
-        if cfg.teacher is not None and cfg.max_update <= 0 and cfg.max_epoch <= 0:
-            raise ValueError(
-                "the length of the run is unknown, and the teacher needs updates / planned updates: "
-                "pass --max-update or --max-epoch"
-            )
+        _require_ranges(cfg)
+        self._constant = 1.0 if cfg.coefficients is None else cfg.coefficients
         self.loss = DynamicLoss(Diagonal(), self.padding_idx, cfg.ce_share, cfg.label_smoothing)
         self.cross_entropy = DynamicLoss(Diagonal(), self.padding_idx, ce_share=1.0)
         self.progress = RunProgress(cfg, task)
@@ -85,6 +81,9 @@ class DlfCriterion(FairseqCriterion):
 
     def train(self, mode: bool = True):
         """Reads the teacher when training begins: to validate or decode a student needs none."""
+        # Only here: checkpoints of earlier versions, which refused no such options, can still be validated.
+        if mode:
+            _require_effect(self.cfg)
         if mode and self.cfg.teacher is not None and self._teacher_file is None:
             self._teacher_file = read_teacher(self.cfg.teacher, self.task.target_dictionary)
             logger.info(f"teacher {self.cfg.teacher}: {self._teacher_file.header.signature}")
@@ -118,7 +117,7 @@ class DlfCriterion(FairseqCriterion):
         precision = torch.promote_types(logits.dtype, torch.float32)
         state = {}
         if self._teacher_file is None:
-            phi = logits.new_full((logits.size(-1),), self.cfg.coefficients, dtype=precision)
+            phi = logits.new_full((logits.size(-1),), self._constant, dtype=precision)
         else:
             state = self.progress.now(unwrapped(model))._asdict()
             with torch.no_grad():
@@ -148,6 +147,31 @@ class DlfCriterion(FairseqCriterion):
     def logging_outputs_can_be_summed() -> bool:
         """True: every entry is a number that sums over workers."""
         return True
+
+
+def _require_ranges(cfg: DlfCriterionConfig) -> None:
+    """Raise InputError for options out of range."""
+    for name in ("progress_sentences", "progress_interval"):
+        if (getattr(cfg, name) or 0) < 0:
+            raise InputError(f"--{name.replace('_', '-')} {getattr(cfg, name)} must not be negative")
+    if cfg.coefficients is not None and not math.isfinite(cfg.coefficients):
+        raise InputError(f"--coefficients is {cfg.coefficients}, but must be finite")
+    if cfg.teacher == "":
+        raise InputError("the teacher's file has an empty name: pass --teacher FILE, or leave --teacher out")
+    if cfg.teacher is not None and cfg.max_update <= 0 and cfg.max_epoch <= 0:
+        raise InputError(
+            "the length of the run is unknown, and the teacher needs updates / planned updates: "
+            "pass --max-update or --max-epoch"
+        )
+
+
+def _require_effect(cfg: DlfCriterionConfig) -> None:
+    """Raise InputError for options that would be ignored."""
+    taught = cfg.teacher is not None
+    refuse_ignored(cfg, "coefficients", taught, "the teacher chooses the coefficients: leave --teacher out")
+    for name in ("progress_sentences", "progress_interval"):
+        refuse_ignored(cfg, name, not taught, "no teacher looks at the progress: pass --teacher")
+    refuse_ignored(cfg, "label_smoothing", cfg.ce_share == 0, NOTHING_TO_SMOOTH)
 
 
 @register_criterion("dlf_criterion", dataclass=DlfCriterionConfig)

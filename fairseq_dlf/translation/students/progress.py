@@ -10,6 +10,8 @@ from fairseq_dlf.translation.bleu.progress import ProgressValues, sampled_bleu
 from fairseq_dlf.translation.hooks.meters import recall, remember
 from fairseq_dlf.translation.hooks.updates import watch_updates
 
+PROGRESS_SENTENCES = 200
+
 
 class Measurement(NamedTuple):
     """Greedy BLEU / 100 of fixed samples, and when it was measured."""
@@ -35,6 +37,7 @@ class RunProgress:
         self.cfg = cfg
         self.task = task
         self._update = 0
+        self._sentences = PROGRESS_SENTENCES if cfg.progress_sentences is None else cfg.progress_sentences
         watch_updates(task, self._begin_update)
 
     def _begin_update(self, done: int) -> None:
@@ -54,7 +57,7 @@ class RunProgress:
     def _measure(self, model: BaseFairseqModel) -> dict[str, float]:
         train = self._dataset(self.cfg.train_subset)
         dev = self._dataset(self.cfg.valid_subset.split(",")[0])
-        return sampled_bleu(self.task, model, train, dev, self.cfg.progress_sentences, self.cfg.seed)
+        return sampled_bleu(self.task, model, train, dev, self._sentences, self.cfg.seed)
 
     def _dataset(self, subset: str):
         if subset not in self.task.datasets:

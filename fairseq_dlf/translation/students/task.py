@@ -1,5 +1,6 @@
 """The task `dlf_translation`: translation, with expected and greedy BLEU at each validation."""
 
+import json
 import logging
 from dataclasses import dataclass, field
 from typing import Optional
@@ -10,6 +11,7 @@ from fairseq.tasks import register_task
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 from omegaconf import II
 
+from fairseq_dlf.core.support.errors import InputError, brief
 from fairseq_dlf.translation.bleu.decoding import evaluating, select_rows, subword_symbol, unwrapped
 from fairseq_dlf.translation.bleu.expected import (
     MEASURE_SENTENCES,
@@ -40,6 +42,27 @@ class DlfTranslationConfig(TranslationConfig, ExpectedBleuConfig):
     seed: int = II("common.seed")
 
 
+def _require_options(cfg: DlfTranslationConfig) -> None:
+    """Raise InputError for options out of range that fairseq would take, or end at without a word on them."""
+    if cfg.expected_bleu_every < 1:
+        raise InputError(f"--expected-bleu-every is {cfg.expected_bleu_every}, but must be at least 1")
+    if not cfg.no_dev_bleu:
+        _require_generation(cfg.eval_bleu_args or "{}")
+
+
+def _require_generation(text: str) -> None:
+    wanted = """wanted a JSON object such as '{"beam": 1}'"""
+    try:
+        given = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f"--eval-bleu-args is {text}, which is not JSON ({brief(error)}): {wanted}") from error
+    if not isinstance(given, dict):
+        raise InputError(f"--eval-bleu-args is {text}, a {type(given).__name__}: {wanted}")
+    beam = given.get("beam", 1)
+    if not isinstance(beam, int) or isinstance(beam, bool) or beam < 1:
+        raise InputError(f"--eval-bleu-args has a beam of {beam!r}, but it must be 1 or more: {wanted}")
+
+
 @register_task("dlf_translation", dataclass=DlfTranslationConfig)
 class DlfTranslationTask(TranslationTask):
     """fairseq's translation task; greedy sacreBLEU and expected BLEU need no further option."""
@@ -48,13 +71,12 @@ class DlfTranslationTask(TranslationTask):
 
     def __init__(self, cfg: DlfTranslationConfig, src_dict, tgt_dict):
         super().__init__(cfg, src_dict, tgt_dict)
+        _require_options(cfg)
         self.settings = expected_bleu_settings(cfg)
         cfg.eval_bleu = not cfg.no_dev_bleu
         if cfg.eval_bleu_remove_bpe is None:
             cfg.eval_bleu_remove_bpe = subword_symbol(tgt_dict)
         self._signature_logged = False
-        if cfg.expected_bleu_every < 1:
-            raise ValueError(f"--expected-bleu-every is {cfg.expected_bleu_every}, but must be at least 1")
 
     @classmethod
     def setup_task(cls, cfg: DlfTranslationConfig, **kwargs):

@@ -1,6 +1,7 @@
 """The task `dlf_teaching`: trains a teacher; one update is one episode of a student."""
 
 import logging
+import re
 from pathlib import Path
 from typing import Any, List, Optional
 
@@ -13,8 +14,9 @@ from fairseq.tasks.translation import TranslationTask
 import fairseq_dlf
 from fairseq_dlf.core.support.workers import Workers
 from fairseq_dlf.translation.bleu.progress import FEATURES
-from fairseq_dlf.translation.episodes.config import DlfTeachingConfig, require_options
+from fairseq_dlf.translation.episodes.config import DlfTeachingConfig
 from fairseq_dlf.translation.episodes.lessons import EpisodeReport, EpisodeRunner, ValidationReport
+from fairseq_dlf.translation.episodes.option_checks import require_options, require_several
 from fairseq_dlf.translation.episodes.options import reverse_signature, rule_signature
 from fairseq_dlf.translation.hooks.launch import require_data_bin, require_joined
 from fairseq_dlf.translation.teachers.criterion import DlfTeachingCriterion
@@ -23,6 +25,8 @@ from fairseq_dlf.translation.teachers.files import TASK_STATE_KEY, dictionary_fi
 logger = logging.getLogger(__name__)
 
 MAX_COLLAPSES = 3
+# Names of the checkpoints that fairseq may remove again.
+_OF_RUNS = re.compile(r"checkpoint(\d+|_\d+_\d+|\.best_.*)")
 
 
 class EpisodeDataset(FairseqDataset):
@@ -64,6 +68,7 @@ class DlfTeachingTask(TranslationTask):
         super().__init__(cfg, src_dict, tgt_dict)
         require_options(cfg)
         self.workers = Workers.of_this_run(cfg.share_episodes)
+        require_several(cfg.share_episodes, self.workers.number)
         self._runner: Optional[EpisodeRunner] = None
         self._restored: dict[str, Any] = {}
         self._collapses_in_a_row = 0
@@ -193,6 +198,10 @@ class DlfTeachingTask(TranslationTask):
                 continue
             if not exported.exists() or exported.stat().st_mtime_ns < checkpoint.stat().st_mtime_ns:
                 export_checkpoint(checkpoint)
+        # fairseq removes what --keep-interval-updates and its like do not keep, but not our exports of it.
+        for exported in folder.glob("checkpoint*.safetensors"):
+            if _OF_RUNS.fullmatch(exported.stem) and not exported.with_suffix(".pt").exists():
+                exported.unlink(missing_ok=True)
 
     # What names the result ------------------------------------------------------
 

@@ -6,7 +6,9 @@ import pytest
 
 from fairseq_dlf.core.hypergradient.schedules import Binomial, Checkpoints, Everything
 from fairseq_dlf.core.hypergradient.storage import OnDevice, OnHost
-from fairseq_dlf.translation.episodes.options import trajectory_plan
+from fairseq_dlf.core.hypergradient.update_rules import SGD, Adam
+from fairseq_dlf.translation.episodes.config import DlfTeachingConfig
+from fairseq_dlf.translation.episodes.options import rule_signature, trajectory_plan, update_rule
 
 
 def options(**given):
@@ -39,3 +41,29 @@ def test_schedules(given, schedule):
 def test_storages():
     assert trajectory_plan(options(), 1).make_storage is OnDevice
     assert trajectory_plan(options(trajectory_storage="host"), 1).make_storage is OnHost
+
+
+@pytest.mark.parametrize(
+    ("given", "rule", "signed"),
+    [
+        ({}, SGD(), "sgd:lr0.1:clip0:wd0:"),
+        ({"student_momentum": 0.0}, SGD(), "sgd:lr0.1:clip0:wd0:"),
+        ({"student_optimizer": "momentum"}, SGD(0.9), "momentum:lr0.1:m0.9:clip0"),
+        ({"student_optimizer": "momentum", "student_momentum": 0.7}, SGD(0.7), "momentum:lr0.1:m0.7:clip0"),
+        ({"student_optimizer": "nesterov", "student_momentum": 0.5}, SGD(0.5, nesterov=True), "nesterov:lr0.1:m0.5:"),
+        ({"student_optimizer": "adam"}, Adam((0.9, 0.999), 1e-8), "adam:lr0.1:b0.9,0.999:eps1e-08:"),
+        (
+            {"student_optimizer": "adamw", "student_beta1": 0.8, "student_beta2": 0.7, "student_adam_eps": 1e-6},
+            Adam((0.8, 0.7), 1e-6, decoupled=True),
+            "adamw:lr0.1:b0.8,0.7:eps1e-06:",
+        ),
+        ({"student_clip_norm": 2.0}, SGD(clip_norm=2.0), "sgd:lr0.1:clip2:"),
+        ({"student_weight_decay": 0.1}, SGD(weight_decay=0.1), "sgd:lr0.1:clip0:wd0.1:"),
+        ({"student_weight_decay": 0.1, "student_decoupled_decay": True}, SGD(weight_decay=0.1, decoupled=True), ""),
+    ],
+)
+def test_rules(given, rule, signed):
+    cfg = DlfTeachingConfig(**given)
+    found = update_rule(cfg)
+    assert type(found) is type(rule) and vars(found) == vars(rule)
+    assert rule_signature(cfg).startswith(signed)

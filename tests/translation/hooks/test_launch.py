@@ -5,8 +5,14 @@ from argparse import Namespace
 import pytest
 import torch
 
+from fairseq_dlf.core.support.errors import InputError
 from fairseq_dlf.core.support.workers import Workers
-from fairseq_dlf.translation.hooks.launch import require_joined, require_processes
+from fairseq_dlf.translation.hooks.launch import (
+    refuse_ignored,
+    require_joined,
+    require_processes,
+    require_rates,
+)
 
 
 def test_workers_run_the_episodes_of_one_worker_with_more_turns():
@@ -58,3 +64,20 @@ def test_processes_that_train_alone_are_refused(monkeypatch):
         require_joined()
     monkeypatch.setenv("WORLD_SIZE", "1")
     require_joined()
+
+
+@pytest.mark.parametrize("rates", [[0.1, -1.0], [float("inf")], [float("nan")]])
+def test_rates_that_end_a_run_are_named(rates):
+    require_rates(None)
+    require_rates([0.0, 0.1])
+    with pytest.raises(InputError, match=f"--lr is {rates[-1]}, but must be finite and not negative"):
+        require_rates(rates)
+
+
+def test_settings_that_would_be_ignored_are_named():
+    cfg = Namespace(some_setting=3, nothing=None, none=0)
+    refuse_ignored(cfg, "some_setting", False, "")
+    refuse_ignored(cfg, "nothing", True, "")
+    refuse_ignored(cfg, "none", True, "")
+    with pytest.raises(InputError, match="--some-setting 3 would be ignored, for there is X: take Y, or leave it out"):
+        refuse_ignored(cfg, "some_setting", True, "there is X: take Y")

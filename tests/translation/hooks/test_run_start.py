@@ -82,6 +82,12 @@ def test_an_unreadable_last_checkpoint_is_named_with_the_way_on(data, warm, tmp_
         train(data, tmp_path, *STUDENT, "--max-update=2")
 
 
+def test_rates_that_would_end_the_run_at_once_are_named(data, tmp_path):
+    for rate in ("-1", "1e999"):
+        with pytest.raises(InputError, match="--lr is .*, but must be finite and not negative"):
+            train(data, tmp_path, *STUDENT, f"--lr={rate}", "--max-update=1")
+
+
 def test_other_unreadable_checkpoints_are_named(data, tmp_path):
     torn = tmp_path / "torn.pt"
     torn.touch()

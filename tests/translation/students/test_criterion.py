@@ -12,6 +12,7 @@ from fairseq.logging import metrics
 
 from fairseq_dlf.core.teaching.teachers import AttentionTeacher
 from fairseq_dlf.translation.bleu import progress as bleu_progress
+from fairseq_dlf.translation.bleu.decoding import fixed_sample
 from fairseq_dlf.translation.bleu.progress import FEATURES
 from fairseq_dlf.translation.bleu.scores import CorpusBleu
 from fairseq_dlf.translation.students.criterion import DlfCriterion
@@ -19,11 +20,11 @@ from fairseq_dlf.translation.teachers.files import TeacherFile, TeacherHeader, d
 
 DEFAULTS = {
     "teacher": None,
-    "coefficients": 1.0,
+    "coefficients": None,
     "ce_share": 0.0,
     "label_smoothing": 0.0,
     "progress_interval": 0,
-    "progress_sentences": 4,
+    "progress_sentences": None,
     "sentence_avg": False,
     "max_update": 10,
     "max_epoch": 0,
@@ -50,7 +51,9 @@ def made(tiny):
 
 
 def criterion_of(made, **options):
-    criterion = DlfCriterion(SimpleNamespace(**{**DEFAULTS, **options}), made.task)
+    # Few sentences, as the data sets of these tests are small.
+    few = {"progress_sentences": 4} if options.get("teacher") else {}
+    criterion = DlfCriterion(SimpleNamespace(**{**DEFAULTS, **few, **options}), made.task)
     made.model.train()
     return criterion.train()
 
@@ -77,6 +80,12 @@ def test_constant_coefficients_equal_the_formula(made):
     assert (log["phi_mean"], log["phi_sd"]) == (2.0, 0.0)
 
 
+def test_without_coefficients_or_teacher_all_are_one(made):
+    default, _, _ = criterion_of(made)(made.model, made.batch)
+    ones, _, _ = criterion_of(made, coefficients=1.0)(made.model, made.batch)
+    assert default.item() == ones.item() != 0
+
+
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_a_full_share_is_fairseqs_criterion_with_its_gradient(made, smoothing):
     ours = criterion_of(made, ce_share=1.0, label_smoothing=smoothing)
@@ -97,9 +106,11 @@ def test_a_full_share_is_fairseqs_criterion_with_its_gradient(made, smoothing):
         torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-6)
 
 
-def test_validation_is_plain_cross_entropy(made):
-    criterion = criterion_of(made, coefficients=3.0).eval()
-    made.model.eval()
+@pytest.mark.parametrize("training", [(False, False), (True, False)])
+def test_validation_is_plain_cross_entropy(made, training):
+    """Also where fairseq has set the model alone to evaluate, as for the BLEU in s_t."""
+    criterion = criterion_of(made, coefficients=3.0, ce_share=0.5, label_smoothing=0.1).train(training[0])
+    made.model.train(training[1])
     loss, _, log = criterion(made.model, made.batch)
     wanted, _, _ = CrossEntropyCriterion(made.task, False).eval()(made.model, made.batch)
     assert loss.item() == pytest.approx(wanted.item(), rel=1e-6)
@@ -193,12 +204,13 @@ def test_the_length_of_the_run_is_known_from_its_limits(made, teacher_file, monk
 
 def test_logged_figures_sum_over_workers(made):
     metrics.reset()
-    log = {"loss": 2.0, "nll_loss": 8.0, "ntokens": 4, "sample_size": 4, "dlf_logs": 1, "phi_mean": 3.0, "phi_sd": 1.0}
+    # As with --sentence-avg: a loss per sentence, cross-entropy per token.
+    log = {"loss": 2.0, "nll_loss": 8.0, "ntokens": 4, "sample_size": 2, "dlf_logs": 1, "phi_mean": 3.0, "phi_sd": 1.0}
     summed = {name: 2 * value for name, value in log.items()}
     with metrics.aggregate() as found:
         DlfCriterion.reduce_metrics([summed])
     values = found.get_smoothed_values()
-    assert values["loss"] == pytest.approx(0.5 / np.log(2), abs=1e-3)
+    assert values["loss"] == pytest.approx(1.0 / np.log(2), abs=1e-3)
     assert values["nll_loss"] == pytest.approx(2.0 / np.log(2), abs=1e-3)
     assert (values["phi_mean"], values["phi_sd"]) == (3.0, 1.0)
 
@@ -208,7 +220,13 @@ def test_logged_figures_sum_over_workers(made):
     [
         ({"teacher": "t.pt", "max_update": 0}, "pass --max-update or --max-epoch"),
         ({"coefficients": float("inf")}, "--coefficients is inf"),
-        ({"progress_sentences": -1}, "--progress-sentences -1"),
+        ({"teacher": "t.pt", "progress_sentences": -1}, "--progress-sentences -1"),
+        ({"teacher": "t.pt", "progress_interval": -1}, "--progress-interval -1"),
+        ({"teacher": ""}, "the teacher's file has an empty name: pass --teacher FILE"),
+        ({"teacher": "t.pt", "coefficients": 1.0}, "--coefficients 1.0 would be ignored, .* the teacher chooses"),
+        ({"progress_sentences": 50}, "--progress-sentences 50 would be ignored, .* pass --teacher, or leave it out"),
+        ({"progress_interval": 5}, "--progress-interval 5 would be ignored"),
+        ({"label_smoothing": 0.1}, "--label-smoothing 0.1 would be ignored, .*--ce-share is 0"),
         ({"ce_share": -0.5}, "ce_share is -0.5"),
         ({"label_smoothing": 1.0}, "label_smoothing is 1.0"),
     ],
@@ -228,3 +246,44 @@ def test_a_dev_set_shorter_than_asked_is_named(made, teacher_file):
     criterion = criterion_of(made, teacher=teacher_file.path, progress_sentences=7)
     with pytest.raises(ValueError, match="7 sentences were asked for, the data set has 6"):
         step(made, criterion, update=0)
+
+
+# What s_t is measured on -------------------------------------------------------
+
+
+def test_train_and_dev_are_measured_on_fixed_samples_of_the_seed(made, teacher_file, monkeypatch):
+    measured = []
+
+    def spy(task, model, dataset, indices):
+        measured.append((dataset, list(indices)))
+        return CorpusBleu(10.0 * len(measured), "")
+
+    monkeypatch.setattr(bleu_progress, "greedy_bleu", spy)
+    made.task.datasets["other"] = None
+    found = []
+    for seed in (1, 1, 2):
+        metrics.reset()
+        measured.clear()
+        log = step(made, criterion_of(made, teacher=teacher_file.path, seed=seed, valid_subset="valid,other"), 0)
+        assert [dataset for dataset, _ in measured] == [made.task.datasets["train"], made.task.datasets["valid"]]
+        assert (log["s_train_bleu"], log["s_dev_bleu"]) == (0.1, 0.2)
+        found.append([indices for _, indices in measured])
+    assert found[0] == found[1] != found[2]
+    for (dataset, _), seed, indices in zip(measured, (2, 2), found[2], strict=True):
+        assert indices == list(fixed_sample(dataset, 4, seed))
+
+
+def test_accumulated_batches_of_an_epoch_count_as_updates_begun(made, teacher_file, monkeypatch):
+    """Four batches by three are two updates an epoch, the second of one batch; the last factor holds from then on."""
+    monkeypatch.setattr(bleu_progress, "greedy_bleu", lambda *a: CorpusBleu(30.0, ""))
+    limits = {"max_update": 0, "max_epoch": 2}
+    log = step(made, criterion_of(made, teacher=teacher_file.path, update_freq=[1, 3], **limits), update=1)
+    assert log["s_updates"] == 0.25
+
+
+def test_what_is_remembered_stays_out_of_the_runs_own_figures(made, teacher_file, monkeypatch):
+    monkeypatch.setattr(bleu_progress, "greedy_bleu", lambda *a: CorpusBleu(30.0, ""))
+    with metrics.aggregate("train") as run:
+        step(made, criterion_of(made, teacher=teacher_file.path), update=0)
+    assert "dev_bleu" not in run.get_smoothed_values()
+    assert metrics.get_smoothed_values("dlf_progress")["dev_bleu"] == 0.3

@@ -1,0 +1,89 @@
+"""Options of `dlf_teaching` that are missing, out of range, or would be ignored."""
+
+import math
+from pathlib import Path
+
+from fairseq_dlf.core.support.errors import InputError, MissingFileError
+from fairseq_dlf.translation.episodes.config import DlfTeachingConfig
+from fairseq_dlf.translation.hooks.launch import NOTHING_TO_SMOOTH, option_of, refuse_ignored, require_rates
+
+_COUNTS = (
+    "measure_sentences",
+    "greedy_sentences",
+    "progress_sentences",
+    "checkpoint_every",
+    "guard_every",
+    "log_cotangent_every",
+)
+_RULES = {
+    "student_momentum": ("momentum", "nesterov"),
+    "student_beta1": ("adam", "adamw"),
+    "student_beta2": ("adam", "adamw"),
+    "student_adam_eps": ("adam", "adamw"),
+}
+
+
+def require_options(cfg: DlfTeachingConfig) -> None:
+    """Refuse what no other part of the program would notice.
+
+    Raises:
+        InputError, MissingFileError: naming the option.
+    """
+    if not cfg.student:
+        raise InputError(
+            "--task dlf_teaching needs --student CHECKPOINT, the student that episodes start from; train one "
+            "with --criterion label_smoothed_cross_entropy first"
+        )
+    _require_ranges(cfg)
+    _require_effect(cfg)
+    _require_folder(cfg)
+
+
+def _require_ranges(cfg: DlfTeachingConfig) -> None:
+    if not 0 < cfg.student_lr < math.inf:
+        raise InputError(f"--student-lr is {cfg.student_lr}, but must be positive and finite")
+    require_rates(cfg.lr)
+    for name in _COUNTS:
+        if getattr(cfg, name) < 0:
+            raise InputError(f"{option_of(name)} is {getattr(cfg, name)}, but must not be negative")
+    for name in ("episodes_per_epoch", "batch_size", "max_tokens"):
+        value = getattr(cfg, name)
+        if value is not None and value < 1:
+            raise InputError(f"{option_of(name)} is {value}, but must be at least 1")
+
+
+def _require_effect(cfg: DlfTeachingConfig) -> None:
+    rule, way = str(cfg.student_optimizer), str(cfg.curvature)
+    for name, rules in _RULES.items():
+        refuse_ignored(cfg, name, rule not in rules, f"--student-optimizer is {rule}: take {' or '.join(rules)}")
+    exact = "--curvature is exact, which takes no differences: take central or forward"
+    refuse_ignored(cfg, "allow_kinks", way == "exact", exact)
+    refuse_ignored(cfg, "difference_step", way == "exact", exact)
+    refuse_ignored(cfg, "label_smoothing", cfg.ce_share == 0, NOTHING_TO_SMOOTH)
+    if cfg.trajectory_memory is None:
+        kept = f"--trajectory is {cfg.trajectory}: take checkpoints"
+        refuse_ignored(cfg, "checkpoint_every", str(cfg.trajectory) != "checkpoints", kept)
+    horizon = cfg.truncate or cfg.student_steps
+    if cfg.checkpoint_every > horizon > 0:
+        raise InputError(
+            f"--checkpoint-every is {cfg.checkpoint_every}, but an episode has {horizon} steps to go back: take fewer"
+        )
+
+
+def require_several(shares: bool, workers: int) -> None:
+    """Refuse to share episodes with nobody.
+
+    Raises:
+        InputError: naming the option.
+    """
+    if shares and workers == 1:
+        raise InputError("--share-episodes was given, but one worker trains alone: leave it out, or start several")
+
+
+def _require_folder(cfg: DlfTeachingConfig) -> None:
+    folder = cfg.trajectory_dir
+    if folder is not None and str(cfg.trajectory_storage) == "disk" and not (folder and Path(folder).is_dir()):
+        raise MissingFileError(
+            f"the folder {folder or repr(folder)} for the trajectory does not exist: make it, or name another with "
+            "--trajectory-dir"
+        )

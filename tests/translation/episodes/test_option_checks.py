@@ -1,0 +1,71 @@
+"""Options of teaching that are missing, out of range, or would be ignored."""
+
+import pytest
+
+from fairseq_dlf.core.support.errors import InputError, MissingFileError, UserError
+from fairseq_dlf.translation.episodes.config import DlfTeachingConfig
+from fairseq_dlf.translation.episodes.option_checks import require_options, require_several
+
+
+def options(**given) -> DlfTeachingConfig:
+    plain = {"student": "student.pt", "lr": [0.1], "batch_size": 8, "max_tokens": None}
+    return DlfTeachingConfig(**(plain | given))
+
+
+TAKEN = [
+    {},
+    {"student_optimizer": "nesterov", "student_momentum": 0.5},
+    {"student_optimizer": "adamw", "student_beta1": 0.5, "student_beta2": 0.5, "student_adam_eps": 1e-6},
+    {"student_momentum": 0.0},
+    {"curvature": "central", "difference_step": 1e-4, "allow_kinks": "relu"},
+    {"ce_share": 0.5, "label_smoothing": 0.1},
+    {"trajectory": "checkpoints", "checkpoint_every": 200},
+    {"trajectory": "checkpoints", "checkpoint_every": 5, "truncate": 5},
+    {"trajectory_storage": "disk", "trajectory_dir": "."},
+    {"batch_size": None, "max_tokens": 1},
+]
+
+
+@pytest.mark.parametrize("given", TAKEN)
+def test_options_with_an_effect_are_taken(given):
+    require_options(options(**given))
+
+
+REFUSED = [
+    ({"student": ""}, "needs --student CHECKPOINT"),
+    ({"student_lr": float("inf")}, "--student-lr is inf, but must be positive and finite"),
+    ({"student_lr": 0.0}, "--student-lr is 0.0, but must be positive"),
+    ({"lr": [0.1, -1.0]}, "--lr is -1.0, but must be finite and not negative"),
+    ({"guard_every": -1}, "--guard-every is -1, but must not be negative"),
+    ({"batch_size": 0}, "--batch-size is 0, but must be at least 1"),
+    ({"batch_size": -1}, "--batch-size is -1"),
+    ({"max_tokens": 0}, "--max-tokens is 0"),
+    ({"episodes_per_epoch": 0}, "--episodes-per-epoch is 0"),
+    ({"student_momentum": 0.9}, "--student-momentum 0.9 would be ignored, .* sgd: take momentum or nesterov"),
+    ({"student_optimizer": "adam", "student_momentum": 0.9}, "--student-momentum 0.9 would be ignored"),
+    ({"student_beta1": 0.9}, "--student-beta1 0.9 would be ignored, .* take adam or adamw, or leave it out"),
+    ({"student_optimizer": "momentum", "student_beta2": 0.9}, "--student-beta2 0.9 would be ignored"),
+    ({"student_adam_eps": 1e-8}, "--student-adam-eps 1e-08 would be ignored"),
+    ({"allow_kinks": "relu"}, "--allow-kinks relu would be ignored, .*: take central or forward"),
+    ({"difference_step": 1e-4}, "--difference-step 0.0001 would be ignored"),
+    ({"label_smoothing": 0.1}, "--label-smoothing 0.1 would be ignored, .*--ce-share is 0"),
+    ({"checkpoint_every": 3}, "--checkpoint-every 3 would be ignored, .*: take checkpoints"),
+    ({"trajectory": "checkpoints", "checkpoint_every": 201}, "--checkpoint-every is 201, but an episode has 200 steps"),
+    ({"trajectory": "checkpoints", "checkpoint_every": 6, "truncate": 5}, "an episode has 5 steps"),
+    ({"trajectory_storage": "disk", "trajectory_dir": "no-such"}, "the folder no-such for the trajectory does not"),
+    ({"trajectory_storage": "disk", "trajectory_dir": ""}, "the folder '' for the trajectory does not exist"),
+]
+
+
+@pytest.mark.parametrize(("given", "words"), REFUSED)
+def test_other_options_are_named(given, words):
+    with pytest.raises(UserError, match=words) as caught:
+        require_options(options(**given))
+    assert isinstance(caught.value, MissingFileError if "trajectory_dir" in given else InputError)
+
+
+def test_episodes_are_shared_among_several():
+    require_several(True, 2)
+    require_several(False, 1)
+    with pytest.raises(InputError, match="--share-episodes was given, but one worker trains alone"):
+        require_several(True, 1)
