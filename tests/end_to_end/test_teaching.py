@@ -13,7 +13,8 @@ from fairseq.tasks.translation import TranslationConfig, TranslationTask
 import fairseq_dlf.translation  # noqa: F401
 from fairseq_dlf.core.hypergradient.student import Point
 from fairseq_dlf.core.support.errors import StateError
-from fairseq_dlf.core.teaching.loss import DiagonalLoss
+from fairseq_dlf.core.teaching.forms import Diagonal
+from fairseq_dlf.core.teaching.loss import DynamicLoss
 from fairseq_dlf.translation.episodes.checkpoints import build_student
 from fairseq_dlf.translation.episodes.config import DlfTeachingConfig
 from fairseq_dlf.translation.episodes.options import student_context
@@ -94,7 +95,7 @@ EPISODES = {
 def fault_of_bf16(work):
     """Return what this machine's processor lacks to run the warm student in bf16, as the program would say."""
     task = TranslationTask.setup_task(TranslationConfig(data=str(work.bin)))
-    student = build_student(str(work.warm), task, DiagonalLoss(task.target_dictionary.pad()))
+    student = build_student(str(work.warm), task, DynamicLoss(Diagonal(), task.target_dictionary.pad()))
     context = student_context(DlfTeachingConfig(student_precision="bf16"), torch.device("cpu"))
     task.load_dataset("train")
     pairs = task.dataset("train")
