@@ -14,10 +14,8 @@ KEY = "robustness"
 NOT_YET = [
     "test_a_dozen_damaged_files[teacher of images]",
     "test_a_dozen_damaged_files[state of teaching on images]",
-    "test_a_dozen_damaged_files[references]",
     "test_a_dozen_damaged_files[teacher]",
     "test_a_dozen_damaged_files[checkpoint of a teacher]",
-    "test_a_dozen_damaged_files[input of dlf-average]",
     "test_a_wrong_option_is_named[many measure-images]",
     "test_a_wrong_option_is_named[measure-images]",
     "test_a_wrong_option_is_named[no folder]",

@@ -135,7 +135,7 @@ def compare(
 def _read_outputs(systems: Sequence[System], path: Path, settings: ScoreSettings) -> Outputs:
     references = read_references(path)
     generated = {
-        system.name: [read_generated(file, len(references), settings.bpe) for file in system.files]
+        system.name: [read_generated(file, len(references), settings.bpe, str(path)) for file in system.files]
         for system in systems
     }
     targets = _common_targets(systems, generated)

@@ -35,13 +35,14 @@ def read_references(path: Path) -> list[str]:
     return lines
 
 
-def read_generated(path: Path, sentences: int, bpe: str) -> Generated:
+def read_generated(path: Path, sentences: int, bpe: str, references: str = "the references") -> Generated:
     """Read hypotheses and targets, which fairseq-generate prints in no order, by id.
 
     Args:
         path: output of `fairseq-generate`; of an n-best list the first entry counts.
         sentences: how many there must be.
         bpe: mark of a subword that goes on, such as '@@ '; removed where it is left.
+        references: what the messages call the file that says how many there must be.
 
     Raises:
         MissingFileError: the file is not there.
@@ -58,7 +59,7 @@ def read_generated(path: Path, sentences: int, bpe: str) -> Generated:
         raise InputError(f"no H lines in {path}: pass what fairseq-generate printed, made without --quiet")
     if not found["T"]:
         raise InputError(f"no T lines in {path}: generate from a data-bin that holds the targets")
-    _require_complete(path, found["H"], sentences)
+    _require_complete(path, found["H"], sentences, references)
     hypotheses = {**found["H"], **found["D"]}
     return Generated(*(_in_order(path, lines, sentences) for lines in (hypotheses, found["T"])))
 
@@ -68,18 +69,19 @@ def remove_bpe(text: str, mark: str) -> str:
     return (text + " ").replace(mark, "").strip() if mark else text.strip()
 
 
-def _require_complete(path: Path, hypotheses: Mapping[int, str], sentences: int) -> None:
+def _require_complete(path: Path, hypotheses: Mapping[int, str], sentences: int, references: str) -> None:
     missing = sorted(set(range(sentences)) - set(hypotheses))
     if missing:
         raise InputError(
-            f"{path} holds {len(hypotheses):,} of {sentences:,} sentences (missing ids: {_shown(missing)}): "
+            f"{path} holds {len(hypotheses):,} of {sentences:,} sentences of {references} (missing ids: "
+            f"{_shown(missing)}): where these are the references of the subset that was generated, "
             "fairseq-generate was stopped, left out a last batch of fewer than 8, or skipped what is too long; "
             "generate again with --required-batch-size-multiple 1 and a larger --max-source-positions, without "
             "--skip-invalid-size-inputs-valid-test"
         )
     if len(hypotheses) > sentences:
         raise InputError(
-            f"{path} holds {len(hypotheses):,} sentences, the references {sentences:,}: "
+            f"{path} holds {len(hypotheses):,} sentences, {references} {sentences:,}: "
             "pass the references of the subset that was generated",
             setting="references",
         )

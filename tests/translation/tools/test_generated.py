@@ -38,11 +38,11 @@ def test_windows_line_ends_and_a_byte_order_mark_change_nothing(write):
 GENERATED_ERRORS = {
     "skipped sentences": (
         generated_text(TOKENS[:-2]),
-        r"6 of 8 sentences \(missing ids: 6, 7\).*--required-batch-size-multiple 1.*--skip-invalid-size-inputs",
+        r"6 of 8 sentences of refs.en \(missing ids: 6, 7\).*--required-batch-size-multiple 1.*--skip-invalid-size",
     ),
     "an id of 5,000 digits": (f"H-{'9' * 5000}\t0\tx\n", "no H lines"),
-    "many skipped": (generated_text(TOKENS[:1]), r"1 of 8 sentences \(missing ids: 1, 2, 3, 4, 5, …\)"),
-    "too many sentences": (generated_text([*TOKENS, "more"], [*TOKENS, "more"]), "9 sentences, the references 8"),
+    "many skipped": (generated_text(TOKENS[:1]), r"1 of 8 sentences of .*refs.en \(missing ids: 1, 2, 3, 4, 5, …\)"),
+    "too many sentences": (generated_text([*TOKENS, "more"], [*TOKENS, "more"]), "9 sentences, refs.en 8"),
     "no H lines": (generated_text(TOKENS, kinds="ST"), "no H lines.*--quiet"),
     "no T lines": (generated_text(TOKENS, kinds="SHD"), "no T lines"),
     "a T line lost": (generated_text(TOKENS).replace("T-3\t", "X-3\t"), r"lacks the T lines .*\(ids: 3\)"),
@@ -52,7 +52,7 @@ GENERATED_ERRORS = {
 @pytest.mark.parametrize(("text", "message"), GENERATED_ERRORS.values(), ids=GENERATED_ERRORS)
 def test_wrong_output_is_named(write, text, message):
     with pytest.raises(InputError, match=message) as caught:
-        read_generated(write("output", text), len(TOKENS), "@@ ")
+        read_generated(write("output", text), len(TOKENS), "@@ ", "refs.en")
     assert "a folder/output" in str(caught.value)
 
 
