@@ -110,8 +110,9 @@ def test_pullback_is_the_transposed_jacobian(rule, rate, seed):
     state, gradient, bar = drawn(rule, seed)
     pulled = rule.pull_back(state, lambda: gradient, rate, bar)
     turn, ahead, *turns = (torch.randn_like(t) for t in (gradient, state.params, *state.slots))
-    # Adam's count of updates is no direction to differentiate in.
-    turns = [t * (t.dim() > 0) for t in turns]
+    # In proportion to the slot: a small second moment bends the step within the difference. Adam's
+    # count of updates is no direction to differentiate in.
+    turns = [t * s.abs() * (s.dim() > 0) for t, s in zip(turns, state.slots, strict=True)]
 
     def paired(h):
         slots = tuple(s + h * d for s, d in zip(state.slots, turns, strict=True))
