@@ -94,10 +94,11 @@ EPISODES = {
 
 def fault_of_bf16(work):
     """Return what this machine's processor lacks to run the warm student in bf16, as the program would say."""
-    task = TranslationTask.setup_task(TranslationConfig(data=str(work.bin)))
+    read = {"dataset_impl": "mmap", "train_subset": "train", "required_seq_len_multiple": 1}
+    task = TranslationTask.setup_task(TranslationConfig(data=str(work.bin), **read))
     student = build_student(str(work.warm), task, DynamicLoss(Diagonal(), task.target_dictionary.pad()))
     context = student_context(DlfTeachingConfig(student_precision="bf16"), torch.device("cpu"))
-    task.load_dataset("train")
+    task.load_dataset("train", epoch=1)
     pairs = task.dataset("train")
     ones = torch.ones(len(task.target_dictionary))
     try:
