@@ -2,6 +2,7 @@
 #   make demo       toy corpus, warm start, teacher, three students, comparison (minutes, CPU)
 #   make demo-images  scikit-learn's digits: a teacher, five losses, table and plots (minutes, CPU)
 #   make test       quick tests        make test-slow  the minutes-long ones
+#   make test-robustness   of those, the kills, broken files, full disks
 #   make mutants    the share of one-line changes of the sources that the tests notice (about half an hour)
 #   make lint       ruff and mypy
 #   make bench      speed, memory and error in small sizes (about ten minutes); bench-full: every size (hours)
@@ -20,7 +21,7 @@ DEMO_IMAGES_OUT ?= runs/digits
 # One worker a core, each file's tests in one of them; every worker takes up to a gigabyte of memory.
 SPREAD := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo demo-images test test-slow mutants lint bench bench-full clean
+.PHONY: demo demo-images test test-slow test-robustness mutants lint bench bench-full clean
 
 demo: $(READY)
 	recipes/toy.sh --python $(BIN)/python --out $(DEMO_OUT)
@@ -36,6 +37,9 @@ mutants: $(MUTANTS_READY)
 
 test-slow: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow $(SPREAD)
+
+test-robustness: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow $(SPREAD) tests/robustness
 
 lint: $(READY)
 	$(BIN)/ruff check .

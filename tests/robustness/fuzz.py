@@ -14,7 +14,7 @@ import tempfile
 import traceback
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +140,7 @@ def main() -> None:
     """Fuzz one reader in children, and write what was found as JSON."""
     name, files, seed, corpus, out = sys.argv[1:]
     found = fuzz(READERS[name], int(files), int(seed), Path(corpus), in_a_child, bombs=True)
-    Path(out).write_text(json.dumps(asdict(found)), encoding="utf-8")
+    Path(out).write_text(json.dumps(vars(found)), encoding="utf-8")
 
 
 if __name__ == "__main__":
