@@ -73,11 +73,11 @@ class Guidance:
 
     def _answer(self, begin: int) -> Tensor:
         """Φ of the interval that begins at an update, (interval, coefficients)."""
-        if begin not in self._memories:
-            # The intervals before it were answered by another process, or not in order.
-            self._answer(begin - self.course.interval)
-        end = begin + self.course.interval
+        # Another process may have answered the intervals before it: they are gone through again.
+        known = max(place for place in self._memories if place <= begin)
+        coefficients = torch.empty(0)
         with torch.no_grad():
-            coefficients: Tensor
-            coefficients, self._memories[end] = self.teacher(self.progress[begin:end], self._memories[begin])
+            for place in range(known, begin + 1, self.course.interval):
+                end = place + self.course.interval
+                coefficients, self._memories[end] = self.teacher(self.progress[place:end], self._memories[place])
         return coefficients
