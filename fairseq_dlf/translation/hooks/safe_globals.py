@@ -8,6 +8,7 @@ fail. The check itself stays on: a hostile pickle is still refused.
 
 import argparse
 import collections
+import importlib
 import typing
 from typing import Any
 
@@ -40,7 +41,8 @@ def allow_checkpoint_globals() -> None:
 
 def _numpy_globals() -> list[Any]:
     """NumPy scalars and arrays: BLEU counts in the meters of `--eval-bleu` runs."""
-    multiarray = np.core.multiarray if np.lib.NumpyVersion(np.__version__) < "2.0.0" else np._core.multiarray
+    name = "numpy.core.multiarray" if np.lib.NumpyVersion(np.__version__) < "2.0.0" else "numpy._core.multiarray"
+    multiarray: Any = importlib.import_module(name)
     dtypes = {type(np.dtype(kind)) for kind in ("?", "i1", "i2", "i4", "i8", "u1", "f2", "f4", "f8")}
     return [multiarray._reconstruct, multiarray.scalar, np.ndarray, np.dtype, *dtypes]
 

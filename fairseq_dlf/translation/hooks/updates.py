@@ -14,8 +14,10 @@ def watch_updates(task: FairseqTask, report: Callable[[int], None]) -> None:
     """
     inner = task.train_step
 
-    def train_step(sample: Any, model: Any, criterion: Any, optimizer: Any, update_num: int, *more: Any, **named: Any):
+    def train_step(
+        sample: Any, model: Any, criterion: Any, optimizer: Any, update_num: int, *more: Any, **by_name: Any
+    ) -> Any:
         report(update_num)
-        return inner(sample, model, criterion, optimizer, update_num, *more, **named)
+        return inner(sample, model, criterion, optimizer, update_num, *more, **by_name)
 
     task.train_step = train_step
