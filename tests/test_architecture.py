@@ -27,8 +27,17 @@ ARROWS = {
     "images/data": ["core/support"],
     "images/records": ["core"],
     "images/losses": ["core"],
+    "images/measures": ["images/data", "core"],
     "images/students": ["images/data", "images/losses", "images/records", "core"],
-    "images/teachers": ["images/students", "images/data", "images/losses", "images/records", "images/bar", "core"],
+    "images/teachers": [
+        "images/students",
+        "images/data",
+        "images/losses",
+        "images/measures",
+        "images/records",
+        "images/bar",
+        "core",
+    ],
     "images/reports": ["images/records", "core"],
     "images/bar": [],
     "images/training": [

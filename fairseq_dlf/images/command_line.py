@@ -22,8 +22,9 @@ from fairseq_dlf.core.support.allocation import keep_freed_memory
 from fairseq_dlf.core.support.outputs import require_writable
 from fairseq_dlf.core.support.replacement import replacing
 from fairseq_dlf.core.support.run_folder import only_run_in
+from fairseq_dlf.core.teaching.collapse import CollapsedError
 from fairseq_dlf.images.data.splits import ImageData, load_image_data
-from fairseq_dlf.images.losses.registry import LOSSES, parse_options
+from fairseq_dlf.images.losses.registry import LOSSES
 from fairseq_dlf.images.records.training import find_runs
 from fairseq_dlf.images.reports.plots import plot
 from fairseq_dlf.images.reports.table import markdown, table, to_json
@@ -38,6 +39,10 @@ from fairseq_dlf.images.training.settings import TrainingSettings
 PROGRAM = "python -m fairseq_dlf.images"
 # Options of settings that the code names otherwise.
 _OTHER_NAMES = {"learning_rate": "--lr", "truncation": "--truncate", "teacher_rate": "--teacher-lr"}
+# Where lessons collapse again and again.
+_STABLER = (
+    "Lower --teacher-lr or --lr, bound Φ (--phi-off-diagonal 0,1), raise --ce-share, set --clip-cotangent or --truncate"
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,7 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _import_named_modules(arguments: Sequence[str]) -> None:
-    """Import the modules of --import, whose losses, forms and teachers the other options may name."""
+    """Import the modules of --import, whose losses, forms, teachers, … the other options may name."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     _add_import(parser)
     for name in parser.parse_known_args(arguments)[0].modules:
@@ -75,14 +80,17 @@ def _teach(options: argparse.Namespace) -> None:
     settings = settings_of(TeachingSettings, options)
     warm = None if options.student is None else read_student(options.student)
     with only_run_in(options.out):
-        teaching_of(data, _student_settings(options, data.name), settings, options.out, warm).run()
+        try:
+            teaching_of(data, _student_settings(options, data.name), settings, options.out, warm).run()
+        except CollapsedError as error:
+            raise CollapsedError(f"{error}. {_STABLER}") from error
 
 
 def _train(options: argparse.Namespace) -> None:
     data = _data(options)
     teacher = None if options.teacher_file is None else read_teacher(options.teacher_file, data)
-    loss_options = parse_options(options.loss_options)
-    if teacher is not None and "ce_share" in LOSSES[options.loss].options and "ce_share" not in loss_options:
+    loss_options = LOSSES.parse_options(options.loss_options)
+    if teacher is not None and "ce_share" in LOSSES.options(options.loss) and "ce_share" not in loss_options:
         loss_options["ce_share"] = ce_share_of(teacher)
     rates = options.rates or [paper_settings(data.name, options.model)["learning_rate"]]
     settings = TrainingSettings(
@@ -145,7 +153,7 @@ def _add_teach(commands) -> None:  # type: ignore[no-untyped-def]
 def _add_train(commands) -> None:  # type: ignore[no-untyped-def]
     parser = _command(commands, "train", _train, "train students and read test once")
     _add_run_options(parser, without=("learning_rate",))
-    listed = "; ".join(f"{name}: {family.help}" for name, family in LOSSES.items())
+    listed = "; ".join(f"{name}: {LOSSES[name].help}" for name in LOSSES)
     parser.add_argument("--loss", choices=list(LOSSES), default="cross_entropy", help=listed.replace("%", "%%"))
     parser.add_argument("--loss-options", default="", metavar="NAME=VALUE,…", help="options of the loss")
     parser.add_argument(
@@ -192,7 +200,7 @@ def _add_import(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="MODULE",
-        help="import a module first, which registers a loss, a form or a teacher of your own; may be repeated",
+        help="a module of your own that registers a loss, form, teacher, estimator or measure; may be repeated",
     )
 
 

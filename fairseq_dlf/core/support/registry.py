@@ -16,12 +16,14 @@ class Registry(Generic[T]):
     """What there is of one sort, by name.
 
     Args:
-        sort: what the entries are called in messages, such as 'form'.
+        sort: what the entries are called in messages, and the setting that names one, such as 'form'.
+        options_setting: the setting that holds their options; None where a spec holds both.
     """
 
-    def __init__(self, sort: str):
+    def __init__(self, sort: str, options_setting: str | None = None):
         self.sort = sort
-        self._entries: dict[str, Callable[..., T]] = {}
+        self._options_setting = options_setting or sort
+        self._entries: dict[str, Any] = {}
 
     def register(self, name: str) -> Callable[[Any], Any]:
         """Register a class or a function under a name; for use as a decorator.
@@ -38,8 +40,8 @@ class Registry(Generic[T]):
 
         return decorate
 
-    def __getitem__(self, name: str) -> Callable[..., T]:
-        """The entry of a name.
+    def __getitem__(self, name: str) -> Any:
+        """Return the class or function of a name, which makes what the registry is of.
 
         Raises:
             InputError: there is none.
@@ -58,61 +60,81 @@ class Registry(Generic[T]):
         return name in self._entries
 
     def make(self, spec: str, **more: Any) -> T:
-        """The object of a text such as 'diagonal' or 'low_rank(rank=16)'.
+        """Return the object of a text such as 'diagonal' or 'low_rank(rank=16)'.
 
         Args:
             more: further arguments of its constructor.
 
         Raises:
+            InputError: as `parse`.
+        """
+        name, options = self.parse(spec)
+        return self.maker(name)(**options, **more)
+
+    def maker(self, name: str) -> Callable[..., T]:
+        """Return what makes the object of a name; its parameters with a default are the options."""
+        found: Callable[..., T] = self[name]
+        return found
+
+    def parse(self, spec: str) -> tuple[str, dict[str, float]]:
+        """Return name and options of a text such as 'low_rank(rank=16)'.
+
+        Raises:
             InputError: the text names no entry, or an option that the entry does not have.
         """
-        name, options = parse_spec(spec, self.sort)
+        match = _SPEC.fullmatch(spec)
+        if match is None:
+            raise InputError(f"the {self.sort} is {spec!r}, wanted NAME or NAME(OPTION=NUMBER,…)", setting=self.sort)
+        name, options = match[1], self.parse_options(match[2] or "")
         self.require_options(name, options)
-        return self[name](**options, **more)
+        return name, options
+
+    def parse_options(self, text: str) -> dict[str, float]:
+        """Return options from 'margin=4,lambda_min=5'; none from ''. Whole numbers become int.
+
+        Raises:
+            InputError: the text is no such list.
+        """
+        options: dict[str, float] = {}
+        for part in filter(None, text.split(",")):
+            name, _, value = (piece.strip() for piece in part.partition("="))
+            number = _number(value)
+            if not name or name in options or not math.isfinite(number):
+                raise InputError(
+                    f"{self.sort} options are {text!r}, wanted NAME=NUMBER,NAME=NUMBER, each name once",
+                    setting=self._options_setting,
+                )
+            options[name] = int(number) if number == int(number) else number
+        return options
+
+    def options(self, name: str) -> dict[str, Any]:
+        """Return the options of a name with their defaults."""
+        return options_of(self.maker(name))
 
     def require_options(self, name: str, options: Mapping[str, Any]) -> None:
         """Raise InputError for an option that the entry of a name does not take."""
-        known = options_of(self[name])
-        for option in options:
-            if option not in known:
-                listed = ", ".join(f"{key}={value:g}" for key, value in known.items()) or "none"
-                raise InputError(
-                    f"the {self.sort} {name} has no option {option}: its options are {listed}", setting=option
-                )
+        known = self.options(name)
+        unknown = sorted(set(options) - set(known))
+        if unknown:
+            listed = ", ".join(f"{key}={_shown(value)}" for key, value in known.items()) or "none"
+            raise InputError(
+                f"the {self.sort} {name} has no option {', '.join(unknown)}: its options are {listed}",
+                setting=self._options_setting,
+            )
 
 
-def options_of(entry: Callable[..., Any]) -> dict[str, Any]:
-    """An entry's options, which are its parameters that have a default, with these."""
-    parameters = inspect.signature(entry).parameters.values()
+def options_of(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return the parameters of a function or class that have a default, with these."""
+    parameters = inspect.signature(function).parameters.values()
     return {each.name: each.default for each in parameters if each.default is not inspect.Parameter.empty}
 
 
-def parse_spec(spec: str, sort: str) -> tuple[str, dict[str, float]]:
-    """Name and options of a text such as 'low_rank(rank=16)'.
-
-    Raises:
-        InputError: it is not such a text.
-    """
-    match = _SPEC.fullmatch(spec)
-    if match is None:
-        raise InputError(f"the {sort} is {spec!r}, wanted NAME or NAME(OPTION=NUMBER,…)", setting=sort)
-    return match[1], parse_options(match[2] or "", sort)
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
-def parse_options(text: str, sort: str) -> dict[str, float]:
-    """Options from 'margin=4,lambda_min=5'; none from ''. Whole numbers become int.
-
-    Raises:
-        InputError: it is not such a list.
-    """
-    options: dict[str, float] = {}
-    for part in filter(None, text.split(",")):
-        name, _, value = (piece.strip() for piece in part.partition("="))
-        try:
-            number = float(value)
-        except ValueError:
-            number = math.nan
-        if not name or name in options or not math.isfinite(number):
-            raise InputError(f"{sort} options are {text!r}, wanted NAME=NUMBER,NAME=NUMBER, each name once")
-        options[name] = int(number) if number == int(number) else number
-    return options
+def _shown(default: Any) -> str:
+    return f"{default:g}" if isinstance(default, float) else str(default)

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -14,7 +14,8 @@ from torch import Tensor
 from fairseq_dlf.core.hypergradient.student import joined
 from fairseq_dlf.core.hypergradient.unroll import Watch
 from fairseq_dlf.core.support.checks import require_at_least, require_between, require_positive
-from fairseq_dlf.core.support.run_folder import load_state, save_state
+from fairseq_dlf.core.support.errors import InputError, brief
+from fairseq_dlf.core.support.run_folder import STATE_NAME, read_state, save_state
 from fairseq_dlf.core.support.signature import Signature
 from fairseq_dlf.core.teaching.collapse import CollapseWatch
 from fairseq_dlf.core.teaching.estimators.estimator import Estimate, Estimator, estimate
@@ -46,13 +47,11 @@ class School(Protocol):
     Attributes:
         features: names of s_t.
         measure_name, value_name: of M̃ and of a validation's value, for the log.
-        advice: what to do where lessons collapse again and again, in the words of its users.
     """
 
     features: tuple[str, ...]
     measure_name: str
     value_name: str
-    advice: str
 
     def lesson(self, step: int) -> Lesson:
         """Return the lesson of a teacher step; the same for the same step."""
@@ -68,7 +67,7 @@ class School(Protocol):
 
 
 @dataclass(frozen=True)
-class LoopSettings:
+class TeachingPlan:
     """How long and how fast a teacher learns.
 
     Attributes:
@@ -98,7 +97,7 @@ class Teaching:
         school: gives lessons and validates.
         teacher: the untaught teacher, on the device of the run.
         estimator: from a lesson to the gradient of θ.
-        settings: how long and how fast it learns.
+        plan: how long and how fast it learns.
         signature: all that changes the teacher, but for the number of its steps.
         folder: where teacher, log and state go; nothing is read or written before `run`.
     """
@@ -108,18 +107,18 @@ class Teaching:
         school: School,
         teacher: Teacher,
         estimator: Estimator,
-        settings: LoopSettings,
+        plan: TeachingPlan,
         signature: Signature,
         folder: Path,
     ):
         self.school = school
         self.teacher = teacher
         self.estimator = estimator
-        self.settings = settings
+        self.plan = plan
         self.signature = signature
         self.folder = folder
-        self.optimizer = torch.optim.Adam(teacher.parameters(), lr=settings.rate)
-        self.collapses = CollapseWatch(settings.collapse_share)
+        self.optimizer = torch.optim.Adam(teacher.parameters(), lr=plan.rate)
+        self.collapses = CollapseWatch(plan.collapse_share)
         self.done = -1  # -1: not even the untaught teacher is validated
         self.best_step, self.best_value = 0, 0.0
 
@@ -132,9 +131,9 @@ class Teaching:
         """
         self._restore()
         logger.info(f"teaching: {self.signature}")
-        if self.done >= self.settings.steps:
+        if self.done >= self.plan.steps:
             logger.info(f"{self.folder} has {self.done} teacher steps already: ask for more steps to go on")
-        while self.done < self.settings.steps:
+        while self.done < self.plan.steps:
             self._step(self.done + 1)
         if self.best_step == 0:
             logger.warning(
@@ -147,20 +146,18 @@ class Teaching:
         """Step 0 validates the untaught teacher; every other is a lesson."""
         began = time.perf_counter()
         figures = self._lesson(step) if step else {}
-        if step % self.settings.validate_every == 0 or step == self.settings.steps:
+        if step % self.plan.validate_every == 0 or step == self.plan.steps:
             figures["dev_accuracy"] = self._validate(step)
         self.done = step
         self._report(step, figures, time.perf_counter() - began)
         self._save()
-        self.collapses.require_recovery(
-            f"{self.school.advice}; the best teacher so far is in {self.folder / BEST_NAME}"
-        )
+        self.collapses.require_recovery(f"The best teacher so far is in {self.folder / BEST_NAME}")
 
     # A lesson -------------------------------------------------------------------------
 
     def _lesson(self, step: int) -> dict[str, Any]:
         lesson = self.school.lesson(step)
-        with self.school.watch(f"teacher step {step}/{self.settings.steps}", lesson) as watch:
+        with self.school.watch(f"teacher step {step}/{self.plan.steps}", lesson) as watch:
             features, floor = len(self.school.features), self.collapses.floor
             found = estimate(self.estimator, lesson, self.teacher, features, floor, watch)
         self.collapses.see(found.collapse, found.figures["measure_after"])
@@ -178,8 +175,8 @@ class Teaching:
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient
         self.optimizer.step()
-        if self.settings.bounds is not None:
-            self.teacher.bound(*(bound.to(before.device) for bound in self.settings.bounds))
+        if self.plan.bounds is not None:
+            self.teacher.bound(*(bound.to(before.device) for bound in self.plan.bounds))
         return {
             "gradient_norm": float(joined(gradients).norm()),
             "dtheta_norm": float((_flat(parameters) - before).norm()),
@@ -201,7 +198,7 @@ class Teaching:
     def _report(self, step: int, figures: dict[str, Any], elapsed_s: float) -> None:
         row = TeacherStep(step=step, elapsed_s=elapsed_s, **{**NO_LESSON, **figures})
         append_step(self.folder / LOG_NAME, row)
-        parts = [f"step {step}/{self.settings.steps}"]
+        parts = [f"step {step}/{self.plan.steps}"]
         if step:
             parts += [
                 f"{self.school.measure_name} {row.measure_before:.4f} → {row.measure_after:.4f}",
@@ -215,30 +212,67 @@ class Teaching:
         logger.info(f"{', '.join(parts)}, {elapsed_s:.1f} s")
 
     def _save(self) -> None:
-        state = {
-            "done": self.done,
-            "teacher": self.teacher.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "best_step": self.best_step,
-            "best_value": self.best_value,
-            "collapses": self.collapses.state(),
-        }
-        save_state(self.folder, str(self.signature), state)
+        saved = _SavedTeaching(
+            done=self.done,
+            teacher=self.teacher.state_dict(),
+            optimizer=self.optimizer.state_dict(),
+            best_step=self.best_step,
+            best_value=self.best_value,
+            collapses=self.collapses.state(),
+        )
+        save_state(self.folder, str(self.signature), {each.name: getattr(saved, each.name) for each in fields(saved)})
 
     def _restore(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        state = load_state(self.folder, str(self.signature))
+        saved = read_state(self.folder, str(self.signature), _SavedTeaching)
         log = self.folder / LOG_NAME
-        if state is None:
+        if saved is None:
             log.unlink(missing_ok=True)
             return
-        self.done, self.best_step, self.best_value = state["done"], state["best_step"], state["best_value"]
-        self.collapses.restore(state["collapses"])
-        self.teacher.load_state_dict(state["teacher"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self._take(saved)
         # Rows of steps that were not saved any more come again.
         replace_steps(log, [row for row in read_steps(log) if row.step <= self.done])
         logger.info(f"going on in {self.folder} after {self.done} teacher steps")
+
+    def _take(self, saved: "_SavedTeaching") -> None:
+        """Go on from a state, whose fields have the right types but may not fit this teacher."""
+        self.done, self.best_step, self.best_value = saved.done, saved.best_step, saved.best_value
+        try:
+            self.collapses.restore(saved.collapses)
+            self.teacher.load_state_dict(saved.teacher)
+            self.optimizer.load_state_dict(saved.optimizer)
+            fits = all(
+                {value.shape for value in self.optimizer.state.get(each, {}).values()} <= {each.shape, torch.Size()}
+                for each in self.teacher.parameters()
+            )
+        except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
+            raise self._damaged(brief(error)) from error
+        if not fits or not -1 <= self.best_step <= self.done:
+            raise self._damaged("its numbers do not fit this teacher")
+
+    def _damaged(self, cause: str) -> InputError:
+        return InputError(
+            f"{self.folder / STATE_NAME} is damaged ({cause}): delete {self.folder} to start that run again"
+        )
+
+
+@dataclass(frozen=True)
+class _SavedTeaching:
+    """What the state of a run in its folder holds.
+
+    Attributes:
+        done: teacher steps.
+        teacher, optimizer: their states.
+        best_step, best_value: of the validations.
+        collapses: as in `CollapseWatch.state`.
+    """
+
+    done: int
+    teacher: dict[str, Tensor]
+    optimizer: dict[str, Any]
+    best_step: int
+    best_value: float
+    collapses: dict[str, float]
 
 
 # What a line of the log says where there was no (usable) lesson.

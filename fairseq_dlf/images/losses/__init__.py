@@ -8,7 +8,6 @@ from fairseq_dlf.images.losses.registry import (
     LossInput,
     loss_family,
     make_loss,
-    parse_options,
 )
 
 __all__ = [
@@ -21,6 +20,5 @@ __all__ = [
     "large_margin",
     "loss_family",
     "make_loss",
-    "parse_options",
     "smooth",
 ]

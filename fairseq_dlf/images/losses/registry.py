@@ -1,15 +1,13 @@
 """The losses that students can minimise, by name."""
 
-import inspect
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from fairseq_dlf.core.support.errors import InputError
+from fairseq_dlf.core.support.registry import Registry, options_of
 from fairseq_dlf.core.teaching.forms import Form, Matrix
 
 PAPER_FORM = Matrix()
@@ -58,37 +56,41 @@ class LossFamily:
     """A loss and what must be known to use it.
 
     Attributes:
-        name: on the command line.
         function: (given, *, options) → mean loss.
-        help: the first line of its docstring.
         needs_teacher: whether its coefficients come from a teacher.
         head_bias: whether the model's last layer has a bias.
-        options: its options with their defaults.
     """
 
-    name: str
     function: Callable[..., Tensor]
-    help: str
     needs_teacher: bool
     head_bias: bool
-    options: Mapping[str, float]
+
+    @property
+    def help(self) -> str:
+        """The first line of the function's docstring."""
+        return (self.function.__doc__ or "").partition("\n")[0]
 
 
-LOSSES: dict[str, LossFamily] = {}
+class Losses(Registry[Loss]):
+    """The families by name; their options are those of their functions."""
+
+    def maker(self, name: str) -> Callable[..., Loss]:
+        return partial(partial, self[name].function)
+
+    def options(self, name: str) -> dict[str, Any]:
+        return options_of(self[name].function)
+
+
+LOSSES = Losses("loss", options_setting="loss_options")
 
 
 def loss_family(
     name: str, *, needs_teacher: bool = False, head_bias: bool = True
 ) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]]:
-    """Register a function `(given: LossInput, *, option=default, …) -> Tensor` as a loss."""
+    """Register a function `(given: LossInput, *, option=default, …) -> Tensor` as a loss; a decorator."""
 
     def register(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-        if name in LOSSES:
-            raise ValueError(f"there is a loss named {name} already: choose another name")
-        parameters = list(inspect.signature(function).parameters.values())[1:]
-        options = {parameter.name: parameter.default for parameter in parameters}
-        text = (function.__doc__ or "").partition("\n")[0]
-        LOSSES[name] = LossFamily(name, function, text, needs_teacher, head_bias, options)
+        LOSSES.register(name)(LossFamily(function, needs_teacher, head_bias))
         return function
 
     return register
@@ -100,34 +102,5 @@ def make_loss(name: str, options: Mapping[str, float] | None = None) -> Loss:
     Raises:
         InputError: there is no such loss, or it has no such option.
     """
-    if name not in LOSSES:
-        raise InputError(f"there is no loss named {name!r}: wanted one of {', '.join(sorted(LOSSES))}")
-    family = LOSSES[name]
-    unknown = sorted(set(options or {}) - set(family.options))
-    if unknown:
-        known = ", ".join(f"{key}={value:g}" for key, value in family.options.items()) or "none"
-        raise InputError(
-            f"the loss {name} has no option {', '.join(unknown)}: its options are {known}", setting="loss_options"
-        )
-    return partial(family.function, **(options or {}))
-
-
-def parse_options(text: str) -> dict[str, float]:
-    """Read options from 'margin=4,lambda_min=5'; none from ''.
-
-    Raises:
-        InputError: it is not such a list.
-    """
-    options: dict[str, float] = {}
-    for part in filter(None, text.split(",")):
-        name, _, value = (piece.strip() for piece in part.partition("="))
-        try:
-            number = float(value)
-        except ValueError:
-            number = math.nan
-        if not name or name in options or not math.isfinite(number):
-            raise InputError(
-                f"loss options are {text!r}, wanted NAME=NUMBER,NAME=NUMBER, each name once", setting="loss_options"
-            )
-        options[name] = number
-    return options
+    LOSSES.require_options(name, options or {})
+    return LOSSES.maker(name)(**(options or {}))

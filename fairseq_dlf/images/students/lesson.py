@@ -1,11 +1,13 @@
 """A student's run on images: its start, and all that each update depends on but Φ."""
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from fairseq_dlf.core.hypergradient.episode import Measure
 from fairseq_dlf.core.hypergradient.probe import twice_differentiable
 from fairseq_dlf.core.hypergradient.student import Buffers, Forward, Objective, Student
 from fairseq_dlf.core.hypergradient.update_rules import SGD, StudentState
@@ -17,7 +19,6 @@ from fairseq_dlf.images.data.batches import Batches
 from fairseq_dlf.images.data.splits import ImageData, ImageSet
 from fairseq_dlf.images.losses.registry import PAPER_FORM, Loss, LossInput
 from fairseq_dlf.images.records.coefficients import CoefficientPath
-from fairseq_dlf.images.students.accuracy import ExpectedAccuracy
 from fairseq_dlf.images.students.files import StudentFile
 from fairseq_dlf.images.students.models import build_model
 from fairseq_dlf.images.students.progress import StudentProgress
@@ -113,8 +114,8 @@ class ImageLesson(ImageCourse):
     """A course with second derivatives and a measure of its end; a `Lesson` of the core.
 
     Args:
+        measure: makes M̃ of a student and dev images, as what `MEASURES` holds does.
         measured: dev images of the measure.
-        sharpness: of the measure.
     """
 
     def __init__(
@@ -123,13 +124,13 @@ class ImageLesson(ImageCourse):
         settings: StudentSettings,
         loss: Loss,
         seed: int,
+        measure: Callable[[Student, ImageSet], Measure],
         measured: ImageSet,
-        sharpness: float,
         warm: StudentFile | None = None,
         form: Form = PAPER_FORM,
     ):
         super().__init__(data, settings, loss, seed, warm, exact=True, form=form)
-        self.measure = ExpectedAccuracy(self.student, measured, sharpness)
+        self.measure = measure(self.student, measured)
 
 
 def coefficient_path(course: ImageCourse, guidance: Guidance, data: ImageData) -> CoefficientPath | None:

@@ -2,6 +2,7 @@
 
 import logging
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,16 +15,17 @@ from fairseq_dlf.core.support.byte_sizes import size_in_bytes
 from fairseq_dlf.core.support.errors import InputError
 from fairseq_dlf.core.support.seeds import mixed_seed
 from fairseq_dlf.core.support.signature import Signature
-from fairseq_dlf.core.teaching.estimators import Estimator, Reverse
+from fairseq_dlf.core.teaching.estimators import ESTIMATORS, Estimator
 from fairseq_dlf.core.teaching.forms import FORMS
 from fairseq_dlf.core.teaching.guidance import Guidance
 from fairseq_dlf.core.teaching.lesson import Lesson
 from fairseq_dlf.core.teaching.teacher_file import TeacherHeader
 from fairseq_dlf.core.teaching.teachers import Teacher, untaught_teacher
-from fairseq_dlf.core.teaching.teaching import LoopSettings, Teaching, Validation
+from fairseq_dlf.core.teaching.teaching import Teaching, TeachingPlan, Validation
 from fairseq_dlf.images.bar import EpisodeBar
 from fairseq_dlf.images.data.splits import ImageData, ImageSet
 from fairseq_dlf.images.losses import make_loss
+from fairseq_dlf.images.measures import MEASURES
 from fairseq_dlf.images.records.coefficients import PATH_NAME, write_coefficients
 from fairseq_dlf.images.students.accuracy import accuracy
 from fairseq_dlf.images.students.files import StudentFile
@@ -62,15 +64,15 @@ def teaching_of(
         InputError: settings contradict one another.
     """
     school = ImageSchool(data, student, settings, warm)
-    estimator = estimator or school.reverse()
-    loop = LoopSettings(
+    estimator = estimator or school.estimator()
+    plan = TeachingPlan(
         settings.teacher_steps,
         settings.teacher_lr,
         settings.validate_every,
         settings.collapse_share,
         settings.bounds(data.classes),
     )
-    return Teaching(school, school.untaught(), estimator, loop, school.signature(estimator), folder)
+    return Teaching(school, school.untaught(), estimator, plan, school.signature(estimator), folder)
 
 
 class ImageSchool:
@@ -81,10 +83,6 @@ class ImageSchool:
 
     measure_name = "expected dev accuracy"
     value_name = "dev accuracy"
-    advice = (
-        "Lower --teacher-lr or --lr, bound Φ (--phi-off-diagonal 0,1), raise --ce-share, set --clip-cotangent or "
-        "--truncate"
-    )
 
     def __init__(
         self, data: ImageData, student: StudentSettings, settings: TeachingSettings, warm: StudentFile | None = None
@@ -100,15 +98,15 @@ class ImageSchool:
 
     def untaught(self) -> Teacher:
         """The teacher before its first step."""
-        settings = self.settings
+        settings, (kind, options) = self.settings, self.settings.chosen_teacher
         neutral = settings.phi_start * self.form.neutral(self.data.classes)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(mixed_seed(settings.seed, TEACHER_SALT))
-            teacher = untaught_teacher(settings.teacher, neutral, len(self.features), settings.teacher_options)
+            teacher = untaught_teacher(kind, neutral, len(self.features), options)
         return teacher.to(self.data.train.images.device)
 
-    def reverse(self) -> Reverse:
-        """The paper's estimator, with the horizon and the memory that the settings name."""
+    def estimator(self) -> Estimator:
+        """The estimator that the settings name, with their horizon and memory."""
         settings, data = self.settings, self.data
         parameters = parameter_count(self.student.model, data.shape, data.classes)
         record = record_bytes(self.student.rule, parameters)
@@ -121,7 +119,7 @@ class ImageSchool:
             growth_limit=settings.growth_limit,
         )
         logger.info(f"lessons of {plan.steps:,} updates; " + plan.trajectory.describe(plan.first, plan.steps, record))
-        return Reverse(plan)
+        return ESTIMATORS.make(settings.estimator, plan=plan)
 
     def signature(self, estimator: Estimator) -> Signature:
         """All that changes the teacher, but for the number of its steps."""
@@ -139,10 +137,10 @@ class ImageSchool:
 
     def lesson(self, step: int) -> ImageLesson:
         seed = mixed_seed(self.settings.seed, LESSON_SALT, step)
-        measured = self._drawn(seed)
-        sharpness = self.settings.sharpness
+        name, options = self.settings.chosen_measure
+        measure = partial(MEASURES.maker(name), **options)
         return ImageLesson(
-            self.data, self.student, self.loss, seed, measured, sharpness, warm=self.warm, form=self.form
+            self.data, self.student, self.loss, seed, measure, self._drawn(seed), warm=self.warm, form=self.form
         )
 
     def validate(self, teacher: Teacher) -> Validation:
@@ -172,7 +170,8 @@ class ImageSchool:
 
     def header(self, signature: str) -> TeacherHeader:
         settings = self.settings
-        return header_of(self.data, self.student.model, settings.teacher, self.form.spec, settings.ce_share, signature)
+        kind = settings.chosen_teacher.name
+        return header_of(self.data, self.student.model, kind, self.form.spec, settings.ce_share, signature)
 
     def watch(self, label: str, lesson: Lesson) -> AbstractContextManager[Watch]:
         first = lesson.updates - self.settings.truncate if self.settings.truncate else 0

@@ -1,24 +1,40 @@
 """How a teacher learns: the options of `teach` besides the student's."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from fairseq_dlf.core.support.checks import require_at_least, require_positive
 from fairseq_dlf.core.support.errors import InputError
+from fairseq_dlf.core.support.registry import Registry
 from fairseq_dlf.core.support.signature import Part, part_of
+from fairseq_dlf.core.teaching.estimators import ESTIMATORS
 from fairseq_dlf.core.teaching.forms import FORMS, Matrix
 from fairseq_dlf.core.teaching.teachers import TEACHERS
+from fairseq_dlf.images.measures import MEASURES
 
 # N in the paper (section 5.1).
 PAPER_KEYS = 10
 # They change how long a teacher learns, and what memory that takes, but not what it is after so many steps.
 _WITHOUT_EFFECT = ("teacher_steps", "trajectory_memory")
 # The estimator gives its own part.
-_OF_THE_ESTIMATOR = ("truncate", "clip_cotangent", "collapse_share", "growth_limit")
-_OF_THE_TEACHER = ("teacher", "keys", "key_scale")
+_OF_THE_ESTIMATOR = ("estimator", "truncate", "clip_cotangent", "collapse_share", "growth_limit")
+_CHOSEN = ("teacher", "keys", "key_scale", "measure", "sharpness")
+
+
+class Chosen(NamedTuple):
+    """What a spec and the options beside it name.
+
+    Attributes:
+        name: in its registry.
+        options: all of them.
+    """
+
+    name: str
+    options: dict[str, float]
 
 
 def _option(default: Any, text: str) -> Any:
@@ -38,6 +54,8 @@ class TeachingSettings:
     teacher_lr: float = _option(1e-4, "Adam's rate on θ (the paper's: 1e-4)")
     form: str = _option("matrix", f"of Φ: {', '.join(FORMS)}")
     teacher: str = _option("attention", f"kind of teacher: {', '.join(TEACHERS)}")
+    estimator: str = _option("reverse", f"of the gradient of θ: {', '.join(ESTIMATORS)}")
+    measure: str = _option("expected_accuracy", f"what is raised on dev: {', '.join(MEASURES)}")
     keys: int | None = _option(
         None, f"N, keys of the teacher attention; 1 gives a Φ that ignores s (default: {PAPER_KEYS})"
     )
@@ -59,7 +77,9 @@ class TeachingSettings:
     measure_share: float = _option(
         1.0, "share of dev for the measure; the rest chooses the best teacher (the paper takes all for both: 1)"
     )
-    sharpness: float = _option(1.0, "β of the measure, mean q(y) with q ∝ p^β; 1 is the paper's")
+    sharpness: float | None = _option(
+        None, "β of expected accuracy, mean q(y) with q ∝ p^β; 1 is the paper's (default: 1)"
+    )
     validate_every: int = _option(5, "teacher steps between validations")
     validation_students: int = _option(1, "students of a validation, whose accuracies are averaged")
     seed: int = _option(1, "of everything drawn")
@@ -74,7 +94,6 @@ class TeachingSettings:
         require_positive(
             teacher_lr=self.teacher_lr,
             phi_start=self.phi_start,
-            sharpness=self.sharpness,
             measure_share=self.measure_share,
             growth_limit=self.growth_limit,
         )
@@ -84,7 +103,10 @@ class TeachingSettings:
                 f"measure_share is {self.measure_share}, but must lie in (0, 1]; 1 is all of dev",
                 setting="measure_share",
             )
-        TEACHERS[self.teacher]
+        if self.sharpness is not None:
+            require_positive(sharpness=self.sharpness)
+        # What they name must be there.
+        _ = self.chosen_teacher, self.chosen_measure, ESTIMATORS.parse(self.estimator)
         self._require_bounds()
 
     def _require_bounds(self) -> None:
@@ -102,17 +124,28 @@ class TeachingSettings:
                 )
 
     @property
-    def teacher_options(self) -> dict[str, float]:
-        """The options of this kind of teacher: those given, else the paper's."""
-        given = {"keys": self.keys, "key_scale": self.key_scale}
-        paper = {"keys": PAPER_KEYS} if self.teacher == "attention" else {}
-        return paper | {name: value for name, value in given.items() if value is not None}
+    def chosen_teacher(self) -> Chosen:
+        """The kind of teacher and its options: those given, else the paper's."""
+        paper = {"keys": PAPER_KEYS} if self.teacher.startswith("attention") else {}
+        return _chosen(TEACHERS, self.teacher, paper, keys=self.keys, key_scale=self.key_scale)
+
+    @property
+    def chosen_measure(self) -> Chosen:
+        """The measure and its options."""
+        return _chosen(MEASURES, self.measure, {}, sharpness=self.sharpness)
 
     @property
     def signature(self) -> Part:
         """What of these settings changes the teacher, but for the number of steps and the estimator's part."""
-        others = part_of(self, without=(*_WITHOUT_EFFECT, *_OF_THE_ESTIMATOR, *_OF_THE_TEACHER))
-        return {"teacher": self.teacher, "teacher_options": self.teacher_options or None, **others}
+        others = part_of(self, without=(*_WITHOUT_EFFECT, *_OF_THE_ESTIMATOR, *_CHOSEN))
+        teacher, measure = self.chosen_teacher, self.chosen_measure
+        return {
+            "teacher": teacher.name,
+            "teacher_options": teacher.options or None,
+            "measure": measure.name,
+            "measure_options": measure.options or None,
+            **others,
+        }
 
     def bounds(self, classes: int) -> tuple[Tensor, Tensor] | None:
         """Least and greatest Φ, (classes²,) each; None where nothing is bound."""
@@ -126,3 +159,23 @@ class TeachingSettings:
             for side in (0, 1)
         )
         return low.flatten(), high.flatten()
+
+
+def _chosen(registry: Registry[Any], spec: str, defaults: Mapping[str, float], **beside: float | None) -> Chosen:
+    """Return what a spec names, with the options that were given beside it.
+
+    Args:
+        defaults: of options, in place of the registry's.
+
+    Raises:
+        InputError: there is no such thing, it has no such option, or an option is given twice.
+    """
+    name, options = registry.parse(spec)
+    given = {option: value for option, value in beside.items() if value is not None}
+    registry.require_options(name, given)
+    for option in sorted(set(options) & set(given)):
+        raise InputError(
+            f"{option} is given twice, as {given[option]:g} and within the {registry.sort} {spec}: leave one out",
+            setting=option,
+        )
+    return Chosen(name, {**registry.options(name), **defaults, **options, **given})

@@ -12,7 +12,7 @@ from fairseq_dlf.core.hypergradient.unroll import Step
 from fairseq_dlf.core.hypergradient.update_rules import SGD
 from fairseq_dlf.images.data.splits import ImageSet
 from fairseq_dlf.images.losses import LossInput, make_loss
-from fairseq_dlf.images.students.accuracy import ExpectedAccuracy
+from fairseq_dlf.images.measures import ExpectedAccuracy
 from fairseq_dlf.images.students.lesson import TimedBatch
 from fairseq_dlf.images.students.models import build_model
 

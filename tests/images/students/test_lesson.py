@@ -1,5 +1,7 @@
 """A student's run: what each update depends on, and what a teacher sees of it."""
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -7,6 +9,7 @@ from fairseq_dlf.core.hypergradient.unroll import unroll
 from fairseq_dlf.core.teaching.guidance import Guidance
 from fairseq_dlf.core.teaching.teachers import AttentionTeacher
 from fairseq_dlf.images.losses import make_loss
+from fairseq_dlf.images.measures import ExpectedAccuracy
 from fairseq_dlf.images.students.accuracy import predictions
 from fairseq_dlf.images.students.lesson import ImageCourse, ImageLesson
 
@@ -73,9 +76,9 @@ def test_rates_fall_at_milestones(data, student):
     assert rates == pytest.approx([0.3] * 6 + [0.03] * 3 + [0.003] * 3)
 
 
-def test_a_lesson_measures_its_own_student_with_its_sharpness(data, student):
+def test_a_lesson_measures_its_own_student_with_the_measure_given(data, student):
     images = data()
-    lesson = ImageLesson(images, student(), make_loss("dlf"), 1, images.dev, sharpness=3.0)
+    lesson = ImageLesson(images, student(), make_loss("dlf"), 1, partial(ExpectedAccuracy, sharpness=3.0), images.dev)
     params = lesson.start.params
     logits = lesson.student.run(params, lambda forward: forward(images.dev.images).logits)
     chance = torch.softmax(3.0 * logits, dim=-1).gather(1, images.dev.labels.unsqueeze(1)).mean()

@@ -1,13 +1,12 @@
 """The interface of a teacher μ_θ, and the teachers by kind."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from fairseq_dlf.core.support.errors import InputError
-from fairseq_dlf.core.support.registry import Registry, options_of
+from fairseq_dlf.core.support.registry import Registry
 
 # What a teacher remembers from one step to the next; () where it remembers nothing.
 Memory = tuple[Tensor, ...]
@@ -79,19 +78,22 @@ class Teacher(nn.Module, ABC):
         """Move θ to where low ≤ Φ ≤ high for every s; both are (coefficients,)."""
 
 
-TEACHERS: Registry[Teacher] = Registry("teacher")
+class Teachers(Registry[Teacher]):
+    """The kinds of teachers by name; their options are those of `untaught`."""
+
+    def maker(self, name: str) -> Callable[..., Teacher]:
+        found: Callable[..., Teacher] = self[name].untaught
+        return found
+
+
+TEACHERS = Teachers("teacher")
 
 
 def untaught_teacher(kind: str, neutral: Tensor, features: int, options: Mapping[str, Any]) -> Teacher:
-    """An untaught teacher of a kind.
+    """Return an untaught teacher of a kind.
 
     Raises:
         InputError: there is no such kind, or it has no such option.
     """
-    entry: Any = TEACHERS[kind]
-    known = options_of(entry.untaught)
-    for option in sorted(set(options) - set(known)):
-        listed = ", ".join(known) or "none"
-        raise InputError(f"the teacher {kind} has no option {option}: its options are {listed}", setting=option)
-    teacher: Teacher = entry.untaught(neutral, features, **options)
-    return teacher
+    TEACHERS.require_options(kind, options)
+    return TEACHERS.maker(kind)(neutral, features, **options)
