@@ -30,7 +30,7 @@ def python(*words, folder=REPOSITORY):
     """Runs a program with translation's libraries hidden, and returns what it printed."""
     variables = {**os.environ, **ONE_THREAD, "PYTHONPATH": str(REPOSITORY)}
     command = [sys.executable, "-c", *map(str, words)]
-    done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=TIMEOUT_S)
+    done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, encoding="utf-8", timeout=TIMEOUT_S)
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     return done.stdout + done.stderr
 

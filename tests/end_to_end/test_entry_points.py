@@ -17,7 +17,7 @@ def run(*words, cwd=REPOSITORY):
     """Runs a command, and returns what it printed."""
     variables = {**os.environ, **ONE_THREAD, "PYTHONPATH": str(REPOSITORY)}
     command = list(map(str, words))
-    done = subprocess.run(command, cwd=cwd, env=variables, capture_output=True, text=True, timeout=TIMEOUT_S)
+    done = subprocess.run(command, cwd=cwd, env=variables, capture_output=True, encoding="utf-8", timeout=TIMEOUT_S)
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     return done.stdout + done.stderr
 

@@ -76,7 +76,9 @@ def test_torchrun_starts_the_workers(work, tmp_path):
     start += ["--nproc-per-node=2"]
     command = [*start, "--no-python", "bash", "-c", f"{shlex.join(map(str, each))} --distributed-rank=$RANK"]
     variables = {**os.environ, **ONE_THREAD, **LOOPBACK, "PYTHONPATH": str(REPOSITORY)}
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, env=variables, timeout=TIMEOUT_S)
+    done = subprocess.run(
+        command, cwd=REPOSITORY, capture_output=True, encoding="utf-8", env=variables, timeout=TIMEOUT_S
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     assert ":shared2|" in done.stdout + done.stderr
     assert last_number("bleu", done.stdout + done.stderr) >= 0

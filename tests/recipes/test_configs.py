@@ -41,7 +41,7 @@ def dry_run(name, folder):
     command += ["--out", str(folder / "out")] + (["--raw", str(folder)] if name == "multi30k" else [])
     # Variables of the environment would take the place of the recipe's own.
     own = {variable: os.environ[variable] for variable in ("PATH", "HOME") if variable in os.environ}
-    done = subprocess.run(command, capture_output=True, encoding="utf-8", env=own, timeout=300, check=True)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", env=own, timeout=900, check=True)
     commands = [shlex.split(line) for line in done.stdout.splitlines()]
     training = [words for words in commands if Path(words[0]).name == "fairseq-train"]
     return {Path(words[words.index("--save-dir") + 1]).name: words[1:] for words in training}

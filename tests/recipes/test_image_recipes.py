@@ -17,7 +17,7 @@ LOSSES = ["cross_entropy", "smooth", "large_margin", "constant", "dlf"]
 
 def run_recipe(name, *arguments, **variables):
     command = ["bash", str(ROOT / "recipes" / f"{name}.sh"), "--python", sys.executable, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **variables}, timeout=60)
+    return subprocess.run(command, capture_output=True, encoding="utf-8", env={**os.environ, **variables}, timeout=300)
 
 
 def dry_run(name, folder, *arguments, **variables):
@@ -37,7 +37,7 @@ def test_every_loss_gets_the_same_tuning_seeds_and_epochs(name, tmp_path):
     for model in MODELS[name]:
         own = [c for c in commands if c.model == model]
         assert [c.loss for c in own][:5] == LOSSES
-        assert len({len(c.lr) for c in own}) == 1 and len(own[0].lr) >= 3 and {c.seeds for c in own} == {5}
+        assert len({len(c.rates) for c in own}) == 1 and len(own[0].rates) >= 3 and {c.seeds for c in own} == {5}
         assert len({c.epochs for c in own}) == 1 and len({c.out for c in own}) == len(own)
 
 
@@ -47,7 +47,7 @@ def test_students_take_the_teacher_that_was_taught(name, tmp_path):
     teachers = {c.model: c.out / "teacher.safetensors" for c in commands if c.command == "teach"}
     assert list(teachers) == MODELS[name]
     assert {c.teacher_steps for c in commands if c.command == "teach"} == {7}
-    taught = [(c.model, c.teacher) for c in commands if c.command == "train" and c.loss == "dlf"]
+    taught = [(c.model, c.teacher_file) for c in commands if c.command == "train" and c.loss == "dlf"]
     transferred = [(model, teachers[MODELS[name][0]]) for model in MODELS[name][1:]]
     assert sorted(taught) == sorted([*teachers.items(), *transferred])
 
@@ -63,7 +63,7 @@ def test_variables_come_from_the_environment(tmp_path):
     commands = dry_run("cifar10", tmp_path, MODELS="resnet-20:3:2:1", SMOOTH_LR="0.5", TEACH_OPTIONS="--keys 1")
     assert {c.model for c in commands if c.command in ("train", "teach")} == {"resnet-20"}
     assert {c.epochs for c in commands if c.command == "train"} == {3.0}
-    assert [c.lr for c in commands if c.command == "train" and c.loss == "smooth"] == [(0.5,)]
+    assert [c.rates for c in commands if c.command == "train" and c.loss == "smooth"] == [(0.5,)]
     assert [(c.keys, c.epochs) for c in commands if c.command == "teach"] == [(1, 2.0)]
 
 

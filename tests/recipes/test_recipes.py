@@ -11,6 +11,8 @@ import pytest
 
 pytest.importorskip("fairseq")
 
+from tests.forking import run  # noqa: E402
+
 ROOT = Path(__file__).parents[2]
 RECIPES = ("toy", "multi30k", "iwslt14")
 STUDENTS = ("cross-entropy", "constant", "taught")
@@ -26,9 +28,9 @@ def run_recipe(name, *arguments, **variables):
     return subprocess.run(
         ["bash", str(ROOT / "recipes" / f"{name}.sh"), "--python", sys.executable, *map(str, arguments)],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         env={**os.environ, **variables},
-        timeout=60,
+        timeout=900,
     )
 
 
@@ -55,7 +57,7 @@ def value(command, option):
 
 @pytest.mark.parametrize("name", [*RECIPES, "common"])
 def test_shell_can_read_it(name):
-    done = subprocess.run(["bash", "-n", str(ROOT / "recipes" / f"{name}.sh")], capture_output=True, text=True)
+    done = subprocess.run(["bash", "-n", str(ROOT / "recipes" / f"{name}.sh")], capture_output=True, encoding="utf-8")
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -168,7 +170,7 @@ def steps(tmp_path):
     (tmp_path / "out").mkdir()
 
     def run_steps(*arguments):
-        return subprocess.run(["bash", str(script), *arguments], capture_output=True, text=True, timeout=60)
+        return subprocess.run(["bash", str(script), *arguments], capture_output=True, encoding="utf-8", timeout=300)
 
     return run_steps
 
@@ -201,27 +203,17 @@ def tiny_bin(tmp_path_factory):
         for language, word in (("de", "wort"), ("en", "word")):
             text = "\n".join(f"{word} {i % 7} {word} ." for i in range(lines)) + "\n"
             (folder / f"{split}.{language}").write_text(text, encoding="utf-8")
-    command = [sys.executable, "-m", "fairseq_cli.preprocess", "-s", "de", "-t", "en"]
-    command += ["--trainpref", f"{folder}/train", "--validpref", f"{folder}/valid", "--destdir", f"{folder}/bin"]
-    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    words = ["-s", "de", "-t", "en", "--trainpref", folder / "train", "--validpref", folder / "valid"]
+    assert run("fairseq_cli.preprocess", *words, "--destdir", folder / "bin").status == 0
     return folder / "bin"
 
 
 def hydra_train(config, *overrides, cwd):
-    """Trains with a configuration of the repository, in one thread; returns what was printed."""
-    command = [sys.executable, "-m", "fairseq_cli.hydra_train", "--config-dir", str(ROOT / "configs")]
-    command += ["--config-name", config, f"common.user_dir={ROOT}/fairseq_dlf"]
-    done = subprocess.run(
-        [*command, *map(str, overrides)],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        timeout=180,
-    )
-    printed = done.stdout + done.stderr
-    assert done.returncode == 0, printed[-3000:]
-    return printed
+    """Trains with a configuration of the repository; returns what was printed."""
+    words = ["--config-dir", ROOT / "configs", "--config-name", config, f"common.user_dir={ROOT}/fairseq_dlf"]
+    done = run("fairseq_cli.hydra_train", *words, *overrides, cwd=cwd)
+    assert done.status == 0, done.printed[-3000:]
+    return done.printed
 
 
 TINY_MODEL = [

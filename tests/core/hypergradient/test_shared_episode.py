@@ -59,7 +59,7 @@ def test_equals_one_process_with_the_joined_batch(curvature, tmp_path):
     workers = [context.Process(target=work, args=(rank, *arguments)) for rank in range(WORKERS)]
     for worker in workers:
         worker.start()
-    results = dict(found.get(timeout=120) for _ in workers)
+    results = dict(found.get(timeout=600) for _ in workers)
     for worker in workers:
         worker.join()
     wanted = hypergradient(curvature)

@@ -48,7 +48,7 @@ def test_script_prepares_an_archive_end_to_end(tmp_path):
     archive = write_archive(folder / "de-en.tgz", iwslt14_files())
     out = folder / "an out"
     options = ["--archive", str(archive), "--out", str(out), "--bpe-tokens", "60", "--python", sys.executable]
-    done = subprocess.run(["bash", str(SCRIPT), *options], capture_output=True, text=True, cwd=SCRIPT.parent)
+    done = subprocess.run(["bash", str(SCRIPT), *options], capture_output=True, encoding="utf-8", cwd=SCRIPT.parent)
     assert done.returncode == 0, done.stderr
     assert "note: train has 50 lines, fairseq's recipe with the original Perl 160,239" in done.stdout
     assert len(lines(out / "bpe.train.de")) == 50
@@ -97,9 +97,9 @@ def test_parallel_text_is_segmented_and_can_be_joined_again(tmp_path, quick, bpe
 def test_subword_nmt_result_is_that_of_its_command_line(tmp_path, quick):
     out = tmp_path / "out"
     assert run("parallel", "--raw", write_text(tmp_path / "raw"), "--out", out, "--bpe-tokens", 50) == 0
-    both = (out / "tokenized/train.de").read_text() + (out / "tokenized/train.en").read_text()
+    both = "".join((out / f"tokenized/train.{language}").read_text(encoding="utf-8") for language in ("de", "en"))
     script = "from subword_nmt.subword_nmt import main; main()"
-    tool = [sys.executable, "-c", script]
+    tool = [sys.executable, "-X", "utf8", "-c", script]
     codes = subprocess.run([*tool, "learn-bpe", "-s", "50"], input=both.encode(), capture_output=True, check=True)
     assert codes.stdout == (out / "code").read_bytes()
 
@@ -450,6 +450,6 @@ def test_a_byte_order_mark_is_left_out_and_told(tmp_path, quick, capsys):
     ],
 )
 def test_script_options(options, status, words):
-    done = subprocess.run(["bash", str(SCRIPT), *options], capture_output=True, text=True)
+    done = subprocess.run(["bash", str(SCRIPT), *options], capture_output=True, encoding="utf-8")
     assert done.returncode == status
     assert [word for word in words if word not in done.stdout + done.stderr] == []
