@@ -71,7 +71,7 @@ def test_what_is_not_given_is_the_papers(in_a_folder):
     ("command", "words"),
     [
         ("train --data mnist:nowhere --out x", "nowhere"),
-        ("train --data imagenet:x --out x", "there are no data 'imagenet'"),
+        ("train --data imagenet:x --out x", "there is no data set 'imagenet'"),
         ("train --model resnet-9 --out x", "resnet"),
         ("train --model perceptron --out x", "perceptron"),
         ("train --model lenet --out x", "lenet"),

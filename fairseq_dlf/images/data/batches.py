@@ -1,4 +1,4 @@
-"""Batches of a run, each a function of (seed, update) alone."""
+"""Batches of a run; each depends on (seed, update) alone."""
 
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ ORDER_SALT, AUGMENT_SALT = 1, 2
 
 
 class Batch(NamedTuple):
-    """What an update is made from.
+    """Input of one update of the student.
 
     Attributes:
         images: (n, channels, height, width), float32.
@@ -30,8 +30,8 @@ class Batches:
     """Batches of a run: batch t depends on (seed, t) alone, so that it can be made again, in any order.
 
     Args:
-        data: what is trained on; batches are on its device.
-        batch_size: images of a batch.
+        data: the training images; batches are on their device.
+        batch_size: number of images in a batch.
         seed: of the order and the augmentation.
         augments: whether images are flipped and cropped.
 
@@ -39,9 +39,9 @@ class Batches:
         InputError: the batch is empty or larger than the set.
 
     Attributes:
-        steps_per_epoch: batches of an epoch; what is left over of its shuffled images is dropped.
+        steps_per_epoch: number of batches in an epoch; shuffled images that do not fill a batch are dropped.
 
-    Cost: one epoch's order; a new one is drawn where the epoch changes.
+    Cost: the order of one epoch in memory; a new order is drawn when the epoch changes.
     Paper: section 5.1.
     """
 
@@ -61,10 +61,10 @@ class Batches:
         self._order = torch.empty(0, dtype=torch.int64)
 
     def batch(self, t: int) -> Batch:
-        """The batch of update t, from 0."""
+        """Return the batch of update t, counted from 0."""
         epoch, place = divmod(t, self.steps_per_epoch)
         chosen = self._order_of(epoch)[place * self.batch_size : (place + 1) * self.batch_size]
-        # On the CPU a third of the time of indexing by brackets, or less.
+        # On the CPU this takes at most a third of the time of indexing by brackets.
         images, labels = (part.index_select(0, chosen) for part in self.data)
         if self.augments:
             images = augmented(images, _generator(self.seed, AUGMENT_SALT, t))
@@ -79,14 +79,14 @@ class Batches:
 
 
 def augmented(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Random horizontal flips and random crops of images that are reflected by 4 pixels at each side.
+    """Return the images with random horizontal flips and random crops after reflecting 4 pixels at each side.
 
     Args:
         images: (n, channels, height, width), any dtype and device.
-        generator: of the CPU; draws for every image of its own.
+        generator: on the CPU; draws separate numbers for every image.
 
     Returns:
-        The same shape, dtype and device.
+        A tensor of the same shape, dtype and device.
 
     Raises:
         InputError: the images are too small to be reflected.
@@ -111,7 +111,7 @@ def augmented(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _reflected(places: Tensor, size: int) -> Tensor:
-    """Places outside [0, size) mirrored at the pixels of the edge, which are not repeated."""
+    """Mirror places outside [0, size) at the pixels of the edge, which are not repeated."""
     last = size - 1
     return last - (last - places.abs()).abs()
 

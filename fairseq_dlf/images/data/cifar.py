@@ -22,8 +22,8 @@ class CifarFiles:
         subfolder: what the archive unpacks to; files are looked for here and beside it.
         splits: names of files by split.
         label_bytes: bytes before the pixels of a record; the last one is the label.
-        names_file: class names, a line each.
-        class_names: names where that file is missing.
+        names_file: class names, one per line.
+        class_names: names to use where that file is missing.
     """
 
     subfolder: str
@@ -54,11 +54,11 @@ CIFAR_FILES = {
 def read_cifar(folder: Path, name: str, split: str) -> tuple[Tensor, Tensor]:
     """Read a split of CIFAR.
 
-    Nothing in the format tells the train files from the test file: swapped ones are not noticed.
+    Nothing in the format tells the train files from the test file, so swapped files are not noticed.
 
     Args:
         folder: holds the files or the folder that the archive unpacks to.
-        name: 'cifar10' or 'cifar100', of which the fine labels are taken.
+        name: 'cifar10' or 'cifar100'; of the latter the fine labels are used.
         split: 'train' or 'test'.
 
     Returns:
@@ -76,10 +76,10 @@ def read_cifar(folder: Path, name: str, split: str) -> tuple[Tensor, Tensor]:
 
 
 def cifar_class_names(folder: Path, name: str) -> tuple[str, ...]:
-    """Return the names of the classes, from the file beside the images or as they are known.
+    """Return the names of the classes, from the file beside the images or, without one, from `CIFAR_FILES`.
 
     Raises:
-        InputError: the file is damaged, or has not as many names as there are classes.
+        InputError: the file is damaged, or does not have one name per class.
     """
     files = CIFAR_FILES[name]
     try:
@@ -108,7 +108,7 @@ def _find(folder: Path, name: str, file: str) -> Path:
 
 
 def _records(path: Path, label_bytes: int) -> np.ndarray:
-    """(n, label_bytes + 3072), uint8."""
+    """Read a file's records, (n, label_bytes + 3072), uint8."""
     content, record = np.fromfile(path, np.uint8), label_bytes + _PIXELS
     if len(content) % record or not len(content):
         raise InputError(

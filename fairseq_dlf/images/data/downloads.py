@@ -1,4 +1,4 @@
-"""Fetches the archives of standard data sets, with checksums."""
+"""Downloads of standard data sets, checked by checksums."""
 
 import hashlib
 import http.client
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 TIMEOUT_S = 30.0
 _CHUNK = 2**20
-# CIFAR unpacks to 180 MB; what is much larger is another archive.
+# CIFAR unpacks to 180 MB; a much larger archive is another one.
 UNPACKED_BOUND = 2**30
 _MNIST_MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -33,8 +33,8 @@ class Archive(NamedTuple):
     """A file to fetch.
 
     Attributes:
-        name: of the file; .tar.gz is unpacked.
-        md5: its checksum, in hex, as its authors give it.
+        name: of the file; a .tar.gz file is unpacked.
+        md5: its checksum, in hex, as published by its authors.
         mirrors: URLs of folders that hold it, tried in this order.
     """
 
@@ -56,16 +56,16 @@ ARCHIVES: Mapping[str, Sequence[Archive]] = {
 
 
 def fetch(archives: Sequence[Archive], folder: Path) -> None:
-    """Fetch archives that are not in the folder, checks them and unpacks those of several files.
+    """Fetch the archives that the folder lacks, check them, and unpack those of several files.
 
     Args:
         archives: such as `ARCHIVES["mnist"]`.
-        folder: where they go; made where it is missing. A failure leaves no half a file there.
+        folder: where the files go; it is created if missing. A failure leaves no incomplete file there.
 
     Raises:
         StateError: no mirror can be reached, a checksum is wrong, or an archive cannot be unpacked.
         DiskError: the disk is full.
-        InputError: there can be no such folder.
+        InputError: the folder cannot be created.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -81,16 +81,16 @@ def fetch(archives: Sequence[Archive], folder: Path) -> None:
 
 def _download(archive: Archive, path: Path) -> None:
     with replacing(path) as part:
-        found = _stream(archive, part)
-        if found != archive.md5:
+        md5 = _stream(archive, part)
+        if md5 != archive.md5:
             raise StateError(
-                f"{archive.name} was fetched, but its MD5 is {found}, not {archive.md5}: the download broke off or "
+                f"{archive.name} was fetched, but its MD5 is {md5}, not {archive.md5}: the download broke off or "
                 "the mirror holds another file; try again, or fetch it by hand"
             )
 
 
 def _stream(archive: Archive, part: Path) -> str:
-    """Write what the first mirror gives that can be reached; return its checksum."""
+    """Write the archive from the first mirror that can be reached; return its MD5."""
     failures = []
     for mirror in archive.mirrors:
         url = mirror + archive.name
@@ -119,7 +119,7 @@ def _written(response: http.client.HTTPResponse, part: Path) -> str:
 
 
 def _unpack(path: Path, folder: Path) -> None:
-    # Aside first: a run that is stopped while unpacking leaves no half a file to be read.
+    # Unpack into another folder first: a run that is stopped meanwhile leaves no incomplete file for a reader.
     with tempfile.TemporaryDirectory(dir=folder) as aside:
         try:
             with naming_full_disk(path), tarfile.open(path, "r:gz") as archive:
@@ -128,16 +128,20 @@ def _unpack(path: Path, folder: Path) -> None:
             if isinstance(error, DiskError):
                 raise
             raise StateError(f"{path} cannot be unpacked ({brief(error)}): delete it and fetch it again") from error
-        for made in sorted(Path(aside).rglob("*")):
-            target = folder / made.relative_to(aside)
-            if made.is_dir():
+        for unpacked in sorted(Path(aside).rglob("*")):
+            target = folder / unpacked.relative_to(aside)
+            if unpacked.is_dir():
                 target.mkdir(exist_ok=True)
             else:
-                os.replace(made, target)
+                os.replace(unpacked, target)
 
 
 def _within_bound(path: Path, archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    """Yield the members of an archive as long as all that went before them are small enough."""
+    """Yield the members of an archive until their sizes add up to more than the bound.
+
+    Raises:
+        StateError: they add up to more.
+    """
     total = 0
     for member in archive:
         total += member.size

@@ -1,4 +1,4 @@
-"""Images of one's own, in a folder for every class."""
+"""The user's own images, in one folder per class."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +15,7 @@ _COLOUR_MODES = ("P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 
 
 class ImageFolder(NamedTuple):
-    """What a folder holds.
+    """Images in folders named after their classes.
 
     Attributes:
         class_names: the names of the class folders, sorted.
@@ -28,9 +28,9 @@ class ImageFolder(NamedTuple):
 
 
 def read_image_folder(folder: Path) -> ImageFolder:
-    """Read folder/train/CLASS/*.png (.jpg, .jpeg, .bmp) and, if it is there, folder/test.
+    """Read folder/train/CLASS/*.png (.jpg, .jpeg, .bmp) and, if it exists, folder/test.
 
-    Images are grey if all are; where one has colours, all get three channels.
+    All images get one channel if all are grey, and three channels if any has colours.
 
     Raises:
         MissingFileError: a folder or all its images are missing.
@@ -62,10 +62,10 @@ def _class_names(folder: Path) -> tuple[str, ...]:
 
 
 def _read_split(folder: Path, class_names: tuple[str, ...]) -> list[_Image]:
-    found = _class_names(folder)
-    if found != class_names:
+    own_names = _class_names(folder)
+    if own_names != class_names:
         raise InputError(
-            f"{folder} has the classes {', '.join(found) or 'none'}, but train has {', '.join(class_names)}: "
+            f"{folder} has the classes {', '.join(own_names) or 'none'}, but train has {', '.join(class_names)}: "
             "give both the same folders"
         )
     images = []

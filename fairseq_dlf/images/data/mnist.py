@@ -19,10 +19,10 @@ _PREFIXES = {"train": "train", "test": "t10k"}
 
 
 def read_mnist(folder: Path, split: str) -> tuple[Tensor, Tensor]:
-    """Read a split of MNIST, or of a data set in its form.
+    """Read a split of MNIST, or of a data set in the same format.
 
     Args:
-        folder: holds train-images-idx3-ubyte and so on, plain or as .gz; also with a dot before idx.
+        folder: holds train-images-idx3-ubyte and so on, plain or as .gz; a dot before idx is accepted.
         split: 'train' or 'test'.
 
     Returns:
@@ -30,7 +30,7 @@ def read_mnist(folder: Path, split: str) -> tuple[Tensor, Tensor]:
 
     Raises:
         MissingFileError: a file is missing.
-        InputError: a file is damaged or of another kind, or images and labels differ in number.
+        InputError: a file is damaged or of another kind, or the numbers of images and labels differ.
     """
     images_path, labels_path = (_find(folder, f"{_PREFIXES[split]}-{part}") for part in ("images-idx3", "labels-idx1"))
     images, labels = read_idx(images_path, dimensions=3), read_idx(labels_path, dimensions=1)
@@ -53,15 +53,15 @@ def read_idx(path: Path, dimensions: int) -> Tensor:
 
     Args:
         path: the file; one that ends in .gz is decompressed.
-        dimensions: wanted ones, 3 for images and 1 for labels.
+        dimensions: how many the file must have: 3 for images, 1 for labels.
 
     Returns:
-        As many dimensions, uint8.
+        A tensor of that many dimensions, uint8.
 
     Raises:
-        InputError: the file is truncated, damaged or of another kind, or larger than any that is known.
+        InputError: the file is truncated, damaged or of another kind, or larger than any known data set.
 
-    Cost: the content that the header tells of, twice where it is compressed; never more.
+    Cost: the size that the header states, twice if the file is compressed; never more.
     """
     if path.suffix == ".gz":
         with unpacking(path) as packed:
@@ -71,7 +71,7 @@ def read_idx(path: Path, dimensions: int) -> Tensor:
 
 
 def _idx(path: Path, dimensions: int, read: Callable[[int], bytes]) -> Tensor:
-    """Read an IDX file from a stream, of which no more is taken than its header tells of."""
+    """Read an IDX file from a stream, and no more of it than its header states."""
     header = 4 * (1 + dimensions)
     content = bytearray(read(header))
     magic, wanted = int.from_bytes(content[:4], "big"), _UNSIGNED_BYTES + dimensions
@@ -90,9 +90,9 @@ def _idx(path: Path, dimensions: int, read: Callable[[int], bytes]) -> Tensor:
     while len(content) <= size and (more := read(min(_CHUNK, size + 1 - len(content)))):
         content += more
     if len(content) != size:
-        found = f"{len(content):,} bytes" if len(content) < size else "more bytes than that"
+        length = f"{len(content):,} bytes" if len(content) < size else "more bytes than that"
         raise InputError(
-            f"{path} has {found}, but {size:,} by its header: it is truncated or damaged; delete it and fetch it again"
+            f"{path} has {length}, but {size:,} by its header: it is truncated or damaged; delete it and fetch it again"
         )
     return torch.from_numpy(np.frombuffer(content, np.uint8, offset=header).reshape(shape))
 
@@ -103,6 +103,6 @@ def _find(folder: Path, name: str) -> Path:
         if path.is_file():
             return path
     raise MissingFileError(
-        f"there is none of {', '.join(names)} in {folder}: put the four files of MNIST there, or have them fetched",
+        f"found none of {', '.join(names)} in {folder}: put the four files of MNIST there, or have them fetched",
         setting="download",
     )

@@ -1,4 +1,4 @@
-"""Image data in three splits, centred, from a description such as `mnist:DIR`."""
+"""Centred image data in three splits, read from a description such as `mnist:DIR`."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -16,7 +16,7 @@ from fairseq_dlf.images.data.downloads import ARCHIVES, fetch
 from fairseq_dlf.images.data.folder import read_image_folder
 from fairseq_dlf.images.data.mnist import read_mnist
 
-# Data without a test split of their own give one image in so many to it.
+# A data set without a test split of its own gives one image in so many to test.
 TEST_SHARE = 5
 _TEST_SEED = 0
 
@@ -33,11 +33,11 @@ class ImageSet(NamedTuple):
     labels: Tensor
 
     def at(self, places: Tensor | slice) -> "ImageSet":
-        """The images at some places, in their order."""
+        """Return the images at some places, in the order of the places."""
         return ImageSet(self.images[places], self.labels[places])
 
     def to(self, device: torch.device | str) -> "ImageSet":
-        """The same on another device."""
+        """Return the same images on another device."""
         return ImageSet(self.images.to(device), self.labels.to(device))
 
 
@@ -67,7 +67,7 @@ class ImageData:
 
     @property
     def signature(self) -> Part:
-        """What tells these images from others."""
+        """The fields of a signature that tell these images from others."""
         return {"data": self.name, "fingerprint": self.fingerprint, "train_images": len(self.train.labels)}
 
     @property
@@ -77,7 +77,7 @@ class ImageData:
         return channels, height, width
 
     def to(self, device: torch.device | str) -> "ImageData":
-        """The same on another device."""
+        """Return the same data on another device."""
         return replace(self, train=self.train.to(device), dev=self.dev.to(device), test=self.test.to(device))
 
 
@@ -86,12 +86,12 @@ def load_image_data(spec: str, split_seed: int = 0, train_images: int = 0, downl
 
     Args:
         spec: `digits`, `mnist:DIR`, `cifar10:DIR`, `cifar100:DIR` or `folder:DIR`.
-        split_seed: of the draw of dev, and of the order of train. Test never depends on it.
-        train_images: how many of train to keep, the first ones in its order; 0 is all.
+        split_seed: decides which images are dev, and the order of train. Test never depends on it.
+        train_images: how many images of train to keep, the first ones in its order; 0 keeps all.
         download: whether archives of mnist and cifar are fetched into DIR where files are missing.
 
     Raises:
-        InputError: the description names no data, a file is damaged, or a split would be empty.
+        InputError: the description names no data set, a file is damaged, or a split would be empty.
         MissingFileError: files are missing.
         StateError: a download failed, or a package is missing.
 
@@ -105,14 +105,14 @@ def load_image_data(spec: str, split_seed: int = 0, train_images: int = 0, downl
     _require_sound(spec, splits, len(source.class_names))
     splits["train"] = _first(spec, splits["train"], train_images)
     images = {split: stored.pixels.float() for split, stored in splits.items()}
-    # Of whole numbers: their sums are exact up to 65,000 images, whatever the number of threads.
+    # Pixels are whole numbers, whose sums are exact up to 65,000 images, whatever the number of threads.
     mean = images["train"].mean(dim=0)
     sets = {split: ImageSet(images[split].sub_(mean).div_(kind.white), splits[split].labels) for split in splits}
     return ImageData(name, source.class_names, **sets, augments=kind.augments, fingerprint=_fingerprint(name, splits))
 
 
 class _Stored(NamedTuple):
-    """Images as they are stored: pixels (n, channels, height, width), uint8, and labels (n,), int64."""
+    """Images as they are on disk: pixels (n, channels, height, width), uint8, and labels (n,), int64."""
 
     pixels: Tensor
     labels: Tensor
@@ -122,7 +122,7 @@ class _Stored(NamedTuple):
 
 
 class _Source(NamedTuple):
-    """A data set as it is stored; without a test split, a part of train will be it."""
+    """A data set as it is on disk; if it has no test split, a part of train will be used for test."""
 
     class_names: tuple[str, ...]
     train: _Stored
@@ -134,7 +134,7 @@ class _Kind:
     """How a kind of data is read and split.
 
     Attributes:
-        read: reads it from a folder.
+        read: reads the data set from a folder.
         dev_share: one training image in so many goes to dev.
         white: the greatest value of a pixel.
         augments: as in `ImageData`.
@@ -148,7 +148,7 @@ class _Kind:
 
 def _read_digits(folder: Path) -> _Source:
     try:
-        # Only here: it takes a second, and only these data need it.
+        # The import stands here because it takes a second and only these data need it.
         from sklearn.datasets import load_digits
     except ImportError as error:
         raise StateError("the digits come with scikit-learn: pip install scikit-learn") from error
@@ -170,9 +170,9 @@ def _read_cifar(name: str) -> Callable[[Path], _Source]:
 
 
 def _read_folder(folder: Path) -> _Source:
-    found = read_image_folder(folder)
-    test = found.splits.get("test")
-    return _Source(found.class_names, _Stored(*found.splits["train"]), None if test is None else _Stored(*test))
+    images = read_image_folder(folder)
+    test = images.splits.get("test")
+    return _Source(images.class_names, _Stored(*images.splits["train"]), None if test is None else _Stored(*test))
 
 
 _KINDS = {
@@ -187,7 +187,9 @@ _KINDS = {
 def _parsed(spec: str) -> tuple[str, Path]:
     name, _, folder = spec.partition(":")
     if name not in _KINDS:
-        raise InputError(f"there are no data {name!r}: pass digits, mnist:DIR, cifar10:DIR, cifar100:DIR or folder:DIR")
+        raise InputError(
+            f"there is no data set {name!r}: pass digits, mnist:DIR, cifar10:DIR, cifar100:DIR or folder:DIR"
+        )
     if name == "digits" and folder:
         raise InputError(f"the digits come with scikit-learn, but {spec!r} names a folder: pass digits")
     if name != "digits" and not folder:
@@ -206,7 +208,7 @@ def _read(name: str, folder: Path, download: bool) -> _Source:
 
 
 def _split(source: _Source, dev_share: int, seed: int) -> dict[str, _Stored]:
-    """Train, dev and test, in this order."""
+    """Return train, dev and test, in this order."""
     rest, test = source.train, source.test
     if test is None:
         test, rest = _drawn(rest, TEST_SHARE, _TEST_SEED)
@@ -215,7 +217,7 @@ def _split(source: _Source, dev_share: int, seed: int) -> dict[str, _Stored]:
 
 
 def _drawn(stored: _Stored, share: int, seed: int) -> tuple[_Stored, _Stored]:
-    """One image in `share`, and the others; both shuffled."""
+    """Return one image in `share`, and the others, both shuffled."""
     order = torch.randperm(len(stored.labels), generator=torch.Generator().manual_seed(seed))
     count = round(len(order) / share)
     return stored.at(order[:count]), stored.at(order[count:])

@@ -1,4 +1,4 @@
-"""Losses that students minimise, one file a family; importing this registers them all."""
+"""Losses that students minimise, one file per family; importing this package registers them all."""
 
 from fairseq_dlf.images.losses import cross_entropy, dynamic, large_margin, smooth
 from fairseq_dlf.images.losses.registry import (

@@ -7,7 +7,7 @@ from torch.nn import functional
 from fairseq_dlf.core.support.errors import InputError
 from fairseq_dlf.images.losses.registry import LossInput, loss_family
 
-# What the paper takes for CIFAR; the defaults are those for MNIST.
+# The paper's options for CIFAR; the defaults are those for MNIST.
 CIFAR_OPTIONS = {"margin": 2.0, "gamma": 1e-5, "power": 45.0}
 
 
@@ -24,7 +24,7 @@ def large_margin(
     """large-margin softmax: the angle of the true class counts margin-fold
 
     The true class's score ‖W_y‖‖x‖cos θ becomes ‖W_y‖‖x‖(λ cos θ + ψ(θ)) / (1 + λ), where
-    λ falls from 1000 to `lambda_min`. A run of fewer than `annealing` updates falls as far.
+    λ falls from 1000 to `lambda_min`. In a run of fewer than `annealing` updates λ falls as far, only faster.
 
     Source: Liu et al., "Large-Margin Softmax Loss", 2016, with the paper's constants.
     """
@@ -33,7 +33,7 @@ def large_margin(
     labels = given.labels.unsqueeze(1)
     score = logits.gather(1, labels).squeeze(1)
     squared = features.square().sum(dim=1) * rows[given.labels].square().sum(dim=1)
-    # Without lengths there is no angle; a root at 0 would make second derivatives NaN.
+    # Vectors of length 0 have no angle, and a root at 0 would make second derivatives NaN.
     has_angle = squared > 1e-24
     length = torch.where(has_angle, squared, 1.0).sqrt()
     widened = (weight * score + length * psi(score / length, margin)) / (1.0 + weight)
@@ -42,14 +42,14 @@ def large_margin(
 
 
 def psi(cosine: Tensor, margin: float) -> Tensor:
-    """ψ(θ) = (−1)^k cos mθ − 2k for θ in [kπ/m, (k + 1)π/m]: falls from 1 to 1 − 2m as θ grows.
+    """Return ψ(θ) = (−1)^k cos mθ − 2k for θ in [kπ/m, (k + 1)π/m]; it falls from 1 to 1 − 2m as θ grows.
 
     Args:
         cosine: cos θ, any shape.
-        margin: m, 1 to 4.
+        margin: m: 1, 2, 3 or 4.
 
     Raises:
-        InputError: another m.
+        InputError: m is another number.
     """
     if margin not in (1, 2, 3, 4):
         raise InputError(f"the margin is {margin:g}, but must be 1, 2, 3 or 4", setting="loss_options")
@@ -64,6 +64,6 @@ def psi(cosine: Tensor, margin: float) -> Tensor:
 
 
 def _lambda(iteration: int, iterations: int, gamma: float, power: float, lambda_min: float, annealing: float) -> float:
-    """λ = max(lambda_min, 1000 (1 + γ it)^−power)."""
+    """Return λ = max(lambda_min, 1000 (1 + γ it)^−power)."""
     passed = iteration * max(1.0, annealing / iterations)
     return max(lambda_min, 1000.0 * (1.0 + gamma * passed) ** -power)

@@ -19,7 +19,7 @@ class CoefficientPath:
 
     Attributes:
         coefficients: (points, classes, classes), float32; row y belongs to images of class y.
-        epochs: when, (points,), float32.
+        epochs: of the student's run at each point, (points,), float32.
         class_names: in order.
         data, model: names.
     """
@@ -40,10 +40,10 @@ class _Header:
     model: str
 
 
-def write_coefficients(path: Path, found: CoefficientPath) -> None:
+def write_coefficients(path: Path, along: CoefficientPath) -> None:
     """Write Φ along a run as safetensors."""
-    header = {"class_names": found.class_names, "data": found.data, "model": found.model}
-    write_tensor_file(path, "coefficients", {"coefficients": found.coefficients, "epochs": found.epochs}, header)
+    header = {"class_names": along.class_names, "data": along.data, "model": along.model}
+    write_tensor_file(path, "coefficients", {"coefficients": along.coefficients, "epochs": along.epochs}, header)
 
 
 def read_coefficients(path: Path) -> CoefficientPath:

@@ -1,4 +1,4 @@
-"""Signatures of trainings, also those that versions up to 0.1.0 wrote."""
+"""Signatures of trainings, including those of versions up to 0.1.0."""
 
 import re
 
@@ -12,13 +12,13 @@ def read_signature(text: str) -> Signature:
     """Return the signature of a training, its fields named as `TrainingSettings.signature` names them.
 
     Raises:
-        InputError: the text is no signature, neither a new one nor an old one.
+        InputError: the text is a signature neither of this version nor of an older one.
     """
     try:
-        found = Signature.parse(text)
+        signature = Signature.parse(text)
     except InputError:
         return _old_signature(text)
-    return found if {"model", "loss"} <= set(found.fields) else _old_signature(text)
+    return signature if {"model", "loss"} <= set(signature.fields) else _old_signature(text)
 
 
 def _old_signature(text: str) -> Signature:

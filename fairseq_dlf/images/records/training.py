@@ -1,4 +1,4 @@
-"""Records of trainings: what each finished student leaves behind."""
+"""Records of trainings, one for each finished student."""
 
 import json
 import math
@@ -24,7 +24,7 @@ class EpochFigures:
 
     Attributes:
         epoch: number of the epoch, from 1.
-        updates: updates done after it.
+        updates: number of updates up to its end.
         train_loss: mean of what the student minimised, over the epoch; not finite where it diverged.
         train_accuracy: on a fixed part of train, in [0, 1].
         dev_accuracy: on all of dev, in [0, 1].
@@ -55,10 +55,10 @@ class RunRecord:
         seed: of weights, batches and augmentation.
         learning_rate: at the start.
         epochs: length of the run.
-        parameters: number of the student's.
-        curve: a row for each epoch.
-        best_epoch: the one with the greatest dev accuracy, whose student was tested.
-        dev_error, test_error: per cent, of that student.
+        parameters: number of the student's parameters.
+        curve: one row per epoch.
+        best_epoch: the epoch with the greatest dev accuracy, whose student was tested.
+        dev_error, test_error: of that student, in per cent.
         test_images: number of test images.
         test_wrong: places of the test images that were classified wrongly, ascending.
         elapsed_s: seconds of the updates.
@@ -101,13 +101,13 @@ class RunRecord:
 
     def _require_curve(self) -> None:
         """Raise InputError unless the curve has a row for each epoch, in order."""
-        found = [row.epoch for row in self.curve]
-        if self.epochs < 1 or found != list(range(1, self.epochs + 1)):
-            raise InputError(f"the curve has the epochs {found[:5]}, but must have 1 to {self.epochs}")
+        numbers = [row.epoch for row in self.curve]
+        if self.epochs < 1 or numbers != list(range(1, self.epochs + 1)):
+            raise InputError(f"the curve has the epochs {numbers[:5]}, but must have 1 to {self.epochs}")
         require_between(1, self.epochs, best_epoch=self.best_epoch)
 
     def _require_errors(self) -> None:
-        """Raise InputError unless the errors are those of the images classified wrongly and of the best epoch."""
+        """Raise InputError unless the errors agree with the wrongly classified images and with the best epoch."""
         wrong = self.test_wrong
         if list(wrong) != sorted(set(wrong)) or (wrong and not 0 <= wrong[0] <= wrong[-1] < self.test_images):
             raise InputError(f"test_wrong must be places of the {self.test_images} test images, ascending, each once")
@@ -144,7 +144,7 @@ def read_record(path: Path) -> RunRecord:
 
 
 def find_runs(folders: Sequence[Path]) -> list[Run]:
-    """Find the trainings of --out folders, each with its seeds in order.
+    """Find the trainings in folders that `train` has written, each with its seeds in order.
 
     Raises:
         MissingFileError: a folder does not exist.
@@ -163,7 +163,7 @@ def find_runs(folders: Sequence[Path]) -> list[Run]:
 
 
 def run_files(folder: Path, name: str) -> list[Path]:
-    """Return a folder's own file of that name, or else its seeds' files, in the order of their seeds."""
+    """Return the folder's own file of that name or, without one, the files of its seeds, in the order of the seeds."""
     if (folder / name).is_file():
         return [folder / name]
     return sorted(folder.glob(f"seed*/{name}"), key=lambda path: (len(path.parent.name), path.parent.name))

@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 STYLES = ("-", "--", ":", "-.")
 DPI = 150
-# Above these, names on the axes and values in the cells would overlap.
+# Names on the axes, or values in the cells, of more classes than these would overlap.
 NAMED_CLASSES, ANNOTATED_CLASSES = 20, 10
-# Differences smaller than this are shown as blank, not as rounding blown up.
+# Differences smaller than this are left blank: magnified, they would show rounding errors.
 LEAST_LIMIT = 0.001
 
 
 class _Contents(NamedTuple):
-    """What a folder holds; the label tells it from the other folders."""
+    """Contents of a folder, under a label that no other folder has."""
 
     label: str
     steps: list[TeacherStep]
@@ -46,13 +46,13 @@ def plot(
     """Draw every figure that the folders' contents allow, as PNG and PDF.
 
     figure3: the dev measure along teacher steps; figure4-FOLDER: Φ − c I of a
-    taught student (of several seeds the first); curves-DATA-MODEL: dev error along training.
+    taught student (the first of several seeds); curves-DATA-MODEL: dev error along training.
 
     Args:
-        folders: what `teach` and `train` have written.
-        out: folder of the plots; made where it is missing.
-        classes: rows of Φ to show; None is all.
-        points: epochs of Φ, of which the nearest recorded are shown; None is start, middle and end.
+        folders: folders that `teach` and `train` have written.
+        out: folder of the plots; it is created if missing.
+        classes: rows of Φ to show; None shows all.
+        points: epochs of Φ to show, each replaced by the nearest recorded one; None shows start, middle and end.
 
     Returns:
         The files.
@@ -60,14 +60,14 @@ def plot(
     Raises:
         MissingFileError: a folder does not exist.
         InputError: a folder holds nothing to plot or was given twice, a class does not exist, an epoch is no
-            number, or there can be no folder `out`.
+            number, or the folder `out` cannot be created.
         StateError: matplotlib is missing.
     """
     _require_matplotlib()
     if not all(map(math.isfinite, points or ())):
         raise InputError(f"epochs are {list(points or ())}, but must be finite numbers", setting="epochs")
-    found = [_contents(folder, label) for folder, label in zip(folders, _labels(folders), strict=True)]
-    figures = list(_figures(found, classes, points))
+    contents = [_contents(folder, label) for folder, label in zip(folders, _labels(folders), strict=True)]
+    figures = list(_figures(contents, classes, points))
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -89,17 +89,17 @@ def _require_matplotlib() -> None:
 
 
 def _new_figure(width: float, height: float) -> "Figure":
-    # Not pyplot: its state is global, and it may look for a display.
+    # pyplot is avoided because its state is global and it may look for a display.
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
 
 
-# What is there ---------------------------------------------------------------------
+# Contents of folders ---------------------------------------------------------------
 
 
 def _labels(folders: Sequence[Path]) -> list[str]:
-    """Of each path as many last parts as tell all of them apart."""
+    """Return the last parts of each path, as few as make all labels different."""
     parts = [folder.resolve().parts for folder in folders]
     for depth in range(1, max(map(len, parts), default=0) + 1):
         labels = ["/".join(part[-depth:]) for part in parts]
@@ -112,32 +112,32 @@ def _contents(folder: Path, label: str) -> _Contents:
     if not folder.is_dir():
         raise MissingFileError(f"there is no folder {folder}: pass folders that `teach` and `train` have written")
     log, paths = folder / LOG_NAME, run_files(folder, PATH_NAME)
-    found = _Contents(
+    contents = _Contents(
         label,
         steps=read_steps(log) if log.is_file() else [],
         run=find_runs([folder])[0] if run_files(folder, RECORD_NAME) else None,
         path=read_coefficients(paths[0]) if paths else None,
     )
-    if not any(found[1:]):
+    if not any(contents[1:]):
         raise InputError(
             f"{folder} holds nothing to plot ({LOG_NAME}, {PATH_NAME} or {RECORD_NAME}): pass folders of "
             "`teach`, or of `train` at its end"
         )
-    return found
+    return contents
 
 
 def _figures(
-    found: Sequence[_Contents], classes: Sequence[int] | None, points: Sequence[float] | None
+    folders: Sequence[_Contents], classes: Sequence[int] | None, points: Sequence[float] | None
 ) -> Iterator[tuple[str, "Figure"]]:
-    teachers = [contents for contents in found if contents.steps]
+    teachers = [contents for contents in folders if contents.steps]
     if teachers:
         yield "figure3", _teaching_figure(teachers)
-    for contents in found:
+    for contents in folders:
         if contents.path is not None:
             name = f"figure4-{contents.label.replace('/', '-')}"
             yield name, _coefficient_figure(contents.path, contents.label, classes, points)
     groups: dict[tuple[str, str], list[_Contents]] = {}
-    for contents in found:
+    for contents in folders:
         if contents.run is not None:
             record = contents.run.records[0]
             groups.setdefault((record.data, record.model), []).append(contents)
@@ -149,7 +149,7 @@ def _figures(
 
 
 def _teaching_figure(teachers: Sequence[_Contents]) -> "Figure":
-    """Paper: Figure 3, with the sizes of the teacher's updates."""
+    """Draw the paper's Figure 3, with the sizes of the teacher's updates below it."""
     figure = _new_figure(9.5, 6.5)
     above, below = figure.subplots(2, 1, sharex=True)
     for place, (label, steps, _, _) in enumerate(teachers):
@@ -167,7 +167,7 @@ def _teaching_figure(teachers: Sequence[_Contents]) -> "Figure":
     for axes in (above, below):
         axes.grid(alpha=0.3)
         if axes.get_legend_handles_labels()[1]:
-            # Beside the axes: lines of several teachers leave no room inside.
+            # The lines of several teachers leave no room for it inside the axes.
             axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1.0))
     return figure
 
@@ -186,7 +186,7 @@ def _draw_measures(axes: "Axes", steps: Sequence[TeacherStep], colour: str, pref
 
 
 def _draw_collapses(axes: "Axes", steps: Sequence[TeacherStep], colour: str, prefix: str, height: float) -> None:
-    """Crosses at a height of the axes, in [0, 1]: their measures would squeeze all others."""
+    """Draw crosses at a height of the axes, in [0, 1]: at their measures they would squeeze all other points."""
     collapsed = [row.step for row in steps if row.collapsed]
     if collapsed:
         heights, edge = [height] * len(collapsed), axes.get_xaxis_transform()
@@ -209,12 +209,12 @@ def _draw_norms(axes: "Axes", steps: Sequence[TeacherStep], colour: str, prefix:
 def _coefficient_figure(
     path: CoefficientPath, label: str, classes: Sequence[int] | None, points: Sequence[float] | None
 ) -> "Figure":
-    """Paper: Figure 4, as differences to the multiple of the identity that is nearest at the start."""
+    """Draw the paper's Figure 4, as differences from the multiple of the identity that is nearest to Φ at the start."""
     count = len(path.class_names)
     rows = list(range(count)) if classes is None else list(classes)
     for number in rows:
         if not 0 <= number < count:
-            text = f"class {number} is wanted, but {label} has {count} classes, 0 to {count - 1}"
+            text = f"class {number} was given, but {label} has {count} classes, 0 to {count - 1}: give one of these"
             raise InputError(text, setting="classes")
     places = _places(path.epochs, points)
     scale = round(float(path.coefficients[0].diagonal().mean()), 2)
@@ -239,12 +239,12 @@ def _coefficient_figure(
 
 
 def _panels(names: Sequence[str], rows: int, points: int) -> tuple["Figure", Any]:
-    """A figure and its (lines, columns) of axes: few rows one below the other, matrices side by side."""
+    """Return a figure and its (lines, columns) of axes: a few rows go below one another, matrices side by side."""
     columns = 1 if rows <= len(names) // 2 else min(3, points)
     if points == 4 and columns > 1:
         columns = 2
     lines = math.ceil(points / columns)
-    # Inches that the names of classes take, turned below the panels.
+    # In inches: the names of classes are written vertically below the panels.
     margin = 0.08 * max(map(len, names)) if len(names) <= NAMED_CLASSES else 0.0
     height = lines * (4.0 * rows / len(names) + 0.5) + (margin + 1.0) * (lines if columns > 1 else 1)
     figure = _new_figure(max(4.4 * columns + margin + 1.3, 6.5), max(height, 2.6))
@@ -252,7 +252,7 @@ def _panels(names: Sequence[str], rows: int, points: int) -> tuple["Figure", Any
 
 
 def _places(epochs: Tensor, points: Sequence[float] | None) -> list[int]:
-    """Places of the recorded epochs next to those that are wanted, each once."""
+    """Return the places of the recorded epochs nearest to `points`, each once."""
     if points is None:
         last = len(epochs) - 1
         return sorted({0, last // 2, last})

@@ -1,4 +1,4 @@
-"""A table of test errors, with tests against the run of cross-entropy."""
+"""A table of test errors, with statistical tests against the run of cross-entropy."""
 
 import json
 import math
@@ -29,21 +29,21 @@ _HEADER = (
 
 @dataclass(frozen=True)
 class Row:
-    """A run in the table; None stands for what cannot be known.
+    """A run in the table; None stands for an unknown figure.
 
     Attributes:
         name: of the run's folder.
         data, model: names.
-        loss: name, with the options that it was given.
-        taught_on: model that the teacher was taught on, where it is another one.
+        loss: name, with its options where they differ from the defaults.
+        taught_on: model that the teacher was taught on, if it is another one.
         is_baseline: whether the rows of the same data and model are compared with this one.
         seeds: ascending.
         test_images: number of test images.
-        test_errors: per cent, by seed.
-        test_error_mean, test_error_sd: of these; the sample standard deviation.
-        dev_error_mean: per cent.
-        paper_error: the paper's test error, per cent.
-        difference: mean test error less that of the baseline, in points.
+        test_errors: by seed, in per cent.
+        test_error_mean, test_error_sd: mean and sample standard deviation of `test_errors`.
+        dev_error_mean: in per cent.
+        paper_error: the paper's test error, in per cent.
+        difference: mean test error minus that of the baseline, in points.
         p_images: as `p_over_images` against the baseline.
         p_seeds: as `p_over_seeds` against the baseline.
     """
@@ -74,16 +74,16 @@ class Table:
 
 
 def table(runs: Sequence[Run], baseline: str | None = None) -> Table:
-    """Compares runs with the baseline of the same data and model.
+    """Compare runs with the baseline of the same data and model.
 
     Args:
         runs: as from `find_runs`.
-        baseline: name of the run to compare with, where there is one of that name; else
-            the run of cross-entropy; a group without either is not compared.
+        baseline: name of the run to compare with; a group without a run of that name is compared
+            with its run of cross-entropy, and a group without either is not compared.
 
     Raises:
-        InputError: no run has the baseline's name, a group has several runs of
-            cross-entropy, two of one name, or runs on different images.
+        InputError: no run has the baseline's name, or a group has several runs of cross-entropy,
+            two runs of one name, or runs on different images.
     """
     if baseline is not None and baseline not in {run.name for run in runs}:
         raise InputError(
@@ -102,14 +102,14 @@ def table(runs: Sequence[Run], baseline: str | None = None) -> Table:
 
 
 def p_over_images(records: Sequence[RunRecord], baseline: Sequence[RunRecord]) -> float:
-    """Two-sided p of 'a test image is as often wrong in both', over images, for these trained students.
+    """Return the two-sided p, over images, of the hypothesis that these students err equally often on an image.
 
-    For each image d is the share of students that err on it, less that share of the
-    baseline. If the sign of every d is a coin's, then Σd has variance Σd², and
-    Σd / √Σd² is taken as normal. With one seed each this is McNemar's test.
+    For each image, d is the share of students that err on it minus the baseline's share. If
+    the sign of every d is random, Σd has variance Σd², and Σd / √Σd² is approximately normal.
+    With one seed each this is McNemar's test.
 
     Returns:
-        1 where the students err alike on every image.
+        The p-value; 1 if the shares are equal for every image.
     """
     differences = _shares_wrong(records) - _shares_wrong(baseline)
     variance = float(differences.square().sum())
@@ -117,11 +117,11 @@ def p_over_images(records: Sequence[RunRecord], baseline: Sequence[RunRecord]) -
 
 
 def p_over_seeds(records: Sequence[RunRecord], baseline: Sequence[RunRecord]) -> float | None:
-    """Two-sided p of a paired t-test over the seeds that both have.
+    """Return the two-sided p of a paired t-test over the seeds that both have.
 
     Returns:
-        None with fewer than two such seeds, and where the difference is the same for all
-        of them but not 0: such a t is infinite, whatever the chance.
+        The p-value; None with fewer than two such seeds, and where the difference is the same
+        for all of them but not 0, since t is then infinite.
 
     Raises:
         StateError: scipy is missing.
@@ -140,37 +140,39 @@ def p_over_seeds(records: Sequence[RunRecord], baseline: Sequence[RunRecord]) ->
     return float(ttest_rel(*zip(*pairs, strict=True)).pvalue)
 
 
-def markdown(found: Table) -> str:
-    """The table in Markdown, and what its figures are."""
-    lines = [_line(_HEADER), "|" + "---|" * len(_HEADER), *(_line(_cells(row)) for row in found.rows)]
-    images = {f"{row.data} {row.test_images:,}": None for row in found.rows}
+def markdown(compared: Table) -> str:
+    """Write the table in Markdown, with notes on its figures."""
+    lines = [_line(_HEADER), "|" + "---|" * len(_HEADER), *(_line(_cells(row)) for row in compared.rows)]
+    images = {f"{row.data} {row.test_images:,}": None for row in compared.rows}
     notes = (
         f"Test images: {', '.join(images)}; read once, by the student of the epoch with the best dev accuracy. "
-        "± is the sample standard deviation over seeds; paper: Wu et al. (2018), Tables 1 and 2; difference: to "
+        "± is the sample standard deviation over seeds; paper: Wu et al. (2018), Tables 1 and 2; difference: from "
         "the baseline of the same data and model, negative is better.",
         "p over images: two-sided paired test (random signs, normal approximation; McNemar's with one seed) of the "
-        "mean errors on each test image; it holds for these very students.",
+        "mean errors on each test image; it applies to these students only.",
         "p over seeds: two-sided paired t-test of the test errors of the seeds that both runs have; empty with fewer "
-        "than two, or where all differ by the same amount.",
+        "than two such seeds, or if all differ by the same amount.",
     )
     return "\n".join([*lines, "", "\n\n".join(notes)])
 
 
-def to_json(found: Table) -> str:
-    """All figures of the table as JSON."""
-    return json.dumps(asdict(found), indent=2)
+def to_json(compared: Table) -> str:
+    """Write all figures of the table as JSON."""
+    return json.dumps(asdict(compared), indent=2)
 
 
 # Rows -----------------------------------------------------------------------------
 
 
 def _require_comparable(members: Sequence[Run]) -> None:
-    """The members, of one data and model, have names of their own and the same images."""
+    """Raise InputError unless the members, of one data and model, have different names and the same images."""
     names: dict[str, Run] = {}
     for run in members:
         other = names.setdefault(run.name, run)
         if other is not run:
-            raise InputError(f"{other.folder} and {run.folder} have one name, {run.name}: rename one of the folders")
+            raise InputError(
+                f"{other.folder} and {run.folder} have the same name, {run.name}: rename one of the folders"
+            )
     first = members[0]
     for run in members[1:]:
         if _images_of(run) != _images_of(first):
@@ -183,7 +185,7 @@ def _require_comparable(members: Sequence[Run]) -> None:
 
 
 def _images_of(run: Run) -> tuple[int | str, ...]:
-    """The number of test images, the fingerprint of the data and the number of training images."""
+    """Return the number of test images, the fingerprint of the data and the number of training images."""
     record = run.records[0]
     return record.test_images, *(record.parsed_signature.get(name) for name in ("fingerprint", "train_images"))
 
@@ -230,13 +232,13 @@ def _row(run: Run, reference: Run | None) -> Row:
 
 
 def _loss_text(record: RunRecord) -> str:
-    """The loss with the options that it was given, as the signature has them: 'cross_entropy(smoothing=0.1)'."""
+    """Return the loss with its options, in the words of the signature: 'cross_entropy(smoothing=0.1)'."""
     options = record.parsed_signature.get("loss_options")
     return record.loss if options in ("", "ce_share=0") else f"{record.loss}({options})"
 
 
 def _paper_error(record: RunRecord) -> float | None:
-    # Label smoothing is none of the paper's losses.
+    # The paper has no label smoothing.
     if record.loss == BASELINE_LOSS and _loss_text(record) != BASELINE_LOSS:
         return None
     errors = _PAPER_ERRORS.get((record.data, record.model))
@@ -244,7 +246,7 @@ def _paper_error(record: RunRecord) -> float | None:
 
 
 def _shares_wrong(records: Sequence[RunRecord]) -> Tensor:
-    """For each test image the share of students that err on it, (images,), float64."""
+    """Return, for each test image, the share of students that err on it, (images,), float64."""
     wrong = torch.zeros(records[0].test_images, dtype=torch.float64)
     for record in records:
         wrong[list(record.test_wrong)] += 1.0

@@ -1,4 +1,4 @@
-"""The classifiers of the paper's appendix, any depth and width."""
+"""The classifiers of the paper's appendix, in any depth and width."""
 
 import re
 from collections.abc import Callable
@@ -16,7 +16,7 @@ LARGEST_SIZE, LARGEST_MODEL = 100_000, 2**31
 
 
 class Classifier(nn.Module):
-    """A body that makes features of images, and a linear layer that makes scores of them.
+    """A body that turns images into features, and a linear layer that turns features into scores.
 
     Args:
         body: (n, channels, height, width) → (n, width).
@@ -34,10 +34,10 @@ class Classifier(nn.Module):
 
 
 def build_model(name: str, shape: Shape, classes: int, seed: int, head_bias: bool = True) -> Classifier:
-    """Build a model with fresh weights; the global generator is left alone.
+    """Build a model with fresh weights, without a change to the global generator.
 
-    Convolutions beside batch normalisation start as in He et al. 2015 (normal, by outputs),
-    all other layers as PyTorch's own.
+    Convolutions of networks with batch normalisation start as in He et al. 2015 (normal, by
+    outputs), all other layers by PyTorch's defaults.
 
     Args:
         name: mlp, mlp-WIDTH, lenet, resnet-DEPTH, wrn-DEPTH-WIDTH or densenet-DEPTH-GROWTH.
@@ -60,7 +60,7 @@ def build_model(name: str, shape: Shape, classes: int, seed: int, head_bias: boo
 
 
 def _require_room(name: str, shape: Shape) -> None:
-    """Raise InputError where a model is too large; it is built without memory first."""
+    """Raise InputError if a model is too large, which is found by building it without memory first."""
     with torch.device("meta"):
         parameters = sum(parameter.numel() for parameter in _body(name, shape)[0].parameters())
     if parameters > LARGEST_MODEL:
@@ -71,10 +71,10 @@ def _require_room(name: str, shape: Shape) -> None:
 
 
 def parameter_count(name: str, shape: Shape, classes: int) -> int:
-    """The number of a model's parameters, of which none is allocated.
+    """Return the number of a model's parameters, without allocating them.
 
     Raises:
-        InputError: as `build_model`.
+        InputError: as for `build_model`.
     """
     with torch.device("meta"):
         return sum(parameter.numel() for parameter in build_model(name, shape, classes, seed=0).parameters())
@@ -116,7 +116,7 @@ class _ChannelsLast(nn.Module):
     """
 
     def forward(self, images: Tensor) -> Tensor:
-        # `contiguous` leaves images of one channel as they are, and with them every layer after.
+        # `contiguous` would leave images of one channel, and so every later layer, in the old order.
         return images.clone(memory_format=torch.channels_last)
 
 
@@ -143,7 +143,7 @@ def _lenet(shape: Shape) -> tuple[nn.Module, int]:
 
 
 class _ResidualBlock(nn.Module):
-    """Two 3 x 3 convolutions beside an identity, which is thinned out and padded with zeros where shapes change."""
+    """Two 3 x 3 convolutions beside an identity, which is subsampled and zero-padded where shapes change."""
 
     def __init__(self, inputs: int, outputs: int, stride: int):
         super().__init__()
@@ -155,14 +155,14 @@ class _ResidualBlock(nn.Module):
         self.padding = outputs - inputs
 
     def forward(self, images: Tensor) -> Tensor:
-        found = self.norm2(self.conv2(functional.relu(self.norm1(self.conv1(images)))))
+        residual = self.norm2(self.conv2(functional.relu(self.norm1(self.conv1(images)))))
         if self.stride > 1 or self.padding:
             images = functional.pad(images[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.padding))
-        return functional.relu(images + found)
+        return functional.relu(images + residual)
 
 
 def _depth(name: str, depth: int, offset: int, layers: int) -> int:
-    """Blocks of a stage, of a network whose depth is layers · blocks + offset."""
+    """Return the number of blocks in a stage of a network whose depth is layers · blocks + offset."""
     blocks, rest = divmod(depth - offset, layers)
     if rest or blocks < 1:
         raise InputError(
@@ -202,8 +202,8 @@ class _WideBlock(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         active = functional.relu(self.norm1(images))
-        found = self.conv2(functional.relu(self.norm2(self.conv1(active))))
-        return found + (images if self.shortcut is None else self.shortcut(active))
+        residual = self.conv2(functional.relu(self.norm2(self.conv1(active))))
+        return residual + (images if self.shortcut is None else self.shortcut(active))
 
 
 def _wide_resnet(shape: Shape, depth: int, width: int) -> tuple[nn.Module, int]:
@@ -228,8 +228,8 @@ class _DenseLayer(nn.Module):
         self.conv2 = nn.Conv2d(4 * growth, growth, 3, 1, 1, bias=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        found = self.conv1(functional.relu(self.norm1(images)))
-        return torch.cat([images, self.conv2(functional.relu(self.norm2(found)))], dim=1)
+        narrow = self.conv1(functional.relu(self.norm1(images)))
+        return torch.cat([images, self.conv2(functional.relu(self.norm2(narrow)))], dim=1)
 
 
 def _densenet(shape: Shape, depth: int, growth: int) -> tuple[nn.Module, int]:
@@ -260,7 +260,7 @@ def _pooled(channels: int) -> list[nn.Module]:
     return [nn.BatchNorm2d(channels), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
 
 
-# Builders of (body, width of its features), by the pattern of their names.
+# Functions that build a body and return it with the width of its features, by the pattern of the model's name.
 MODELS: dict[str, Callable[..., tuple[nn.Module, int]]] = {
     r"mlp(?:-(\d+))?": _mlp,
     r"lenet": _lenet,

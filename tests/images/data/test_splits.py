@@ -186,8 +186,8 @@ def test_the_home_folder_may_be_a_tilde(mnist, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
-        ("imagenet:x", "no data 'imagenet': pass digits, mnist:DIR, cifar10:DIR, cifar100:DIR or folder:DIR"),
-        ("", "no data ''"),
+        ("imagenet:x", "no data set 'imagenet': pass digits, mnist:DIR, cifar10:DIR, cifar100:DIR or folder:DIR"),
+        ("", "no data set ''"),
         ("mnist", "'mnist' names no folder: pass mnist:DIR"),
         ("cifar100:", "'cifar100:' names no folder: pass cifar100:DIR"),
         ("digits:x", "come with scikit-learn, but 'digits:x' names a folder: pass digits"),

@@ -180,7 +180,7 @@ def test_an_untaught_phi_is_blank_and_small_differences_have_digits(tmp_path, dr
 
 @pytest.mark.parametrize("number", [-1, 4])
 def test_an_unknown_class_is_refused(tmp_path, number):
-    with pytest.raises(ValueError, match=f"class {number} is wanted, but teacher has 4 classes, 0 to 3"):
+    with pytest.raises(ValueError, match=f"class {number} was given, but teacher has 4 classes, 0 to 3: give one"):
         plot([write_teacher(tmp_path / "teacher")], tmp_path / "plots", classes=[0, number])
     assert not (tmp_path / "plots").exists()
 

@@ -184,7 +184,7 @@ def test_runs_on_different_images_are_refused(changes):
 def test_two_folders_of_one_name_are_refused():
     first, second = record(), record(loss="smooth")
     runs = [Run("ce", Path("a/ce"), (first,)), Run("ce", Path("b/ce"), (second,))]
-    with pytest.raises(ValueError, match="a/ce and b/ce have one name, ce: rename one"):
+    with pytest.raises(ValueError, match="a/ce and b/ce have the same name, ce: rename one"):
         table(runs)
 
 
