@@ -1,6 +1,7 @@
 """What our commands share: argument types, and the one line of a mistake."""
 
 import argparse
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -84,3 +85,72 @@ def test_wrong_arguments_are_refused(kind, text, words):
     with pytest.raises(argparse.ArgumentTypeError) as caught:
         kind(text)
     assert words in str(caught.value)
+
+
+# Settings as options ---------------------------------------------------------------
+
+
+def setting(default, text, option=None):
+    return field(default=default, metadata={"help": text, "option": option})
+
+
+@dataclass(frozen=True)
+class Settings:
+    name: str = setting("plain", "of the thing")
+    big_size: int = setting(3, "how large, in % of all")
+    rate: float = setting(1e-4, "how fast", "--lr")
+    depth: int | None = setting(None, "how deep (default: as deep as it is large)")
+    bounds: tuple[float, float] | None = setting(None, "LOW,HIGH")
+    marks: tuple[float, ...] = setting((), "where to halt")
+
+
+def parsed(words, **more):
+    parser = argparse.ArgumentParser()
+    command_line.add_settings(parser, Settings, **more)
+    return parser, parser.parse_args(words.split())
+
+
+def test_every_setting_is_an_option():
+    words = "--name fancy --big-size -2 --lr 0.5 --depth 4 --bounds 0,inf --marks 0.5,0.75"
+    wanted = Settings("fancy", -2, 0.5, 4, (0.0, float("inf")), (0.5, 0.75))
+    assert command_line.settings_of(Settings, parsed(words)[1]) == wanted
+    assert command_line.settings_of(Settings, parsed("")[1]) == Settings()
+
+
+def test_the_help_says_what_a_setting_is_and_its_default():
+    text = " ".join(parsed("")[0].format_help().split())
+    assert "--name NAME of the thing (default: plain)" in text
+    assert "--big-size N how large, in % of all (default: 3)" in text
+    assert "--lr X how fast (default: 0.0001)" in text
+    assert "--depth N how deep (default: as deep as it is large)" in text
+    assert "--bounds LOW,HIGH LOW,HIGH --" in text
+    assert "--marks X[,X…] where to halt (default: none)" in text
+
+
+def test_some_settings_are_no_options():
+    with pytest.raises(SystemExit):
+        parsed("--depth 3", without=("depth",))
+    assert not hasattr(parsed("", without=("depth",))[1], "depth")
+
+
+def test_optional_settings_leave_their_defaults_to_others():
+    options = parsed("--lr 2", optional=True)[1]
+    assert (options.rate, options.name, options.marks) == (2.0, None, None)
+    assert command_line.settings_of(Settings, options, name="other", rate=None) == Settings(name="other")
+    assert command_line.settings_of(Settings, options) == Settings(rate=2.0)
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ("--big-size 2.5", "argument --big-size: got '2.5', wanted a whole number"),
+        ("--depth x", "argument --depth: got 'x', wanted a whole number"),
+        ("--lr 1,2", "argument --lr: got '1,2', wanted one number"),
+        ("--bounds 1", "argument --bounds: got '1', wanted LOW,HIGH"),
+        ("--marks a", "argument --marks: got 'a', wanted numbers"),
+    ],
+)
+def test_settings_of_a_wrong_type_are_refused(capsys, words, text):
+    with pytest.raises(SystemExit):
+        parsed(words)
+    assert text in capsys.readouterr().err

@@ -23,7 +23,7 @@ class Guidance:
         features: names of s_t; the first is t / T.
 
     Attributes:
-        progress: s_t, (T, features), float32; rows are filled in on the forward pass.
+        progress: s_t, (T, features), in the dtype of the teacher; rows are filled in on the forward pass.
 
     Cost: one observation and one forward of the teacher for each interval.
     """
@@ -31,8 +31,8 @@ class Guidance:
     def __init__(self, course: Course, teacher: Teacher, features: int):
         self.course = course
         self.teacher = teacher
-        device = next(teacher.parameters()).device
-        self.progress = torch.zeros(course.updates, features, device=device)
+        like = next(teacher.parameters())
+        self.progress = torch.zeros(course.updates, features, device=like.device, dtype=like.dtype)
         self.progress[:, 0] = torch.arange(course.updates) / course.updates
         self._seen: set[int] = set()
         # What the teacher remembers before each interval, and Φ within the latest one.
@@ -45,7 +45,7 @@ class Guidance:
             return
         measured = self.course.observe(t, params, buffers)
         require_normalised(measured)
-        self.progress[t : t + self.course.interval, 1:] = measured.to(self.progress.device)
+        self.progress[t : t + self.course.interval, 1:] = measured.to(self.progress)
         self._seen.add(t)
         self._block = None
 
@@ -73,11 +73,11 @@ class Guidance:
 
     def _answer(self, begin: int) -> Tensor:
         """Φ of the interval that begins at an update, (interval, coefficients)."""
-        # Another process may have answered the intervals before it: they are gone through again.
-        known = max(place for place in self._memories if place <= begin)
-        coefficients = torch.empty(0)
+        # The intervals before it may have been answered by another process, or not in order.
+        reached = max(known for known in self._memories if known <= begin)
         with torch.no_grad():
-            for place in range(known, begin + 1, self.course.interval):
-                end = place + self.course.interval
-                coefficients, self._memories[end] = self.teacher(self.progress[place:end], self._memories[place])
+            coefficients: Tensor
+            for first in range(reached, begin + 1, self.course.interval):
+                last = first + self.course.interval
+                coefficients, self._memories[last] = self.teacher(self.progress[first:last], self._memories[first])
         return coefficients

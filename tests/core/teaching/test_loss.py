@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from fairseq.criterions.label_smoothed_cross_entropy import label_smoothed_nll_loss
 
 from fairseq_dlf.core.teaching.forms import Diagonal, Matrix
 from fairseq_dlf.core.teaching.loss import DynamicLoss
@@ -54,12 +53,14 @@ def test_gradient_follows_the_closed_form(batch):
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.4])
-def test_a_full_share_is_fairseqs_label_smoothed_cross_entropy(batch, smoothing):
+def test_smoothing_spreads_over_the_other_types(batch, smoothing):
+    """ε is shared by all types but the target, as fairseq does: 1 − ε stays at the target."""
     logits, target, coefficients = batch
-    loss = DynamicLoss(Diagonal(), PADDING, ce_share=1.0, label_smoothing=smoothing)(logits, target, coefficients).loss
-    log_probs = torch.log_softmax(logits, -1).view(-1, 7)
-    wanted, _ = label_smoothed_nll_loss(log_probs, target.view(-1), smoothing, ignore_index=PADDING)
-    assert loss.item() == pytest.approx(wanted.item(), rel=1e-12)
+    found = DynamicLoss(Diagonal(), PADDING, ce_share=1.0, label_smoothing=smoothing)(logits, target, coefficients)
+    log_p = torch.log_softmax(logits, -1)
+    spread = torch.full_like(log_p, smoothing / 6).scatter(-1, target.unsqueeze(-1), 1.0 - smoothing)
+    wanted = -(spread * log_p).sum(-1)[target != PADDING].sum()
+    assert found.loss.item() == pytest.approx(wanted.item(), rel=1e-12)
 
 
 def test_half_precision_logits_are_computed_in_float32(batch):
@@ -72,7 +73,11 @@ def test_half_precision_logits_are_computed_in_float32(batch):
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [({"ce_share": 1.5}, "ce_share is 1.5"), ({"label_smoothing": -0.1}, "label_smoothing is -0.1")],
+    [
+        ({"ce_share": 1.5}, "ce_share is 1.5"),
+        ({"label_smoothing": -0.1}, "label_smoothing is -0.1"),
+        ({"label_smoothing": 1.0}, "label_smoothing is 1.0"),
+    ],
 )
 def test_refuses_shares_out_of_range(arguments, words):
     with pytest.raises(ValueError, match=words):
@@ -96,6 +101,18 @@ def test_second_derivatives_by_finite_differences(batch, ce_share, smoothing):
 
 
 @pytest.mark.parametrize(("ce_share", "smoothing"), MIXTURES)
+def test_third_derivatives_by_finite_differences(batch, ce_share, smoothing):
+    logits, target, coefficients = batch
+    loss = DynamicLoss(Diagonal(), PADDING, ce_share, smoothing)
+
+    def gradient(logits, coefficients):
+        value = loss(logits, target, coefficients).loss
+        return torch.autograd.grad(value, logits, create_graph=True)[0] + 0.0 * coefficients.sum()
+
+    assert torch.autograd.gradgradcheck(gradient, (logits, coefficients.requires_grad_()), fast_mode=True)
+
+
+@pytest.mark.parametrize(("ce_share", "smoothing"), MIXTURES)
 def test_keeps_no_copy_of_the_logits(batch, ce_share, smoothing):
     logits, target, coefficients = batch
     kept = []
@@ -103,6 +120,17 @@ def test_keeps_no_copy_of_the_logits(batch, ce_share, smoothing):
         DynamicLoss(Diagonal(), PADDING, ce_share, smoothing)(logits, target, coefficients)
     large = {tensor.data_ptr() for tensor in kept if tensor.numel() >= logits.numel()}
     assert large == {logits.data_ptr()}
+
+
+def test_the_signature_names_the_form_and_the_shares():
+    loss = DynamicLoss(Matrix(), ce_share=0.25, label_smoothing=0.1)
+    assert loss.signature == {"form": "matrix", "ce_share": 0.25, "label_smoothing": 0.1}
+
+
+def test_a_full_share_of_cross_entropy_reads_no_coefficients(batch):
+    logits, target, _ = batch
+    found = DynamicLoss(Matrix(), PADDING, ce_share=1.0)(logits, target, torch.zeros(0)).loss
+    assert found.item() == pytest.approx(by_hand(logits, target, torch.zeros(7), 1.0), rel=1e-12)
 
 
 def test_extreme_logits_give_finite_gradients(batch):

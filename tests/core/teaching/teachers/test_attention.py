@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from fairseq_dlf.core.teaching.progress import progress_vector
 from fairseq_dlf.core.teaching.teachers import AttentionTeacher
 
 
@@ -66,20 +65,11 @@ def test_reading_a_teacher_draws_no_random_numbers():
     assert torch.equal(torch.rand(2), wanted)
 
 
-def test_progress_keeps_the_order_of_the_features():
-    state = progress_vector(["b", "a"], {"a": 0.25, "b": 1.0})
-    assert state.tolist() == [1.0, 0.25]
-
-
-@pytest.mark.parametrize("value", [-0.1, 1.1, float("nan")])
-def test_progress_must_be_normalised(value):
-    with pytest.raises(ValueError, match="feature a is .*normalised"):
-        progress_vector(["a"], {"a": value})
-
-
-def test_progress_must_have_the_teachers_features():
-    with pytest.raises(ValueError, match="the teacher wants"):
-        progress_vector(["a", "b"], {"a": 0.5})
+def test_the_keys_are_drawn_from_a_normal_distribution_of_that_scale():
+    torch.manual_seed(2)
+    keys = AttentionTeacher.untaught(torch.ones(1), features=50, keys=200, key_scale=0.3).keys.detach() / 0.3
+    assert abs(float(keys.mean())) < 0.03 and float(keys.std()) == pytest.approx(1.0, abs=0.02)
+    assert float((keys.abs() > 2).float().mean()) == pytest.approx(0.0455, abs=0.01)
 
 
 def test_bounds_hold_for_every_state():
