@@ -12,34 +12,9 @@ torch.set_num_threads(1)
 KEY = "robustness"
 # Being mended.
 NOT_YET = [
-    "test_a_dozen_damaged_files[teacher of images]",
     "test_a_dozen_damaged_files[state of teaching on images]",
     "test_a_dozen_damaged_files[teacher]",
     "test_a_dozen_damaged_files[checkpoint of a teacher]",
-    "test_a_wrong_option_is_named[many measure-images]",
-    "test_a_wrong_option_is_named[measure-images]",
-    "test_a_wrong_option_is_named[no folder]",
-    "test_a_wrong_option_is_named[no teacher]",
-    "test_a_wrong_option_of_a_student_is_named[a list]",
-    "test_a_wrong_option_of_a_student_is_named[both]",
-    "test_a_wrong_option_of_a_student_is_named[broken JSON]",
-    "test_a_wrong_option_of_a_student_is_named[no beam]",
-    "test_a_wrong_option_of_a_student_is_named[progress of nobody]",
-    "test_a_wrong_option_of_a_student_is_named[rate]",
-    "test_a_wrong_option_of_a_student_is_named[smoothing of nothing]",
-    "test_a_wrong_option_of_a_student_is_named[teacher]",
-    "test_a_wrong_option_of_teaching_is_named[idle schedule]",
-    "test_a_wrong_option_of_teaching_is_named[infinite rate]",
-    "test_a_wrong_option_of_teaching_is_named[kinks of exact products]",
-    "test_a_wrong_option_of_teaching_is_named[long schedule]",
-    "test_a_wrong_option_of_teaching_is_named[momentum of sgd]",
-    "test_a_wrong_option_of_teaching_is_named[negative batch]",
-    "test_a_wrong_option_of_teaching_is_named[no batch]",
-    "test_a_wrong_option_of_teaching_is_named[no memory]",
-    "test_a_wrong_option_of_teaching_is_named[nobody to share with]",
-    "test_a_wrong_option_of_teaching_is_named[smoothing of nothing]",
-    "test_a_wrong_option_of_teaching_is_named[step of exact products]",
-    "test_a_wrong_option_of_teaching_is_named[teacher's rate]",
 ]
 
 

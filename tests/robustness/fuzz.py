@@ -5,6 +5,7 @@
 reads every file in a forked child with limits; `test_fuzz.py` starts it, and does the same in process for a few.
 """
 
+import functools
 import json
 import os
 import random
@@ -17,6 +18,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import sklearn.datasets
 
 from fairseq_dlf.core.support.errors import UserError
 from tests.robustness.children import limit
@@ -139,6 +142,8 @@ def in_a_child(case: Callable[[], str]) -> str:
 def main() -> None:
     """Fuzz one reader in children, and write what was found as JSON."""
     name, files, seed, corpus, out = sys.argv[1:]
+    # Read once, not for every file.
+    sklearn.datasets.load_digits = functools.cache(sklearn.datasets.load_digits)
     found = fuzz(READERS[name], int(files), int(seed), Path(corpus), in_a_child, bombs=True)
     Path(out).write_text(json.dumps(vars(found)), encoding="utf-8")
 

@@ -14,6 +14,7 @@ import fairseq_dlf.translation  # noqa: F401
 from fairseq_dlf.translation.corpus import prepare
 from fairseq_dlf.translation.tools import average, compare
 from tests.robustness import made
+from tests.robustness.driver import last_line
 from tests.robustness.readers import RefusedError, by_command
 
 COMMANDS = {"prepare": prepare.main, "average": average.main, "compare": compare.main}
@@ -59,7 +60,7 @@ WRONG_TEACHING = {
     "no rate": (["--student-lr=nan"], ["--student-lr", "nan"]),
     "no batch": (["--batch-size=0"], ["--batch-size", "0"]),
     "negative batch": (["--batch-size=-1"], ["--batch-size", "-1"]),
-    "no memory": (["--trajectory-storage=disk", "--trajectory-dir=/nonexistent"], ["--trajectory-dir|/nonexistent"]),
+    "nowhere": (["--trajectory-storage=disk", "--trajectory-dir=nowhere"], ["--trajectory-dir", "nowhere"]),
     "steps": (["--student-steps=0"], ["--student-steps|student steps", "0"]),
     "share": (["--collapse-share=nan"], ["--collapse-share|collapse_share", "nan"]),
     "candidates": (["--candidates=1"], ["--candidates|candidates", "2"]),
@@ -76,7 +77,6 @@ WRONG_STUDENTS = {
     "share": (["--ce-share=2"], ["--ce-share|ce_share", "2"]),
     "coefficient": (["--coefficients=nan"], ["--coefficients|coefficients", "nan"]),
     "teacher": (["--teacher=nowhere.pt"], ["nowhere.pt"]),
-    "rate": (["--lr=-1"], ["--lr", "-1"]),
 }
 
 
@@ -108,7 +108,7 @@ def set_up(arguments: list[str]) -> None:
     cfg = convert_namespace_to_omegaconf(parsed)
     task = tasks.setup_task(cfg.task)
     model = task.build_model(cfg.model)
-    task.build_criterion(cfg.criterion)
+    task.build_criterion(cfg.criterion).train()
     task.load_dataset("train")
     limits = {"max_tokens": cfg.dataset.max_tokens, "max_sentences": cfg.dataset.batch_size}
     iterator = task.get_batch_iterator(task.dataset("train"), **limits, max_positions=(1024, 1024))
@@ -132,6 +132,13 @@ def test_the_good_commands_are_right(corpus, tmp_path):
 def test_a_wrong_option_of_teaching_is_named(name, corpus, tmp_path, capsys):
     wrong, words = WRONG_TEACHING[name]
     has(error_of([*made.fairseq_teach(corpus, tmp_path).arguments, *wrong], capsys), words)
+
+
+def test_a_rate_that_would_end_a_student_at_once_is_refused(corpus, tmp_path):
+    line = made.fairseq_student(corpus, tmp_path)
+    ended = line._replace(arguments=[*line.arguments, "--lr=-1"]).start().wait()
+    assert ended.status == 1
+    has(last_line(ended.printed), ["--lr is -1", "must be"])
 
 
 @pytest.mark.parametrize("name", WRONG_STUDENTS)

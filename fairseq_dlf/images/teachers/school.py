@@ -95,6 +95,12 @@ class ImageSchool:
         self.form = FORMS.make(settings.form)
         self.loss = make_loss("dlf", {"ce_share": settings.ce_share})
         self.measured, self.held_out = self._parts_of_dev()
+        if settings.measure_images > len(self.measured.labels):
+            raise InputError(
+                f"measure_images is {settings.measure_images:,}, but the measure has {len(self.measured.labels):,} dev "
+                "images: give fewer, or 0 for all",
+                setting="measure_images",
+            )
 
     def untaught(self) -> Teacher:
         """The teacher before its first step."""
