@@ -1,4 +1,4 @@
-"""What our commands share: types of arguments, and how a mistake of the user ends them."""
+"""Parts that our commands share: types of arguments, options from settings, one-line error messages."""
 
 import argparse
 import io
@@ -18,19 +18,19 @@ STOPPED = "stopped; the same command goes on from what is finished"
 def run_command(
     program: str, command: Callable[[], None], options: Mapping[str, str] | None = None, stopped: str = STOPPED
 ) -> int:
-    """Run a command, and put a mistake of the user into one line; any other exception keeps its traceback.
+    """Run a command and show a `UserError` as one line; any other exception keeps its traceback.
 
     Args:
-        program: name that the line begins with.
-        command: what to do.
-        options: names of options by setting, as `option_names` gives them.
-        stopped: what is said after Ctrl-C.
+        program: the name that the line begins with.
+        command: the work.
+        options: names of options by setting, as `option_names` returns them.
+        stopped: the line after Ctrl-C.
 
     Returns:
-        The exit status: 0, 1 after a mistake, 130 after Ctrl-C.
+        The exit status: 0, 1 after a `UserError`, 130 after Ctrl-C.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a table with ± is still a table where the locale has none
+        sys.stdout.reconfigure(errors="replace")  # some locales have no ±, which our tables contain
     try:
         command()
     except UserError as error:
@@ -43,9 +43,9 @@ def run_command(
 
 
 def option_names(parser: argparse.ArgumentParser) -> dict[str, str]:
-    """Return the options of a parser and of its commands by the name that the code has for them.
+    """Return the options of a parser and of its commands, by their names in the code.
 
-    Where the code has another name than the option, the command adds it.
+    Where a setting has another name in the code than its option, the command adds it.
     """
     names: dict[str, str] = {}
     for action in parser._actions:
@@ -66,8 +66,8 @@ def add_settings(parser: Any, kind: type, without: Collection[str] = (), optiona
     Args:
         parser: a parser, or a group of one.
         kind: the dataclass; a field's metadata holds 'help' and, where it is not the field's name, 'option'.
-        without: fields that get no option.
-        optional: whether the options have no default, so that others can be put in their place.
+        without: names of fields that get no option.
+        optional: whether the options have no default, so that the command can choose another one.
     """
     hints = get_type_hints(kind)
     for each in fields(kind):
@@ -88,17 +88,17 @@ def add_settings(parser: Any, kind: type, without: Collection[str] = (), optiona
 
 
 def settings_of(kind: type[Made], options: argparse.Namespace, **instead: Any) -> Made:
-    """Return the dataclass that options ask for; a value of None leaves a field at its default.
+    """Return the dataclass that the options describe; a value of None leaves a field at its default.
 
     Args:
-        instead: values in place of the options.
+        instead: values that replace those of the options.
     """
-    given = {each.name: getattr(options, each.name, None) for each in fields(kind)}  # type: ignore[arg-type]
-    return kind(**{name: value for name, value in {**given, **instead}.items() if value is not None})
+    values = {each.name: getattr(options, each.name, None) for each in fields(kind)}  # type: ignore[arg-type]
+    return kind(**{name: value for name, value in {**values, **instead}.items() if value is not None})
 
 
 def _type_of(hint: Any) -> Callable[[str], Any]:
-    """The type of argument for a field's annotation."""
+    """Return the type of argument for a field's annotation."""
     inner = [each for each in get_args(hint) if each is not type(None)]
     if type(None) in get_args(hint):
         return _type_of(inner[0])
@@ -126,7 +126,7 @@ def count(text: str) -> int:
 
 
 def count_or_none(text: str) -> int:
-    """Read a whole number of 0 or more, where 0 stands for no bound or none at all."""
+    """Read a whole number of 0 or more, where 0 means that there is no bound."""
     number = whole(text)
     if number < 0:
         raise argparse.ArgumentTypeError(f"got {number}, wanted 0 or more")
@@ -187,7 +187,7 @@ def whole(text: str) -> int:
 
 
 def any_number(text: str) -> float:
-    """Read a number, of which the settings know the range."""
+    """Read any number; the settings check its range."""
     values = numbers(text)
     if len(values) != 1:
         raise argparse.ArgumentTypeError(f"got {text!r}, wanted one number")

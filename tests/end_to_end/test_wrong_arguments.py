@@ -25,7 +25,7 @@ WRONG = {
     "step of differences": ([*TEACH, "--curvature=forward", "--difference-step=0"], "differences is 0.0"),
     "kinks": ([*TEACH, "--curvature=forward", "--allow-kinks=rleu"], "no kinks named ['rleu']"),
     "little memory": ([*TEACH, "--trajectory-memory=1KB"], "one kept step takes"),
-    "no size": ([*TEACH, "--trajectory-memory=much"], "'much' is not one: write it as 2GiB"),
+    "no size": ([*TEACH, "--trajectory-memory=much"], "'much' is not a size: write it as 2GiB"),
     "two schedules": ([*TEACH, "--trajectory-memory=1GB", "--checkpoint-every=2"], "places the kept states itself"),
     "folder": ([*TEACH, "--trajectory-dir=."], "set it to disk"),
     "no folder": ([*TEACH, "--trajectory-storage=disk", "--trajectory-dir=none"], "none for the trajectory does not"),

@@ -93,7 +93,7 @@ def test_what_is_not_given_is_the_papers(in_a_folder):
         ("train --epochs 1 --out .", "has no name or is the current one: name a folder of its own (--out)"),
         ("train --milestones 40,60 --out x", "must be ascending shares of the run"),
         ("teach --epochs 1 --truncate 1000 --out x", "the last 1000 steps"),
-        ("teach --epochs 1 --trajectory-memory 2furlongs --out x", "the size '2furlongs' is not one"),
+        ("teach --epochs 1 --trajectory-memory 2furlongs --out x", "'2furlongs' is not a size"),
         ("teach --phi-off-diagonal 0.1,1 --out x", "leave out 0, where Φ starts"),
         ("table nowhere", "nowhere"),
         ("table nowhere --json .", ". is a folder: name a file in it (--json)"),

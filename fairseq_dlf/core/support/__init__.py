@@ -1,1 +1,1 @@
-"""What every part needs and no part owns: files, seeds, sizes, the processes of a run."""
+"""What every part of the package needs: files, seeds, sizes, signatures, the processes of a run."""

@@ -1,4 +1,4 @@
-"""Keeps the C library from giving memory back to the system between two tensors."""
+"""A setting of the C library by which it keeps freed memory for the next tensor."""
 
 import ctypes
 
@@ -9,13 +9,14 @@ _AHEAD = 64 * 2**20
 
 
 def keep_freed_memory() -> bool:
-    """Lets freed memory of the CPU serve the next tensor, for the rest of the process.
+    """Make the C library keep freed memory for the next tensor, for the rest of the process.
 
-    By default glibc returns what large tensors leave, and the system hands out new pages
-    one fault at a time: measured, a third of an MLP's episode and a tenth of an LSTM's.
+    By default glibc returns the memory of large tensors to the system, which hands out new pages
+    one fault at a time; in our measurements that took a third of an MLP's episode and a tenth of
+    an LSTM's.
 
     Returns:
-        Whether the C library took the settings; others than glibc have none.
+        Whether the C library accepted the settings; only glibc has them.
 
     Cost: the process keeps its peak until it ends.
     """

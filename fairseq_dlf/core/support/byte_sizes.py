@@ -11,7 +11,7 @@ def size_in_bytes(text: str) -> int:
     """Read a size such as '2GiB', '500MB' or '1e6', in bytes.
 
     Raises:
-        InputError: the text is no size, or an infinite one.
+        InputError: the text is not a size, or the size is infinite.
     """
     match = re.fullmatch(r"\s*([0-9.]+(?:e[0-9]+)?)\s*([A-Za-z]*)\s*", text)
     unit = _UNITS.get(match[2].upper()) if match else None
@@ -20,11 +20,11 @@ def size_in_bytes(text: str) -> int:
             raise ValueError
         return int(float(match[1]) * unit)
     except (ValueError, OverflowError) as error:
-        raise InputError(f"the size {text!r} is not one: write it as 2GiB, 500MB or a number of bytes") from error
+        raise InputError(f"{text!r} is not a size: write it as 2GiB, 500MB or a number of bytes") from error
 
 
 def human_size(size: int) -> str:
-    """Write bytes as '14.5 MiB'."""
+    """Return a number of bytes as text such as '14.5 MiB'."""
     for unit, factor in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
         if size >= factor:
             return f"{size / factor:.1f} {unit}"

@@ -1,4 +1,4 @@
-"""Short digests, by which files and tensors are told apart."""
+"""Short digests that identify files and tensors."""
 
 import hashlib
 from collections.abc import Iterable
@@ -10,15 +10,17 @@ DIGITS = 8
 
 
 def digest(content: bytes | str, digits: int = DIGITS) -> str:
-    """The first hex digits of SHA-256."""
+    """Return the first hex digits of SHA-256."""
     raw = content.encode() if isinstance(content, str) else content
     return hashlib.sha256(raw).hexdigest()[:digits]
 
 
 def tensor_digest(tensors: Iterable[Tensor], digits: int = DIGITS) -> str:
-    """The first hex digits of SHA-256 over the bytes of tensors of any dtype, in order.
+    """Return the first hex digits of SHA-256 over the bytes of tensors of any dtype, in order.
 
-    Shapes and dtypes do not count. Cost: a copy of each tensor in turn.
+    Shapes and dtypes do not enter the digest.
+
+    Cost: a copy of each tensor in turn.
     """
     total = hashlib.sha256()
     for tensor in tensors:

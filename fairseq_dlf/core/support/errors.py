@@ -1,4 +1,4 @@
-"""Mistakes of the user, told apart from faults of the program.
+"""Errors that the user can mend, as opposed to faults of the program.
 
 A command shows a `UserError` as one line; every other exception keeps its traceback.
 """
@@ -7,12 +7,12 @@ from collections.abc import Mapping
 
 
 class UserError(Exception):
-    """What the user gave cannot be used; the text says what was got, what was wanted and what to do.
+    """An input that cannot be used; the text says what was found, what was expected and what to do.
 
     Args:
-        text: one line, without the option of any command line.
-        setting: name of the setting at fault, as the code has it. A command adds its own option's
-            name (`with_option`); None where no setting is at fault.
+        text: one line that names no option of a command line.
+        setting: name of the wrong setting in the code, to which a command adds the name of its
+            option (`with_option`); None if no setting is wrong.
     """
 
     def __init__(self, text: str, setting: str | None = None):
@@ -24,7 +24,7 @@ class UserError(Exception):
         return self.text
 
     def with_option(self, options: Mapping[str, str]) -> str:
-        """The text, with the option that sets the setting at fault, such as '--batch-size'.
+        """Return the text, with the option for the wrong setting, such as '--batch-size'.
 
         Args:
             options: names of options by setting; a setting without one adds nothing.
@@ -34,21 +34,21 @@ class UserError(Exception):
 
 
 class InputError(UserError, ValueError):
-    """A value, a file or a combination of settings is wrong."""
+    """A wrong value, file or combination of settings."""
 
 
 class MissingFileError(UserError, FileNotFoundError):
-    """There is no such file or folder."""
+    """A file or folder that does not exist."""
 
 
 class StateError(UserError, RuntimeError):
-    """A run cannot go on: it diverged, something is not installed, or a download failed."""
+    """A run that cannot continue: it diverged, a package is not installed, or a download failed."""
 
 
 class DiskError(UserError, OSError):
-    """A file could not be written: the disk is full, or the folder cannot be written to."""
+    """A file that could not be written: the disk is full, or the folder does not allow it."""
 
 
 def brief(error: BaseException) -> str:
-    """The first line of an error's text, or its kind where it has none."""
+    """Return the first line of an error's text, or its class if it has no text."""
     return next(iter(str(error).splitlines()), "") or type(error).__name__

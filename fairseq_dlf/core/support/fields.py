@@ -1,6 +1,6 @@
-"""Fields of records, states and headers, checked against the frozen dataclass that they are to fill.
+"""Fields of records, states and headers, checked against the frozen dataclass that they will fill.
 
-Files may be damaged or written by others: nothing here trusts a type.
+Files may be damaged or foreign, so no function here trusts a type.
 """
 
 import dataclasses
@@ -26,14 +26,14 @@ _NAMES = {str: "text", int: "a whole number", float: "a number", bool: "true or 
 
 
 def parse_json(text: str | bytes, path: Path, remedy: str = AGAIN) -> Any:
-    """Return what a text in JSON says.
+    """Return the value of a text in JSON.
 
     Args:
         path: the file that holds it, for the message.
         remedy: what to do about a damaged file.
 
     Raises:
-        InputError: it is no JSON, not UTF-8 or nested too deep.
+        InputError: it is not JSON, not UTF-8 or nested too deep.
     """
     try:
         return json.loads(text)
@@ -59,12 +59,13 @@ def read_text(path: Path, remedy: str = AGAIN) -> str:
 def read_dataclass(kind: type[Made], found: Any, path: Path, remedy: str = AGAIN, extra: bool = False) -> Made:
     """Fill a dataclass with the fields of a mapping, each checked against its annotation.
 
-    Annotations may be of str, int, float, bool, Tensor, Any and None, of unions, tuples, lists and
-    mappings of them, and of dataclasses. Numbers must be finite, but for fields with `ANY_NUMBER` as metadata.
+    Annotations may consist of str, int, float, bool, Tensor, Any and None, of unions, tuples, lists
+    and mappings of them, and of dataclasses. Numbers must be finite, except in fields with
+    `ANY_NUMBER` as metadata.
 
     Args:
         kind: the dataclass.
-        found: what the file holds.
+        found: the content of the file.
         path: the file, for the message.
         remedy: what to do about a damaged file.
         extra: whether fields that the dataclass does not have are ignored.
@@ -81,7 +82,7 @@ def read_dataclass(kind: type[Made], found: Any, path: Path, remedy: str = AGAIN
 
 
 class _WrongFieldError(Exception):
-    """A field is not what its annotation says."""
+    """A field that is not what its annotation says."""
 
 
 def _dataclass(kind: Any, found: Any, name: str, extra: bool) -> Any:
@@ -114,7 +115,7 @@ def _is_needed(member: Any) -> bool:
 
 
 def _value(wanted: Any, found: Any, name: str, finite: bool) -> Any:
-    """The value, in the type that its annotation names."""
+    """Return the value, in the type that its annotation names."""
     origin, inner = get_origin(wanted), get_args(wanted)
     if origin in (Union, types.UnionType):
         return _one_of(inner, found, name, finite)
@@ -126,7 +127,7 @@ def _value(wanted: Any, found: Any, name: str, finite: bool) -> Any:
         return _dataclass(wanted, found, name, extra=False)
     if wanted is float:
         return _number(found, name, finite)
-    # To Python a truth value is a number.
+    # In Python bool is a subclass of int.
     if wanted is not Any and (not isinstance(found, wanted) or (isinstance(found, bool) and wanted is not bool)):
         raise _WrongFieldError(f"{name} is {_shown(found)}, wanted {_NAMES.get(wanted, wanted.__name__)}")
     if wanted is int and not -_LARGEST <= found <= _LARGEST:
@@ -181,7 +182,7 @@ def _number(found: Any, name: str, finite: bool) -> float:
 
 
 def _shown(found: Any) -> str:
-    """A value in a few words; what others wrote may be long or nested deep."""
+    """Return a value in a few words; content of foreign files may be long or deeply nested."""
     if isinstance(found, Tensor):
         return f"a tensor of {tuple(found.shape)}"
     return reprlib.repr(found)

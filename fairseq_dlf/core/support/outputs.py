@@ -1,4 +1,4 @@
-"""Places for the files that a command writes, looked at before the work begins."""
+"""Paths of the files that a command writes, checked before the work begins."""
 
 import os
 from pathlib import Path
@@ -7,14 +7,14 @@ from fairseq_dlf.core.support.errors import InputError
 
 
 def require_writable(path: Path, setting: str) -> None:
-    """Make the folder of a file that will be written, and raise an error where the file cannot be.
+    """Make the folder of a file that will be written, and raise an error if the file cannot be written.
 
     Args:
-        path: the file, which need not be there.
-        setting: name of the setting that gave the path.
+        path: the file, which need not exist.
+        setting: name of the setting that holds the path.
 
     Raises:
-        InputError: the path is a folder, lies under a file, or may not be written to.
+        InputError: the path is a folder, is below a file, or may not be written to.
     """
     if path.is_dir():
         raise InputError(f"{path} is a folder: name a file in it", setting=setting)

@@ -1,4 +1,4 @@
-"""Files and folders that are replaced whole or not at all, also where the machine loses its power."""
+"""Files and folders that are replaced whole or not at all, even if the machine loses power."""
 
 import errno
 import os
@@ -10,18 +10,18 @@ from pathlib import Path
 from fairseq_dlf.core.support.errors import DiskError, UserError
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
-# What torch's writer says in place of the system's error leaves no number behind.
+# Torch's writer replaces the system's error by one without a number: with less free space than this it is a full disk.
 _LITTLE = 2**20
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a path to write a file to, which takes `path`'s place at the end; a failure leaves the old file alone.
+    """Yield a path for a file that will take the place of `path` at the end; a failure leaves the old file unchanged.
 
     Raises:
         DiskError: the disk is full.
 
-    Cost: the file and its folder are flushed to the disk, some milliseconds.
+    Cost: the file and its folder are flushed to the disk, which takes some milliseconds.
     """
     partial = path.with_name(path.name + ".tmp")
     try:
@@ -37,7 +37,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """Give an empty folder to fill, which takes the place of `path` at the end; a failure leaves the old one alone.
+    """Yield an empty folder that will take the place of `path` at the end; a failure leaves the old one unchanged.
 
     Raises:
         DiskError: the disk is full.
@@ -59,10 +59,10 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def naming_full_disk(path: Path) -> Iterator[None]:
-    """Turn what a full disk raises into a DiskError.
+    """Turn the error of a full disk into a DiskError.
 
     Args:
-        path: what is written in the meantime, also in place, such as by appending; its folder must be there.
+        path: the file that is written meanwhile, perhaps in place, such as by appending; its folder must exist.
 
     Raises:
         DiskError: the disk is full.
@@ -76,14 +76,14 @@ def naming_full_disk(path: Path) -> Iterator[None]:
 
 
 def flush(path: Path) -> None:
-    """Have the system write a file, or a folder and all that is in it, to the disk."""
+    """Make the system write a file, or a folder with everything in it, to the disk."""
     for inner in path.rglob("*") if path.is_dir() else ():
         _flush_one(inner)
     _flush_one(path)
 
 
 def _flush_one(path: Path) -> None:
-    """Have the system write a file, or the names in a folder, to the disk."""
+    """Make the system write a file, or the list of names in a folder, to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -101,6 +101,6 @@ def _is_full(error: BaseException, path: Path) -> bool:
 
 def _full(path: Path) -> str:
     return (
-        f"the disk is full: {path} could not be written, what was there before is whole; free some space and run "
+        f"the disk is full: {path} could not be written, its earlier content is whole; free some space and run "
         "the same command again"
     )

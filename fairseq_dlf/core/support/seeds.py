@@ -4,6 +4,6 @@ import hashlib
 
 
 def mixed_seed(*numbers: int) -> int:
-    """A seed from several numbers, in the range that torch and NumPy take: 32 bits of their SHA-256."""
+    """Return a seed made of several numbers, in the range of torch and NumPy: 32 bits of their SHA-256."""
     digest = hashlib.sha256(",".join(map(str, numbers)).encode()).digest()
     return int.from_bytes(digest[:4], "big")

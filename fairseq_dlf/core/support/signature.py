@@ -1,6 +1,6 @@
-"""Signatures: one line with all that changes a result, made of fields that each owner gives.
+"""Signatures: one line with everything that changes a result, to which each owner gives its fields.
 
-Design after sacrebleu: the object is printed, parsed and compared; nobody cuts up its text.
+The design follows sacrebleu: the object is printed, parsed and compared; no other code reads its text.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,7 +18,7 @@ class Signature:
     """Ordered fields after the name of a program: 'dlf|steps:200|lr:0.1|seed:1'.
 
     Attributes:
-        program: what made the result.
+        program: name of the program that made the result.
         fields: values as text, by name, in order.
     """
 
@@ -27,10 +27,10 @@ class Signature:
 
     @classmethod
     def of(cls, program: str, *parts: Part) -> "Signature":
-        """A signature of the parts that several owners give.
+        """Return a signature of the parts that several owners give.
 
         Raises:
-            InputError: two owners give one name.
+            InputError: two owners give the same name.
         """
         fields: dict[str, str] = {}
         for part in parts:
@@ -42,10 +42,10 @@ class Signature:
 
     @classmethod
     def parse(cls, text: str) -> "Signature":
-        """The signature that `str` wrote.
+        """Read a signature that `str` wrote.
 
         Raises:
-            InputError: the text is no signature.
+            InputError: the text is not a signature.
         """
         program, *rest = text.split("|")
         pairs = [part.partition(":") for part in rest]
@@ -55,15 +55,15 @@ class Signature:
         return cls(_plain(program), {name: _plain(value) for name, _, value in pairs})
 
     def without(self, *names: str) -> "Signature":
-        """The same without some fields, such as the seed."""
+        """Return the signature without some fields, such as the seed."""
         return Signature(self.program, {name: value for name, value in self.fields.items() if name not in names})
 
     def get(self, name: str, default: str = "") -> str:
-        """A field's value."""
+        """Return the value of a field."""
         return self.fields.get(name, default)
 
     def differences(self, other: "Signature") -> list[str]:
-        """What differs, a field each: 'lr is 0.1, the other has 0.2'."""
+        """List the fields that differ: 'lr is 0.1, the other has 0.2'."""
         names = list(dict.fromkeys([*self.fields, *other.fields]))
         return [
             f"{name} is {self.get(name, 'not given')}, the other has {other.get(name, 'none')}"
@@ -75,25 +75,25 @@ class Signature:
         return "|".join([_quoted(self.program), *(f"{name}:{_quoted(value)}" for name, value in self.fields.items())])
 
 
-def described(made: Any, name: str | None = None) -> str:
-    """An object by its name and, where it is a dataclass, the fields that differ from their defaults.
+def described(owner: Any, name: str | None = None) -> str:
+    """Describe an object by its name and, if it is a dataclass, the fields that differ from their defaults.
 
     Args:
         name: by default that of its class: 'SGD(momentum=0.9,clip_norm=1)'.
     """
     changed = []
-    for each in fields(made) if is_dataclass(made) else ():
-        value = getattr(made, each.name)
+    for each in fields(owner) if is_dataclass(owner) else ():
+        value = getattr(owner, each.name)
         if each.default is MISSING or value != each.default:
             changed.append(f"{each.name}={_worded(value)}")
-    named = type(made).__name__ if name is None else name
+    named = type(owner).__name__ if name is None else name
     return f"{named}({','.join(changed)})" if changed else named
 
 
 def part_of(settings: Any, without: Iterable[str] = ()) -> Part:
-    """All fields of a dataclass of settings, in order, as a part of a signature.
+    """Return all fields of a dataclass of settings, in order, as a part of a signature.
 
-    A setting that is added later is in the signature unless it is named here.
+    A setting that is added later enters the signature unless `without` names it.
 
     Args:
         without: names of the fields that do not change the result.
@@ -103,7 +103,7 @@ def part_of(settings: Any, without: Iterable[str] = ()) -> Part:
 
 
 def _worded(value: Any) -> str:
-    """A value as the signature writes it; numbers in as many digits as tell them apart."""
+    """Return a value in the words of a signature; numbers have as many digits as they need to be exact."""
     if value is None:
         return "none"
     if isinstance(value, bool):

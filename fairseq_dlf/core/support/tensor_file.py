@@ -1,4 +1,4 @@
-"""Tensors on disk with a header: safetensors files, read without pickle."""
+"""Tensors with a header on disk: safetensors files, which are read without pickle."""
 
 import json
 from collections.abc import Mapping
@@ -15,15 +15,15 @@ from fairseq_dlf.core.support.errors import InputError, MissingFileError, brief
 from fairseq_dlf.core.support.fields import AGAIN, parse_json
 from fairseq_dlf.core.support.replacement import replacing
 
-# The header of a file is {"checksum": …, "header": fields}; versions up to 0.1.0 wrote the fields alone. It is one
-# text, since safetensors writes several in random order.
+# The header of a file is {"checksum": …, "header": fields}; versions up to 0.1.0 wrote the fields alone. All of it is
+# one entry, since safetensors writes several entries in random order.
 _CHECKSUM, _HEADER = "checksum", "header"
 # All of SHA-256.
 _DIGITS = 64
 
 
 class TensorFile(NamedTuple):
-    """What a file holds: tensors by name, on the CPU, and a header that JSON can hold."""
+    """Content of a file: tensors by name, on the CPU, and a header that JSON can represent."""
 
     tensors: dict[str, Tensor]
     header: dict[str, Any]
@@ -33,7 +33,7 @@ def write_tensor_file(path: Path, kind: str, tensors: Mapping[str, Tensor], head
     """Write tensors, their header and a checksum; a failure leaves no half-written file behind.
 
     Args:
-        kind: what the file holds, such as 'teacher'; `read_tensor_file` asks for it.
+        kind: what the file holds, such as 'teacher'; `read_tensor_file` requires the same kind.
     """
     own = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
     whole = {_CHECKSUM: _checksum(own, dict(header)), _HEADER: dict(header)}
@@ -43,7 +43,7 @@ def write_tensor_file(path: Path, kind: str, tensors: Mapping[str, Tensor], head
 
 
 def read_tensor_file(path: Path, kind: str) -> TensorFile:
-    """Read what `write_tensor_file` wrote; files without a checksum are those of versions up to 0.1.0.
+    """Read a file that `write_tensor_file` wrote; versions up to 0.1.0 wrote no checksum.
 
     Raises:
         MissingFileError: there is no such file.
@@ -57,7 +57,7 @@ def read_tensor_file(path: Path, kind: str) -> TensorFile:
         with safe_open(str(path), framework="pt") as reader:
             metadata = reader.metadata() or {}
             tensors = {name: reader.get_tensor(name) for name in reader.keys()}  # noqa: SIM118
-    # The last three: types and shapes that torch does not have.
+    # Types and shapes that torch does not have raise the last three.
     except (SafetensorError, OSError, AttributeError, TypeError, RuntimeError) as error:
         text = f"{path} is not a safetensors file, or is damaged ({brief(error)}): pass a {kind}'s .safetensors file"
         raise InputError(text) from error
@@ -70,13 +70,13 @@ def require_float32(path: Path, tensors: Mapping[str, Tensor], remedy: str = AGA
     """Raise InputError unless all tensors are float32 and all their elements finite.
 
     Args:
-        path: the file that they come from.
-        remedy: what to do about others.
+        path: the file that holds them.
+        remedy: what to do about a tensor that does not pass.
     """
     for name, tensor in tensors.items():
         if tensor.dtype != torch.float32:
-            found = str(tensor.dtype).removeprefix("torch.")
-            raise InputError(f"the tensor {name} of {path} is {found}, but must be float32: {remedy}")
+            dtype = str(tensor.dtype).removeprefix("torch.")
+            raise InputError(f"the tensor {name} of {path} is {dtype}, but must be float32: {remedy}")
         count = int((~tensor.isfinite()).sum())
         if count:
             raise InputError(
@@ -86,7 +86,7 @@ def require_float32(path: Path, tensors: Mapping[str, Tensor], remedy: str = AGA
 
 
 def _header(path: Path, kind: str, whole: Any, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The header's fields, once their checksum and that of the tensors is right."""
+    """Return the header's fields, after comparing the checksum of the fields and the tensors."""
     fields = whole
     if isinstance(whole, dict) and set(whole) == {_CHECKSUM, _HEADER}:
         fields = whole[_HEADER]
@@ -98,7 +98,7 @@ def _header(path: Path, kind: str, whole: Any, tensors: Mapping[str, Tensor]) ->
 
 
 def _checksum(tensors: Mapping[str, Tensor], header: Any) -> str:
-    """SHA-256 over the header and, in the order of their names, the tensors with names, types and shapes."""
+    """Return SHA-256 over the header and, in the order of their names, the tensors with names, types and shapes."""
     names = sorted(tensors)
     listed = [f"{name} {tensors[name].dtype} {tuple(tensors[name].shape)}" for name in names]
     content = tensor_digest([tensors[name] for name in names], _DIGITS)

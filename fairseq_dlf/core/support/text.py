@@ -11,12 +11,12 @@ BYTE_ORDER_MARK = codecs.BOM_UTF8
 def lines_of(content: bytes, name: str) -> list[str]:
     """Return the lines of a text, without their ends (LF or CRLF) and without a byte-order mark at the start.
 
-    Other separators of Unicode, such as U+2028 or U+0085, are characters of a line: a sentence that has one stays
-    a sentence, so that lines of two files go on matching.
+    Other line separators of Unicode, such as U+2028 or U+0085, are ordinary characters here: a sentence that
+    contains one remains one sentence, so that the lines of two files still match.
 
     Args:
         content: the whole text in UTF-8.
-        name: what the message calls it.
+        name: of the text, for the message.
 
     Raises:
         InputError: the text is not UTF-8.
@@ -40,7 +40,7 @@ def read_lines(path: Path, what: str = "the text") -> list[str]:
 
     Raises:
         MissingFileError: there is no such file.
-        InputError: it is no file, cannot be read, or is not UTF-8.
+        InputError: it is not a file, cannot be read, or is not UTF-8.
     """
     return lines_of(read_content(path, what), str(path))
 
@@ -50,7 +50,7 @@ def read_content(path: Path, what: str) -> bytes:
 
     Raises:
         MissingFileError: there is no such file.
-        InputError: it is no file, or cannot be read.
+        InputError: it is not a file, or cannot be read.
     """
     try:
         return path.read_bytes()

@@ -10,18 +10,18 @@ from pathlib import Path
 from fairseq_dlf.core.support.byte_sizes import human_size
 from fairseq_dlf.core.support.errors import InputError, brief
 
-# Text shrinks to a third or a tenth, one byte that is repeated to a thousandth.
+# Compression shrinks text to between a third and a tenth, and a repeated byte to a thousandth.
 GROWTH = 30
 SMALL, LARGE = 64 * 2**20, 2 * 2**30
 _CHUNK = 2**20
 
 
 class BoundedStream(io.BufferedIOBase):
-    """The unpacked bytes of a gzip file, of which no more than a bound are given.
+    """The unpacked bytes of a gzip file, up to a bound.
 
     Args:
         path: the file.
-        stream: it, opened by `gzip`.
+        stream: the file, opened by `gzip`.
     """
 
     def __init__(self, path: Path, stream: gzip.GzipFile):
@@ -31,24 +31,24 @@ class BoundedStream(io.BufferedIOBase):
         self.given = 0
 
     def read(self, size: int | None = _CHUNK, /) -> bytes:
-        """Return the next bytes, at most `size`; none at the end.
+        """Return the next bytes, at most `size`; no bytes at the end.
 
         Raises:
-            InputError: there are more than the bound.
+            InputError: there are more bytes than the bound.
         """
         content = self.stream.read(size)
         self.given += len(content)
         if self.given > self.bound:
             raise InputError(
                 f"{self.path} has {human_size(self.path.stat().st_size)} and unpacks to more than "
-                f"{human_size(self.bound)}: no such data set is known; fetch it again from a source that you trust, "
+                f"{human_size(self.bound)}, more than any known data set: fetch it again from a source that you trust, "
                 "or unpack it yourself"
             )
         return content
 
 
 def unpacked_bound(path: Path) -> int:
-    """Return how many bytes a gzip file may unpack to: `GROWTH` times its own, but within `SMALL` and `LARGE`."""
+    """Return how many bytes a gzip file may unpack to: `GROWTH` times its size, but within `SMALL` and `LARGE`."""
     return min(LARGE, max(SMALL, GROWTH * path.stat().st_size))
 
 
@@ -57,7 +57,7 @@ def unpacking(path: Path) -> Iterator[BoundedStream]:
     """Open a gzip file.
 
     Raises:
-        InputError: it is empty, damaged or no gzip file, which may be found while it is read.
+        InputError: it is empty, damaged or not a gzip file; some damage is only noticed while it is read.
     """
     if path.stat().st_size == 0:
         raise InputError(f"{path} is empty (0 bytes), not a gzip file: fetch it again")
@@ -71,12 +71,12 @@ def unpacking(path: Path) -> Iterator[BoundedStream]:
 
 
 def read_gzip(path: Path) -> bytes:
-    """Return what a gzip file holds.
+    """Return the content of a gzip file.
 
     Raises:
-        InputError: it is empty, damaged or no gzip file, or unpacks to more than `unpacked_bound`.
+        InputError: it is empty, damaged or not a gzip file, or unpacks to more than `unpacked_bound`.
 
-    Cost: the unpacked content twice in memory, the bound at most.
+    Cost: the unpacked content twice in memory, at most the bound.
     """
     with unpacking(path) as stream:
         return b"".join(iter(stream.read, b""))

@@ -1,4 +1,4 @@
-"""The processes that train together, and what each of them does."""
+"""The processes that train together, and the share of each in the work."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, TypeVar
@@ -16,7 +16,7 @@ class Workers(NamedTuple):
         rank: this process, 0 … number − 1.
         number: of processes.
         shared: whether all work on the same episode, each on a part of every batch;
-            otherwise each runs episodes of its own.
+            otherwise each runs its own episodes.
     """
 
     rank: int = 0
@@ -30,24 +30,27 @@ class Workers(NamedTuple):
         return cls(distributed.get_rank(), distributed.get_world_size(), shared)
 
     def episode(self, turn: int) -> int:
-        """The number within an update of this process's `turn`-th episode.
+        """Return the number, within an update, of this process's `turn`-th episode.
 
-        N workers with one turn each run the very episodes of one worker with N turns.
+        N workers with one turn each run the same episodes as one worker with N turns.
         """
         return turn if self.shared else turn * self.number + self.rank
 
     def part(self, items: Sequence[Item]) -> list[Item]:
-        """This process's part of what the workers share."""
+        """Return this process's part of what the workers share."""
         return list(items[self.rank :: self.number] if self.shared else items)
 
     def combine(self, tensor: Tensor) -> Tensor:
-        """The sum over the workers of a shared episode, in place. Cost: one all-reduce."""
+        """Return the sum over the workers of a shared episode, computed in place.
+
+        Cost: one all-reduce.
+        """
         if self.shared and self.number > 1:
             distributed.all_reduce(tensor)
         return tensor
 
     def total(self, count: int, device: torch.device) -> int:
-        """The sum of a count over all workers, whatever they share."""
+        """Return the sum of a count over all workers, whether or not they share episodes."""
         if self.number == 1:
             return count
         summed = torch.tensor([count], device=device)

@@ -20,7 +20,7 @@ def test_reads_sizes(text, size):
 
 @pytest.mark.parametrize("text", ["", "GiB", "2 giga", "1..5MB", "-2GiB", ".", "1e999"])
 def test_refuses_what_is_no_size(text):
-    with pytest.raises(InputError, match="is not one: write it as 2GiB"):
+    with pytest.raises(InputError, match="is not a size: write it as 2GiB"):
         size_in_bytes(text)
 
 

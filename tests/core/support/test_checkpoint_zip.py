@@ -29,7 +29,7 @@ def test_a_flipped_figure_is_noticed(good):
     content = bytearray(good.read_bytes())
     content[content.index(torch.arange(6.0).numpy().tobytes()) + 5] ^= 1
     good.write_bytes(content)
-    with pytest.raises(InputError, match="good.pt cannot be read: it is damaged, .* not what its checksum says: pass"):
+    with pytest.raises(InputError, match="good.pt cannot be read: it is damaged, .* does not fit its checksum: pass"):
         read_checkpoint(good, WANTED)
 
 
@@ -53,7 +53,7 @@ def claiming(path):
 
 
 FOREIGN = {
-    "empty": (lambda path: path.write_bytes(b""), "is empty, perhaps of a run that was killed"),
+    "empty": (lambda path: path.write_bytes(b""), "is empty, perhaps because a run was killed"),
     "folder": (lambda path: path.mkdir(), "is not a file"),
     "text": (lambda path: path.write_text("hello"), "is no checkpoint, or is damaged"),
     "pickle": (lambda path: path.write_bytes(pickle.dumps({"model": 1})), "is no checkpoint, or is damaged"),

@@ -112,7 +112,7 @@ def test_a_damaged_state_is_named_wherever_it_is_damaged(tmp_path):
         with pytest.raises(InputError, match="last.pt (cannot be read|is no checkpoint).*, or delete .* to start that"):
             load_state(tmp_path, "a")
     path.write_bytes(b"")
-    with pytest.raises(InputError, match="last.pt is empty, perhaps of a run that was killed.*, or delete"):
+    with pytest.raises(InputError, match="last.pt is empty, perhaps because a run was killed.*, or delete"):
         load_state(tmp_path, "a")
     path.unlink()
     path.mkdir()
@@ -121,5 +121,5 @@ def test_a_damaged_state_is_named_wherever_it_is_damaged(tmp_path):
     path.rmdir()
     for state in (None, 3, [1], {"signature": None}, {"updates": 3}):
         torch.save(state, path)
-        with pytest.raises(InputError, match="last.pt is no state of a run"):
+        with pytest.raises(InputError, match="last.pt is not the state of a run"):
             load_state(tmp_path, "a")

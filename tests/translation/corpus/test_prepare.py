@@ -359,7 +359,7 @@ def test_a_second_process_in_the_folder_is_refused(tmp_path, quick, capsys):
     raw, out = write_text(tmp_path / "raw"), tmp_path / "out"
     with only_run_in(out):
         message = error_of(capsys, "parallel", "--raw", raw, "--out", out)
-        assert f"another process runs in {out}: wait for its end" in message and "(--out)" in message
+        assert f"another process runs in {out}: wait until it ends" in message and "(--out)" in message
     assert snapshot(out) == {"lock"}
     assert run("parallel", "--raw", raw, "--out", out, "--bpe-tokens", 50) == 0
 
