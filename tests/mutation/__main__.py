@@ -63,7 +63,7 @@ def main() -> None:
             verdicts = []
             for done in as_completed([pool.submit(judge, job) for job in jobs]):
                 verdicts.append(verdict := done.result())
-                print(f"{len(verdicts)}/{len(jobs)} {'noticed' if verdict.noticed else 'SURVIVED'} {verdict.module}")
+                print(f"{len(verdicts)}/{len(jobs)} {verdict.module}: {'noticed' if verdict.noticed else verdict.diff}")
                 sys.stdout.flush()
     report(verdicts, options, time.monotonic() - began)
 
