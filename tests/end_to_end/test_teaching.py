@@ -13,9 +13,11 @@ from fairseq.tasks.translation import TranslationConfig, TranslationTask
 import fairseq_dlf.translation  # noqa: F401
 from fairseq_dlf.core.hypergradient.student import Point
 from fairseq_dlf.core.support.errors import StateError
+from fairseq_dlf.core.teaching.estimators import estimate
 from fairseq_dlf.core.teaching.forms import Diagonal
 from fairseq_dlf.core.teaching.loss import DynamicLoss
-from fairseq_dlf.translation.episodes.checkpoints import build_student
+from fairseq_dlf.translation.bleu.progress import FEATURES
+from fairseq_dlf.translation.episodes.checkpoints import StudentCheckpoint, student_of
 from fairseq_dlf.translation.episodes.config import DlfTeachingConfig
 from fairseq_dlf.translation.episodes.options import student_context
 from fairseq_dlf.translation.episodes.precision import require_precision
@@ -37,7 +39,7 @@ def test_a_teacher_learns_and_is_exported(teacher):
     )
     for figure in figures.split():
         assert f"{figure}=" in teacher.log
-    assert re.search(r"dlf\|rmd:T3:K0:exact\|student:[0-9a-f]{8}:warm\|sgd:lr0.5", teacher.log)
+    assert re.search(r"dlf\|estimator:reverse\|steps:3\|.*\|student:[0-9a-f]{8}\|start:warm\|rule:SGD\|", teacher.log)
     assert last_number("bleu", teacher.log) > 0
     values = parameters(teacher.folder / "checkpoint_last.pt")["teacher.values"]
     assert (values - 1).abs().max() > 0.05
@@ -75,11 +77,10 @@ def test_an_update_of_two_episodes_is_the_mean_of_both(work, tmp_path):
     model = task.build_model(cfg.model)
     task.load_dataset("train")
     task.get_batch_iterator(task.dataset("train"), max_sentences=cfg.dataset.batch_size)
-    gradients = []
+    gradients, device = [], torch.device("cpu")
     for turn in range(2):
-        report = task.runner.teach(model, torch.device("cpu"), update=0, turn=turn)
-        surrogate = -(model(report.progress) * report.result.hypergradient.coefficients).sum()
-        gradients.append(torch.autograd.grad(surrogate, model.teacher.values)[0])
+        found = estimate(task.lessons.estimator, task.lessons.lesson(0, turn, device), model.teacher, len(FEATURES))
+        gradients.append(torch.autograd.grad(found.loss, model.teacher.values)[0])
     assert (gradients[0] - gradients[1]).norm() > 0.1 * gradients[0].norm()
     wanted = -1e4 * (gradients[0] + gradients[1]) / 2
     assert (moved(tmp_path) - wanted).norm() <= 1e-4 * wanted.norm()
@@ -96,7 +97,8 @@ def fault_of_bf16(work):
     """Return what this machine's processor lacks to run the warm student in bf16, as the program would say."""
     read = {"dataset_impl": "mmap", "train_subset": "train", "required_seq_len_multiple": 1}
     task = TranslationTask.setup_task(TranslationConfig(data=str(work.bin), **read))
-    student = build_student(str(work.warm), task, DynamicLoss(Diagonal(), task.target_dictionary.pad()))
+    loss = DynamicLoss(Diagonal(), task.target_dictionary.pad())
+    student = student_of(StudentCheckpoint(str(work.warm), task), loss)
     context = student_context(DlfTeachingConfig(student_precision="bf16"), torch.device("cpu"))
     task.load_dataset("train", epoch=1)
     pairs = task.dataset("train")
@@ -121,7 +123,11 @@ def test_ways_to_run_an_episode(work, tmp_path, name):
     assert "norm of the cotangent before step: 3: " in printed
     guarded = {"disk": 0, "central": 2, "bf16": 1}[name]
     assert printed.count("guard: products of one step against exact ones") == guarded
-    signed = {"disk": "|adamw:lr0.01:b0.9,0.999:", "central": ":central:step1e-05|", "bf16": ":bf16:clipcot0.001|"}
+    signed = {
+        "disk": "|rule:Adam(decoupled=on)|",
+        "central": "|curvature:CentralDifference",
+        "bf16": "_precision:bf16|",
+    }
     assert signed[name] in printed
 
 
@@ -131,5 +137,5 @@ def test_three_collapses_in_a_row_end_the_run_with_advice(work, tmp_path):
         work, *options, "--save-dir", tmp_path, "--disable-validation", "--episodes-per-epoch=5", fails=True
     )
     assert printed.count("episode collapsed") == 3
-    assert "3 updates in a row had no episode that did not collapse" in printed
+    assert "3 lessons in a row collapsed, the last because " in printed
     assert "Lower --student-lr" in printed

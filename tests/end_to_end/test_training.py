@@ -11,7 +11,7 @@ def test_validation_reports_expected_and_greedy_bleu(work):
     assert 0 < last_number("expected_bleu", work.warm_log) < 100
     assert last_number("bleu", work.warm_log) > 0
     assert "nrefs:1|case:mixed" in work.warm_log
-    assert "ebleu:sample8:a1mean" in work.warm_log
+    assert "ebleu|candidates:8|method:sample|" in work.warm_log
 
 
 def test_a_taught_student_logs_its_state_and_holds_no_teacher(student):

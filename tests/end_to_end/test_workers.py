@@ -64,7 +64,7 @@ def test_two_workers_with_an_episode_each_are_one_with_two(work, tmp_path, train
     teach(work, tmp_path / "one", "--update-freq=2", "--episodes-per-epoch=4")
     printed = teach(work, tmp_path / "two", "--episodes-per-epoch=4", by=train_by_two)
     assert_same_move(tmp_path / "two", tmp_path / "one")
-    assert ":episodes2|" in printed
+    assert "|episodes:2|" in printed
 
 
 def test_torchrun_starts_the_workers(work, tmp_path):
@@ -80,6 +80,6 @@ def test_torchrun_starts_the_workers(work, tmp_path):
         command, cwd=REPOSITORY, capture_output=True, encoding="utf-8", env=variables, timeout=TIMEOUT_S
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert ":shared2|" in done.stdout + done.stderr
+    assert "|shared:2|" in done.stdout + done.stderr
     assert last_number("bleu", done.stdout + done.stderr) >= 0
     assert moved(tmp_path).norm() > 0.01

@@ -16,7 +16,7 @@ WRONG = {
     "another task": ([*STUDENT, "--criterion=dlf_teaching", "--max-update=1"], "pass --task dlf_teaching, or"),
     "T": ([*TEACH, "--student-steps=0"], "steps is 0, but must be at least 1 (--student-steps)"),
     "K": ([*TEACH, "--truncate=4"], "to the last 4 steps, but must lie between 0"),
-    "N": ([*TEACH, "--teacher-keys=0"], "--teacher-keys is 0"),
+    "N": ([*TEACH, "--teacher-keys=0"], "keys is 0, but must be at least 1 (--teacher-keys)"),
     "student rate": ([*TEACH, "--student-lr=-1"], "--student-lr is -1.0, but must be positive"),
     "momentum": ([*TEACH, "--student-optimizer=momentum", "--student-momentum=1"], "momentum is 1.0"),
     "dropout": ([*TEACH, "--student-dropout=1"], "dropout is 1.0"),

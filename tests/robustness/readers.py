@@ -362,9 +362,9 @@ def _of_corpus(*names: str) -> Callable[[Path, Path], None]:
 
 
 def _loaded_student(folder: Path) -> Any:
-    from fairseq_dlf.translation.episodes.checkpoints import load_model
+    from fairseq_dlf.translation.episodes.checkpoints import StudentCheckpoint
 
-    return plain(load_model(str(folder / "0.pt"), _task(folder / "corpus")).state_dict())
+    return plain(StudentCheckpoint(str(folder / "0.pt"), _task(folder / "corpus")).model.state_dict())
 
 
 def _loaded_teacher(name: str) -> Callable[[Path], Any]:

@@ -13,6 +13,8 @@ from fairseq.models import BaseFairseqModel
 from fairseq.tasks import FairseqTask
 from torch import Tensor, nn
 
+from fairseq_dlf.core.hypergradient.student import Student
+from fairseq_dlf.core.support.errors import InputError
 from fairseq_dlf.translation.bleu.scores import CorpusBleu, corpus_bleu
 
 # Translations are rarely longer; a degenerate student would run to fairseq's 200.
@@ -48,25 +50,25 @@ class WordJoiner:
         return self.dictionary.string(tokens.int().cpu(), self.symbol, unk_string=UNKNOWN_IN_REFERENCE)
 
 
-def fixed_sample(dataset: FairseqDataset, sentences: int, seed: int) -> np.ndarray:
+def fixed_sample(dataset: FairseqDataset, sentences: int, seed: int) -> list[int]:
     """Indices of a seeded sample of a dataset, in ascending order.
 
     Args:
         sentences: how many; 0 is all.
 
     Raises:
-        ValueError: the dataset is empty or holds fewer.
+        InputError: the dataset is empty or holds fewer.
     """
     if len(dataset) == 0:
-        raise ValueError("the data set is empty: preprocess it again with a non-empty dev set (--validpref)")
+        raise InputError("the data set is empty: preprocess it again with a non-empty dev set (--validpref)")
     if sentences < 0 or sentences > len(dataset):
-        raise ValueError(
+        raise InputError(
             f"{sentences} sentences were asked for, the data set has {len(dataset)}: ask for fewer, or 0 for all"
         )
     if sentences == 0:
-        return np.arange(len(dataset))
+        return list(range(len(dataset)))
     chosen = np.random.RandomState(seed).choice(len(dataset), size=sentences, replace=False)
-    return np.sort(chosen)
+    return sorted(chosen.tolist())
 
 
 def batches_of(
@@ -107,9 +109,10 @@ def select_rows(batch: dict[str, Any], rows: Tensor, left_pad_source: bool) -> d
 
 def unwrapped(model: nn.Module) -> BaseFairseqModel:
     """The model inside fairseq's and torch's wrappers for several workers."""
-    while not isinstance(model, BaseFairseqModel):
-        model = model.module
-    return model
+    inner: Any = model
+    while not isinstance(inner, BaseFairseqModel):
+        inner = inner.module
+    return inner
 
 
 @contextmanager
@@ -135,7 +138,7 @@ def build_generator(task: FairseqTask, model: BaseFairseqModel, **options: Any) 
 def greedy_bleu(
     task: FairseqTask, model: BaseFairseqModel, dataset: FairseqDataset, indices: Sequence[int]
 ) -> CorpusBleu:
-    """BLEU of greedy translations of these sentences, tokenised, subwords joined.
+    """BLEU of a model's greedy translations of these sentences, tokenised, subwords joined.
 
     Cost: one greedy decoding; on two CPU cores about 150 short sentences a second
     for a small LSTM.
@@ -150,3 +153,13 @@ def greedy_bleu(
                 hypotheses.append(words.hypothesis(found[0]["tokens"]))
                 references.append(words.reference(row))
     return corpus_bleu(hypotheses, references)
+
+
+def module_at(student: Student, params: Tensor) -> BaseFairseqModel:
+    """The student's module with these parameters, for decoding; good until other parameters are decoded.
+
+    Args:
+        params: ω, (parameters,).
+    """
+    student.load_flat_params(params)
+    return unwrapped(student.module)

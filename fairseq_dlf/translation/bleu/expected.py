@@ -18,8 +18,11 @@ from torch.nn import functional
 
 from fairseq_dlf.core.hypergradient.episode import MeasuredCotangent
 from fairseq_dlf.core.hypergradient.student import Student
+from fairseq_dlf.core.support.checks import require_positive
+from fairseq_dlf.core.support.errors import InputError
+from fairseq_dlf.core.support.signature import Part, part_of
 from fairseq_dlf.core.teaching.expectations import expected_score
-from fairseq_dlf.translation.bleu.decoding import WordJoiner, build_generator, evaluating
+from fairseq_dlf.translation.bleu.decoding import WordJoiner, build_generator, evaluating, module_at
 from fairseq_dlf.translation.bleu.scores import sentence_bleu
 
 # Candidates of one batch are padded to the longest: small batches of like length waste least.
@@ -46,17 +49,18 @@ class ExpectedBleuSettings:
 
     def __post_init__(self) -> None:
         if self.candidates < 2:
-            raise ValueError(f"{self.candidates} candidates were asked for; expected BLEU needs at least 2")
+            raise InputError(
+                f"{self.candidates} candidates were asked for; expected BLEU needs at least 2", setting="candidates"
+            )
         if self.method not in ("sample", "beam"):
-            raise ValueError(f"candidates by {self.method!r} were asked for; choose 'sample' or 'beam'")
-        if not self.sharpness > 0:
-            raise ValueError(f"sharpness is {self.sharpness}, but must be positive")
+            raise InputError(
+                f"candidates by {self.method!r} were asked for; choose 'sample' or 'beam'", setting="candidate_method"
+            )
+        require_positive(sharpness=self.sharpness)
 
     @property
-    def signature(self) -> str:
-        score = "mean" if self.normalize else "sum"
-        reference = "+ref" if self.with_reference else ""
-        return f"ebleu:{self.method}{self.candidates}{reference}:a{self.sharpness:g}{score}"
+    def signature(self) -> Part:
+        return part_of(self)
 
 
 class Candidates(NamedTuple):
@@ -84,7 +88,7 @@ def find_candidates(
     settings: ExpectedBleuSettings,
     seed: int,
 ) -> Candidates:
-    """Decodes a set of distinct candidates for each sentence and scores their BLEU.
+    """Decode a set of distinct candidates for each sentence and score their BLEU.
 
     Cost: one decoding with a beam of `candidates`, and 0.1 ms of BLEU a candidate.
     """
@@ -180,7 +184,6 @@ class ExpectedBleu:
 
     def value(self, params: Tensor) -> float:
         """M̃(ω). Cost: a decoding and a forward over all candidates."""
-        self.student.load_flat_params(params)
         total = params.new_zeros((), dtype=torch.float64)
         with torch.no_grad():
             for batch in self.batches:
@@ -189,7 +192,6 @@ class ExpectedBleu:
 
     def value_and_cotangent(self, params: Tensor) -> MeasuredCotangent:
         """M̃(ω) and its gradient, one dev batch at a time. Cost: as `value`, and a backward."""
-        self.student.load_flat_params(params)
         params = params.detach().requires_grad_()
         total, cotangent = params.new_zeros((), dtype=torch.float64), torch.zeros_like(params)
         for batch in self.batches:
@@ -201,8 +203,9 @@ class ExpectedBleu:
         return MeasuredCotangent(float(total) / self.sentences, cotangent)
 
     def _sum(self, params: Tensor, batch: dict[str, Any]) -> Tensor:
-        candidates = find_candidates(self.task, self.student.module, batch, self.settings, self.seed)
-        with evaluating(self.student.module):
+        model = module_at(self.student, params.detach())
+        candidates = find_candidates(self.task, model, batch, self.settings, self.seed)
+        with evaluating(model):
             return self.student.run(
                 params,
                 lambda forward: expected_bleu(

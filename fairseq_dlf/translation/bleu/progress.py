@@ -2,11 +2,14 @@
 
 from typing import NamedTuple
 
+import torch
 from fairseq.data import FairseqDataset
 from fairseq.models import BaseFairseqModel
 from fairseq.tasks import FairseqTask
+from torch import Tensor
 
-from fairseq_dlf.translation.bleu.decoding import fixed_sample, greedy_bleu
+from fairseq_dlf.core.hypergradient.student import Student
+from fairseq_dlf.translation.bleu.decoding import fixed_sample, greedy_bleu, module_at
 
 # s_t of translation (paper, section 5.2), in the order of the teacher's columns.
 FEATURES = ("updates", "train_bleu", "dev_bleu")
@@ -36,3 +39,27 @@ def sampled_bleu(
     for name, dataset in (("train_bleu", train), ("dev_bleu", dev)):
         found[name] = greedy_bleu(task, model, dataset, fixed_sample(dataset, sentences, seed)).score / 100
     return found
+
+
+class StudentProgress:
+    """Measures the students of episodes for s_t.
+
+    Args:
+        task: gives dictionaries and generators.
+        train, dev: where the fixed samples are drawn from.
+        sentences: of each; 0 is all.
+        seed: of the samples.
+    """
+
+    def __init__(self, task: FairseqTask, train: FairseqDataset, dev: FairseqDataset, sentences: int, seed: int):
+        self._task = task
+        self._train = train
+        self._dev = dev
+        self._sentences = sentences
+        self._seed = seed
+
+    def measure(self, student: Student, params: Tensor) -> Tensor:
+        """BLEU / 100 of train and dev for a student at ω, (2,), float32. Cost: as `sampled_bleu`."""
+        model = module_at(student, params)
+        found = sampled_bleu(self._task, model, self._train, self._dev, self._sentences, self._seed)
+        return torch.tensor([found[name] for name in FEATURES[1:]])

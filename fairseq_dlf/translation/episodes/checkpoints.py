@@ -6,7 +6,8 @@ from pathlib import Path
 from textwrap import shorten
 from typing import Any, Optional
 
-from fairseq.models import BaseFairseqModel, FairseqEncoderDecoderModel
+import torch
+from fairseq.models import FairseqEncoderDecoderModel
 from fairseq.modules import FairseqDropout
 from fairseq.tasks import FairseqTask
 from torch import Tensor, nn
@@ -21,29 +22,25 @@ from fairseq_dlf.translation.hooks.dictionaries import fingerprints, kept_finger
 logger = logging.getLogger(__name__)
 
 
-def build_student(
-    path: str,
-    task: FairseqTask,
+def student_of(
+    checkpoint: "StudentCheckpoint",
     loss: DynamicLoss,
     dropout: Optional[float] = None,
-    fresh: bool = False,
     combine: Callable[[Tensor], Tensor] = lambda tensor: tensor,
 ) -> Student:
-    """The student of a fairseq translation checkpoint, in training mode.
+    """The student of a checkpoint, in training mode.
 
     Args:
         dropout: replaces every dropout rate of the checkpoint.
-        fresh: keeps the random weights that the architecture starts with.
         combine: sums over the workers that share its batches, as in `Student`.
 
     Raises:
-        MissingFileError, InputError: as `load_model`.
+        InputError: the rate is out of range.
     """
-    model = load_model(path, task, fresh)
     if dropout is not None:
-        set_dropout(model, dropout)
-    model.train()
-    return Student(model, translation_objective(loss), combine=combine)
+        set_dropout(checkpoint.model, dropout)
+    checkpoint.model.train()
+    return Student(checkpoint.model, translation_objective(loss), combine=combine)
 
 
 def translation_objective(loss: DynamicLoss) -> Callable[[Forward, Tensor, Any], Tensor]:
@@ -62,33 +59,43 @@ _WANTED = "a checkpoint of --task translation or dlf_translation, trained on thi
 _PASS = f"pass {_WANTED}"
 
 
-def load_model(path: str, task: FairseqTask, fresh: bool = False) -> BaseFairseqModel:
-    """The model of a translation checkpoint, built for this task's dictionaries.
+class StudentCheckpoint:
+    """A translation checkpoint, read and checked once: its student, and new ones of its architecture.
 
     Args:
-        fresh: keeps the random weights that the architecture starts with.
+        path: the checkpoint.
+        task: whose dictionaries the student must have been trained with.
 
     Raises:
         MissingFileError: there is no such file.
         InputError: it is damaged, not a translation student, or of another data-bin.
     """
-    if not path or not Path(path).is_file():
-        raise MissingFileError(
-            f"student checkpoint {path or repr(path)} does not exist: train one first, for instance with "
-            "--arch lstm_dlf_1 --criterion label_smoothed_cross_entropy"
-        )
-    state = load_checkpoint(Path(path), _WANTED)
-    _require_same_sizes(path, state["model"], task)
-    if not _same_dictionaries(path, state, task) and not fresh:
-        logger.warning(
-            f"student checkpoint {path} does not say which dictionaries it was trained with, only their sizes: see to "
-            "it that they are this data-bin's"
-        )
-    model = _build(path, state["cfg"], task)
-    _require_fit(path, state["model"], model)
-    if not fresh:
-        _fill(path, model, state)
-    return model
+
+    def __init__(self, path: str, task: FairseqTask):
+        if not path or not Path(path).is_file():
+            raise MissingFileError(
+                f"student checkpoint {path or repr(path)} does not exist: train one first, for instance with "
+                "--arch lstm_dlf_1 --criterion label_smoothed_cross_entropy"
+            )
+        state = load_checkpoint(Path(path), _WANTED)
+        _require_same_sizes(path, state["model"], task)
+        if not _same_dictionaries(path, state, task):
+            logger.warning(
+                f"student checkpoint {path} does not say which dictionaries it was trained with, only their sizes: "
+                "see to it that they are this data-bin's"
+            )
+        self._path = path
+        self._task = task
+        self._cfg = state["cfg"]
+        self.model = _build(path, self._cfg, task)
+        _require_fit(path, state["model"], self.model)
+        _fill(path, self.model, state)
+
+    def fresh(self, seed: int) -> FairseqEncoderDecoderModel:
+        """Return the architecture with new random weights."""
+        with torch.random.fork_rng([]):
+            torch.manual_seed(seed)
+            return _build(self._path, self._cfg, self._task)
 
 
 def _build(path: str, cfg: Any, task: FairseqTask) -> FairseqEncoderDecoderModel:

@@ -8,6 +8,8 @@ from fairseq.tasks.translation import TranslationConfig
 from omegaconf import II
 
 from fairseq_dlf.core.hypergradient.curvature import CENTRAL_STEP, FORWARD_STEP
+from fairseq_dlf.core.teaching.estimators import ESTIMATORS
+from fairseq_dlf.core.teaching.forms import FORMS
 from fairseq_dlf.translation.bleu.expected import ExpectedBleuConfig
 
 MOMENTUM, BETAS, ADAM_EPSILON = 0.9, (0.9, 0.999), 1e-8
@@ -123,10 +125,18 @@ class DlfTeachingConfig(TranslationConfig, ExpectedBleuConfig):
     progress_sentences: int = field(
         default=200, metadata={"help": "sentences of train, and of dev, for the BLEU in s_t; 0 is all"}
     )
+    progress_interval: int = field(
+        default=0,
+        metadata={"help": "updates between two measurements of the BLEU in s_t; 0 is the start of the episode only"},
+    )
     episodes_per_epoch: int = field(default=10, metadata={"help": "episodes between two validations of the teacher"})
     collapse_share: float = field(
         default=0.5,
         metadata={"help": "an episode has collapsed when expected BLEU falls under this share of its start"},
+    )
+    form: str = field(default="diagonal", metadata={"help": f"form of the coefficients: {', '.join(FORMS)}"})
+    estimator: str = field(
+        default="reverse", metadata={"help": f"way to the gradient of the teacher: {', '.join(ESTIMATORS)}"}
     )
     ce_share: float = field(
         default=0.0,

@@ -11,6 +11,7 @@ _COUNTS = (
     "measure_sentences",
     "greedy_sentences",
     "progress_sentences",
+    "progress_interval",
     "checkpoint_every",
     "guard_every",
     "log_cotangent_every",
@@ -63,6 +64,11 @@ def _require_effect(cfg: DlfTeachingConfig) -> None:
     if cfg.trajectory_memory is None:
         kept = f"--trajectory is {cfg.trajectory}: take checkpoints"
         refuse_ignored(cfg, "checkpoint_every", str(cfg.trajectory) != "checkpoints", kept)
+    if cfg.progress_interval > cfg.student_steps > 0:
+        raise InputError(
+            f"--progress-interval is {cfg.progress_interval}, but an episode has {cfg.student_steps} updates: take "
+            "fewer, or 0 for its start only"
+        )
     horizon = cfg.truncate or cfg.student_steps
     if cfg.checkpoint_every > horizon > 0:
         raise InputError(

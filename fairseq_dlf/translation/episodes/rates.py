@@ -8,6 +8,8 @@ import torch
 from fairseq.optim.lr_scheduler import LR_SCHEDULER_REGISTRY
 from fairseq.optim.sgd import SGD
 
+from fairseq_dlf.core.support.errors import InputError, brief
+
 # They follow the dev loss, a file of the run, or the optimiser, which an episode does not have.
 _UNFIT = {"reduce_lr_on_plateau", "manual", "pass_through"}
 
@@ -23,7 +25,7 @@ def student_rates(scheduler: str, options: str, rate: float, steps: int, epoch_s
         epoch_steps: batches of an epoch, for schedules that change by epoch.
 
     Raises:
-        ValueError: unknown schedule or option.
+        InputError: unknown schedule or option.
     """
     built = _scheduler(scheduler, options, rate, steps)
     rates = []
@@ -34,10 +36,10 @@ def student_rates(scheduler: str, options: str, rate: float, steps: int, epoch_s
     return rates
 
 
-def _scheduler(name: str, options: str, rate: float, steps: int):
+def _scheduler(name: str, options: str, rate: float, steps: int) -> Any:
     known = sorted(set(LR_SCHEDULER_REGISTRY) - _UNFIT)
     if name not in known:
-        raise ValueError(f"--student-lr-scheduler is {name}, but must be one of {', '.join(known)}")
+        raise InputError(f"the student's schedule is {name}, but must be one of {', '.join(known)}", setting="schedule")
     kind = LR_SCHEDULER_REGISTRY[name]
     cfg = Namespace(**_defaults(kind))
     cfg.lr = [rate]
@@ -47,19 +49,24 @@ def _scheduler(name: str, options: str, rate: float, steps: int):
     for option in filter(None, options.split(",")):
         key, _, value = option.partition("=")
         if key == "lr" or not hasattr(cfg, key):
-            raise ValueError(
-                f"--student-lr-options has {option!r}, but the schedule {name} takes "
-                f"{', '.join(sorted(set(vars(cfg)) - {'lr'}))}; write them as name=value,name=value"
+            raise InputError(
+                f"the schedule's options have {option!r}, but {name} takes "
+                f"{', '.join(sorted(set(vars(cfg)) - {'lr'}))}; write them as name=value,name=value",
+                setting="schedule_options",
             )
         setattr(cfg, key, _number(option, value))
     missing = sorted(key for key, value in vars(cfg).items() if value == "???")
     if missing:
-        raise ValueError(f"the schedule {name} needs --student-lr-options {','.join(f'{key}=…' for key in missing)}")
+        raise InputError(
+            f"the schedule {name} needs the options {','.join(f'{key}=…' for key in missing)}",
+            setting="schedule_options",
+        )
     weight = torch.nn.Parameter(torch.zeros(1))
     try:
         return kind(cfg, SGD(Namespace(lr=[rate], momentum=0.0, weight_decay=0.0), [weight]))
     except AssertionError as error:
-        raise ValueError(f"--student-lr-options {options!r} do not suit the schedule {name}: {error}") from error
+        text = f"the options {options!r} do not suit the schedule {name}: {brief(error)}"
+        raise InputError(text, setting="schedule_options") from error
 
 
 def _defaults(kind: Any) -> dict[str, Any]:
@@ -73,5 +80,6 @@ def _number(option: str, text: str) -> float:
     try:
         value = float(text)
     except ValueError as error:
-        raise ValueError(f"--student-lr-options has {option!r}, whose value is not a number") from error
+        text = f"the schedule's options have {option!r}, whose value is not a number"
+        raise InputError(text, setting="schedule_options") from error
     return int(value) if value == int(value) else value

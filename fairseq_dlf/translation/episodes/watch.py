@@ -2,7 +2,7 @@
 
 import logging
 import time
-from typing import List, Tuple
+from typing import List, Optional, Tuple
 
 logger = logging.getLogger(__name__)
 
@@ -33,8 +33,10 @@ class EpisodeWatch:
             self._norms.append((step, norm))
         self._report(f"reverse pass at step {step:,}, of {self.steps:,} back to {self.first:,}")
 
-    def finish(self, at_end: float) -> None:
-        """Logs the norms, given the one at ω_T."""
+    def finish(self, at_end: Optional[float]) -> None:
+        """Log the norms, given the one at ω_T; nothing where there was no reverse pass."""
+        if at_end is None:
+            return
         norms = ", ".join(f"{step:,}: {norm:.3g}" for step, norm in [(self.steps, at_end), *self._norms])
         logger.info(f"norm of the cotangent before step: {norms}")
 

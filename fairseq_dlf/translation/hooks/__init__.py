@@ -7,5 +7,6 @@
 - `checkpoint_files`: reading checkpoints, with one message for all that can be wrong.
 - `dictionaries`: which dictionaries a checkpoint was trained with.
 - `batch_order`: the same batches before and after a resume.
+- `run_options`, `naming`: what a task is not told, and how errors are shown.
 - `updates`, `meters`: what a criterion is not told, and cannot keep.
 """

@@ -1,5 +1,8 @@
 """Student architectures with the sizes of the paper (Wu et al. 2018, section 5)."""
 
+from argparse import Namespace
+from typing import Any
+
 from fairseq.models import register_model_architecture
 from fairseq.models.lstm import base_architecture as lstm_defaults
 from fairseq.models.transformer.transformer_legacy import base_architecture as transformer_defaults
@@ -9,14 +12,14 @@ from fairseq_dlf.translation.hooks.launch import require_processes
 PAPER_WIDTH = 256
 
 
-def _set_defaults(args, **defaults):
+def _set_defaults(args: Namespace, **defaults: Any) -> None:
     # fairseq shows the whole command line to architectures alone before it starts processes.
     require_processes(args)
     for name, value in defaults.items():
         setattr(args, name, getattr(args, name, value))
 
 
-def _lstm(args, layers):
+def _lstm(args: Namespace, layers: int) -> None:
     _set_defaults(
         args,
         encoder_embed_dim=PAPER_WIDTH,
@@ -32,19 +35,19 @@ def _lstm(args, layers):
 
 
 @register_model_architecture("lstm", "lstm_dlf_1")
-def lstm_dlf_1(args):
+def lstm_dlf_1(args: Namespace) -> None:
     """One LSTM layer with attention, 256 wide: the paper's LSTM-1."""
     _lstm(args, layers=1)
 
 
 @register_model_architecture("lstm", "lstm_dlf_2")
-def lstm_dlf_2(args):
+def lstm_dlf_2(args: Namespace) -> None:
     """Two LSTM layers with attention, 256 wide: the paper's LSTM-2."""
     _lstm(args, layers=2)
 
 
 @register_model_architecture("transformer", "transformer_dlf_small")
-def transformer_dlf_small(args):
+def transformer_dlf_small(args: Namespace) -> None:
     """Six encoder and six decoder layers, 256 wide: the paper's small Transformer.
 
     The paper gives layers and width only; four heads and an inner width of

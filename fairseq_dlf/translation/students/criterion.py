@@ -3,27 +3,38 @@
 import logging
 import math
 from dataclasses import dataclass, field
-from typing import List, Optional
+from typing import Any, List, Optional
 
 import torch
 from fairseq import utils
 from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
+from fairseq.tasks import FairseqTask
 from omegaconf import II
-from torch import Tensor
+from torch import Tensor, nn
 
 from fairseq_dlf.core.support.errors import InputError
-from fairseq_dlf.core.teaching.forms import Diagonal
+from fairseq_dlf.core.teaching.forms import FORMS, Diagonal
 from fairseq_dlf.core.teaching.loss import DynamicLoss
 from fairseq_dlf.core.teaching.progress import progress_vector
 from fairseq_dlf.translation.bleu.decoding import unwrapped
 from fairseq_dlf.translation.bleu.progress import FEATURES
 from fairseq_dlf.translation.hooks.launch import NOTHING_TO_SMOOTH, refuse_ignored
+from fairseq_dlf.translation.hooks.naming import naming_options
 from fairseq_dlf.translation.students.progress import PROGRESS_SENTENCES, RunProgress
 from fairseq_dlf.translation.teachers.files import TeacherFile, read_teacher
 
 logger = logging.getLogger(__name__)
+
+PLAIN_FORM = "diagonal"
+# Options by setting, for the messages of errors.
+OPTIONS = {
+    "ce_share": "--ce-share",
+    "form": "--form",
+    "label_smoothing": "--label-smoothing",
+    "teacher": "--teacher",
+}
 
 
 @dataclass
@@ -32,8 +43,12 @@ class DlfCriterionConfig(FairseqDataclass):
         default=None,
         metadata={"help": "teacher file: a checkpoint of dlf_teaching or its .safetensors export"},
     )
+    form: Optional[str] = field(
+        default=None,
+        metadata={"help": f"form of the coefficients without --teacher: {', '.join(FORMS)}; by default {PLAIN_FORM}"},
+    )
     coefficients: Optional[float] = field(
-        default=None, metadata={"help": "constant coefficient of every target type, without --teacher; by default 1"}
+        default=None, metadata={"help": "the neutral coefficients times this, without --teacher; by default 1"}
     )
     ce_share: float = field(
         default=0.0, metadata={"help": "share of plain cross-entropy in the loss, 0 (the paper) to 1"}
@@ -61,35 +76,60 @@ class DlfCriterionConfig(FairseqDataclass):
 
 @register_criterion("dlf", dataclass=DlfCriterionConfig)
 class DlfCriterion(FairseqCriterion):
-    """Σ −σ(Φ[y]·log p(y)) over target tokens, Φ from the teacher for the student's progress.
+    """The dynamic loss summed over target tokens, Φ from the teacher for the student's progress.
 
     Validation is plain cross-entropy in base 2, and so are `nll_loss` and `ppl` in
     training, so that runs with different losses compare.
     """
 
-    def __init__(self, cfg: DlfCriterionConfig, task):
+    def __init__(self, cfg: DlfCriterionConfig, task: FairseqTask):
         super().__init__(task)
         self.cfg = cfg
         _require_ranges(cfg)
-        self._constant = 1.0 if cfg.coefficients is None else cfg.coefficients
-        self.loss = DynamicLoss(Diagonal(), self.padding_idx, cfg.ce_share, cfg.label_smoothing)
+        with naming_options(OPTIONS):
+            self.loss = self._loss_of(cfg.form or PLAIN_FORM)
         self.cross_entropy = DynamicLoss(Diagonal(), self.padding_idx, ce_share=1.0)
         self.progress = RunProgress(cfg, task)
         # Inside a dataclass, so that it is no submodule: the student's optimiser must
         # not train the teacher, nor the student's checkpoint hold it.
         self._teacher_file: Optional[TeacherFile] = None
 
-    def train(self, mode: bool = True):
-        """Reads the teacher when training begins: to validate or decode a student needs none."""
+    def train(self, mode: bool = True) -> "DlfCriterion":
+        """Read the teacher when training begins.
+
+        Not before: fairseq builds the criterion to validate and to decode as well, with the options of the
+        student's training, when the teacher's file may be gone; only here does it say that it trains.
+
+        Raises:
+            MissingFileError, InputError: the teacher cannot be used.
+        """
         # Only here: checkpoints of earlier versions, which refused no such options, can still be validated.
         if mode:
             _require_effect(self.cfg)
         if mode and self.cfg.teacher is not None and self._teacher_file is None:
-            self._teacher_file = read_teacher(self.cfg.teacher, self.task.target_dictionary)
-            logger.info(f"teacher {self.cfg.teacher}: {self._teacher_file.header.signature}")
-        return super().train(mode)
+            with naming_options(OPTIONS):
+                self._read_teacher(self.cfg.teacher)
+        super().train(mode)
+        return self
 
-    def forward(self, model, sample, reduce=True):
+    def _read_teacher(self, path: str) -> None:
+        read = read_teacher(path, self.task.target_dictionary)
+        if read.teacher.start():
+            raise InputError(
+                f"teacher {path} is of the kind {read.header.kind}, which remembers earlier steps: criterion dlf "
+                "keeps no memory from update to update; pass a teacher without one",
+                setting="teacher",
+            )
+        self._teacher_file = read
+        self.loss = self._loss_of(read.header.form)
+        logger.info(f"teacher {path}: {read.header.signature}")
+
+    def _loss_of(self, form: str) -> DynamicLoss:
+        return DynamicLoss(FORMS.make(form), self.padding_idx, self.cfg.ce_share, self.cfg.label_smoothing)
+
+    def forward(
+        self, model: nn.Module, sample: dict[str, Any], reduce: bool = True
+    ) -> tuple[Tensor, int, dict[str, Any]]:
         """(loss summed over tokens, sample size, logging output), as fairseq's criterions."""
         logits = model(**sample["net_input"])[0]
         target = sample["target"]
@@ -109,29 +149,34 @@ class DlfCriterion(FairseqCriterion):
         }
         return losses.loss, sample_size, logging_output
 
-    def _present_coefficients(self, model, logits: Tensor) -> tuple[Tensor, dict]:
-        """Φ for the update under way, (types,), and figures of Φ and s_t for the log.
+    def _present_coefficients(self, model: nn.Module, logits: Tensor) -> tuple[Tensor, dict[str, float]]:
+        """Φ for the update under way, (coefficients,), and figures of Φ and s_t for the log.
 
         The figures sum over workers and are divided again by `dlf_logs`.
         """
         precision = torch.promote_types(logits.dtype, torch.float32)
-        state = {}
+        state: dict[str, float] = {}
         if self._teacher_file is None:
-            phi = logits.new_full((logits.size(-1),), self._constant, dtype=precision)
+            constant = 1.0 if self.cfg.coefficients is None else self.cfg.coefficients
+            phi = constant * self.loss.form.neutral(logits.size(-1)).to(logits.device, precision)
         else:
             state = self.progress.now(unwrapped(model))._asdict()
             with torch.no_grad():
                 phi = self._teacher_file.teacher.along(progress_vector(FEATURES, state).unsqueeze(0))[0].to(
                     logits.device, precision
                 )
-        summary = {"dlf_logs": 1, "phi_mean": float(phi.mean()), "phi_sd": float(phi.std(unbiased=False))}
+        summary: dict[str, float] = {
+            "dlf_logs": 1,
+            "phi_mean": float(phi.mean()),
+            "phi_sd": float(phi.std(unbiased=False)),
+        }
         return phi, summary | {f"s_{name}": value for name, value in state.items()}
 
     @classmethod
-    def reduce_metrics(cls, logging_outputs) -> None:
-        """Logs the loss per token (in base 2, as fairseq's criterions do), and Φ and s_t."""
+    def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:
+        """Log the loss per token (in base 2, as fairseq's criterions do), and Φ and s_t."""
 
-        def total(key):
+        def total(key: str) -> Any:
             return utils.item(sum(log.get(key, 0) for log in logging_outputs))
 
         sample_size, tokens, logs = total("sample_size"), total("ntokens"), total("dlf_logs")
@@ -169,6 +214,7 @@ def _require_effect(cfg: DlfCriterionConfig) -> None:
     """Raise InputError for options that would be ignored."""
     taught = cfg.teacher is not None
     refuse_ignored(cfg, "coefficients", taught, "the teacher chooses the coefficients: leave --teacher out")
+    refuse_ignored(cfg, "form", taught, "the teacher's file names the form: leave --teacher out")
     for name in ("progress_sentences", "progress_interval"):
         refuse_ignored(cfg, name, not taught, "no teacher looks at the progress: pass --teacher")
     refuse_ignored(cfg, "label_smoothing", cfg.ce_share == 0, NOTHING_TO_SMOOTH)

@@ -3,9 +3,12 @@
 import math
 from typing import Any, NamedTuple, Optional
 
+from fairseq.data import FairseqDataset
+from fairseq.data.iterators import EpochBatchIterating
 from fairseq.models import BaseFairseqModel
 from fairseq.tasks import FairseqTask
 
+from fairseq_dlf.core.support.errors import StateError
 from fairseq_dlf.translation.bleu.progress import ProgressValues, sampled_bleu
 from fairseq_dlf.translation.hooks.meters import recall, remember
 from fairseq_dlf.translation.hooks.updates import watch_updates
@@ -59,7 +62,7 @@ class RunProgress:
         dev = self._dataset(self.cfg.valid_subset.split(",")[0])
         return sampled_bleu(self.task, model, train, dev, self._sentences, self.cfg.seed)
 
-    def _dataset(self, subset: str):
+    def _dataset(self, subset: str) -> FairseqDataset:
         if subset not in self.task.datasets:
             self.task.load_dataset(subset, combine=False, epoch=1)
         return self.task.dataset(subset)
@@ -74,11 +77,11 @@ class RunProgress:
             limits.append(self.cfg.max_epoch * math.ceil(batches / self.cfg.update_freq[-1]))
         return min(limits)
 
-    def _epoch_iterator(self):
+    def _epoch_iterator(self) -> EpochBatchIterating:
         dataset = self.task.dataset(self.cfg.train_subset)
         iterator = self.task.dataset_to_epoch_iter.get(dataset)
         if iterator is None:
-            raise RuntimeError(
+            raise StateError(
                 "fairseq keeps no epoch iterator for a training set in several shards, so that s_t is unknown: "
                 "merge the shards into one data-bin"
             )

@@ -3,15 +3,20 @@
 import json
 import logging
 from dataclasses import dataclass, field
-from typing import Optional
+from typing import Any, Optional
 
 import torch
+from fairseq.criterions import FairseqCriterion
+from fairseq.data import Dictionary, FairseqDataset
+from fairseq.data.iterators import EpochBatchIterating
 from fairseq.logging import metrics
 from fairseq.tasks import register_task
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 from omegaconf import II
+from torch import nn
 
 from fairseq_dlf.core.support.errors import InputError, brief
+from fairseq_dlf.core.support.signature import Signature
 from fairseq_dlf.translation.bleu.decoding import evaluating, select_rows, subword_symbol, unwrapped
 from fairseq_dlf.translation.bleu.expected import (
     MEASURE_SENTENCES,
@@ -69,7 +74,7 @@ class DlfTranslationTask(TranslationTask):
 
     cfg: DlfTranslationConfig
 
-    def __init__(self, cfg: DlfTranslationConfig, src_dict, tgt_dict):
+    def __init__(self, cfg: DlfTranslationConfig, src_dict: Dictionary, tgt_dict: Dictionary):
         super().__init__(cfg, src_dict, tgt_dict)
         _require_options(cfg)
         self.settings = expected_bleu_settings(cfg)
@@ -79,20 +84,20 @@ class DlfTranslationTask(TranslationTask):
         self._signature_logged = False
 
     @classmethod
-    def setup_task(cls, cfg: DlfTranslationConfig, **kwargs):
+    def setup_task(cls, cfg: DlfTranslationConfig, **kwargs: Any) -> "DlfTranslationTask":
         require_data_bin(cfg.data)
         return super().setup_task(cfg, **kwargs)
 
-    def get_batch_iterator(self, dataset, *, epoch=1, **limits):
+    def get_batch_iterator(self, dataset: FairseqDataset, *, epoch: int = 1, **limits: Any) -> EpochBatchIterating:
         return resumable_batches(self, super().get_batch_iterator, dataset, epoch, limits)
 
-    def valid_step(self, sample, model, criterion):
+    def valid_step(self, sample: dict[str, Any], model: nn.Module, criterion: FairseqCriterion) -> Any:
         loss, sample_size, logging_output = super().valid_step(sample, model, criterion)
         if not self.cfg.no_dev_bleu:
             logging_output.update(self._expected_bleu(model, sample))
         return loss, sample_size, logging_output
 
-    def reduce_metrics(self, logging_outputs, criterion):
+    def reduce_metrics(self, logging_outputs: list[dict[str, Any]], criterion: FairseqCriterion) -> None:
         super().reduce_metrics(logging_outputs, criterion)
         if any("_expected_bleu_sum" in log for log in logging_outputs):
             sentences = sum(int(log.get("_expected_bleu_sentences", 0)) for log in logging_outputs)
@@ -101,7 +106,7 @@ class DlfTranslationTask(TranslationTask):
                 metrics.log_scalar("expected_bleu", 100 * total / sentences, sentences, round=2)
             self._log_signature()
 
-    def _expected_bleu(self, model, sample) -> dict:
+    def _expected_bleu(self, model: nn.Module, sample: dict[str, Any]) -> dict[str, float]:
         model = unwrapped(model)
         total, sentences = 0.0, 0
         rows = torch.nonzero(sample["id"] % self.cfg.expected_bleu_every == 0).flatten()
@@ -124,5 +129,5 @@ class DlfTranslationTask(TranslationTask):
         signature.corpus_score(["-"], [["-"]])
         logger.info(
             f"bleu: greedy unless --eval-bleu-args says otherwise, {signature.get_signature()}; "
-            f"expected_bleu: {self.settings.signature}"
+            f"expected_bleu: {Signature.of('ebleu', self.settings.signature)}"
         )

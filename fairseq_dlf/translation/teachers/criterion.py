@@ -1,12 +1,29 @@
-"""The criterion `dlf_teaching`: an episode's hypergradient as a loss of the teacher."""
+"""The criterion `dlf_teaching`: what an episode says of the teacher, as a loss of the teacher."""
 
 import logging
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Optional, cast
 
 import torch
 from fairseq import utils
 from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
+from fairseq.tasks import FairseqTask
+from torch import Tensor, nn
+
+from fairseq_dlf.core.hypergradient.unroll import unroll
+from fairseq_dlf.core.support.errors import InputError
+from fairseq_dlf.core.teaching.estimators import Estimate
+from fairseq_dlf.core.teaching.guidance import Guidance
+from fairseq_dlf.core.teaching.teachers import Teacher
+from fairseq_dlf.translation.bleu.decoding import unwrapped
+from fairseq_dlf.translation.bleu.progress import FEATURES
+from fairseq_dlf.translation.episodes.lesson import TranslationLesson
+from fairseq_dlf.translation.episodes.lessons import Lessons
+from fairseq_dlf.translation.episodes.options import OPTIONS
+from fairseq_dlf.translation.episodes.watch import EpisodeWatch
+from fairseq_dlf.translation.hooks.naming import naming_options
 
 logger = logging.getLogger(__name__)
 
@@ -22,30 +39,80 @@ OF_EPISODES = {
     "collapsed": 2,
 }
 OF_HYPERGRADIENTS = {"loss": 6, "dphi_norm": 6, "leverage": 3, "domega_growth": 3}
+# What the figures of an estimate are called in the log, and by how much they are multiplied.
+LOGGED = {
+    "measure_before": ("expected_bleu_before", 100),
+    "measure_after": ("expected_bleu", 100),
+    "leverage": ("leverage", 100),
+    "cotangent_growth": ("domega_growth", 1),
+}
+# Goes to the log of norms.
+UNLOGGED = ("cotangent_norm",)
+# Of figures of other estimators.
+DIGITS = 6
+
+
+class Turn(NamedTuple):
+    """What the task hands to the criterion in place of a batch.
+
+    Attributes:
+        update: of the teacher.
+        turn: number of the episode within the update.
+        continued: the student to go on with, (parameters,), or None.
+    """
+
+    update: int
+    turn: int
+    continued: Optional[Tensor]
+
+
+class Ending(NamedTuple):
+    """How a turn ended: why nothing can be learned from it, or None, and the student then, (parameters,)."""
+
+    collapse: Optional[str]
+    student: Tensor
 
 
 @register_criterion("dlf_teaching", dataclass=FairseqDataclass)
 class DlfTeachingCriterion(FairseqCriterion):
-    """−Σ_t ⟨Φ_t(θ), dΦ_t⟩, whose gradient is exactly −∂M̃/∂θ (paper, Algorithm 1).
+    """An estimator's loss, whose gradient is −∂M̃/∂θ (paper, Algorithm 1).
 
     Training: one episode and one batched forward of the teacher over all s_t.
     Validation: the loss is 1 − expected BLEU of a fixed episode's student.
+
+    Args:
+        lessons: gives the episodes.
+
+    Attributes:
+        ending: of the last turn, for the task.
     """
 
-    def __init__(self, task):
+    def __init__(self, task: FairseqTask, lessons: Lessons):
         super().__init__(task)
-        if not hasattr(task, "teach"):
-            raise ValueError(
+        self.lessons = lessons
+        self.ending: Optional[Ending] = None
+
+    @classmethod
+    def build_criterion(cls, cfg: FairseqDataclass, task: FairseqTask) -> "DlfTeachingCriterion":
+        if not hasattr(task, "lessons"):
+            raise InputError(
                 f"--criterion dlf_teaching trains a teacher, but the task is a {type(task).__name__}: pass "
                 "--task dlf_teaching, or --criterion dlf to train a student"
             )
+        return cls(task, task.lessons)
 
-    def forward(self, model, sample, reduce=True):
-        device = next(model.parameters()).device
+    @naming_options(OPTIONS)
+    def forward(self, model: nn.Module, sample: Any, reduce: bool = True) -> tuple[Tensor, int, dict[str, Any]]:
+        """(loss, sample size, logging output), as fairseq's criterions.
+
+        Args:
+            model: the teacher, as fairseq wraps it.
+            sample: a `Turn` in training; not read in validation.
+        """
         if self.training and model.training:
-            loss, figures, sample_size = self._teach(model, device)
+            loss, figures, sample_size = self._teach(model, sample)
         else:
-            loss, figures = self._examine(model, device)
+            loss, figures = self._validate(model)
             sample_size = 1
         logging_output = {
             "loss": loss.detach(),
@@ -56,48 +123,66 @@ class DlfTeachingCriterion(FairseqCriterion):
         }
         return loss, sample_size, logging_output
 
-    def _teach(self, model, device):
-        report = self.task.teach(model, device)
-        result = report.result
-        coefficients = model(report.progress)
-        figures = {
-            "expected_bleu_before": 100 * result.measure_before,
-            "expected_bleu": 100 * result.measure_after,
-            "student_loss": float(result.losses.mean()),
-            "horizon": self.task.cfg.truncate or self.task.cfg.student_steps,
-            "forward_s": result.forward_s,
-            "reverse_s": result.reverse_s,
-            "collapsed": float(result.collapse is not None),
-        }
-        found = result.hypergradient
-        if found is None:
-            # Without weight, so that the mean is over the good episodes of an update.
-            return 0.0 * coefficients.sum(), {**figures, "dphi_norm": 0.0, "leverage": 0.0, "domega_growth": 0.0}, 0
-        figures["dphi_norm"] = float(found.coefficients.norm())
-        figures["leverage"] = 100 * found.leverage
-        figures["domega_growth"] = found.growth
-        return -(coefficients * found.coefficients).sum(), figures, 1
+    def _teach(self, model: nn.Module, turn: Turn) -> tuple[Tensor, dict[str, float], int]:
+        lesson = self.lessons.lesson(turn.update, turn.turn, _device_of(model), turn.continued)
+        guidance = _guidance(lesson, model)
+        self.lessons.check(lesson, guidance)
+        plan = self.lessons.plan
+        watch = EpisodeWatch(plan.steps, plan.first, self.lessons.cfg.log_cotangent_every)
+        found = self.lessons.estimator(lesson, guidance, model, watch=watch)
+        if found.collapse is None:
+            watch.finish(found.figures.get("cotangent_norm"))
+        self.ending = Ending(found.collapse, found.student)
+        # Without weight where it collapsed, so that the mean is over the good episodes of an update.
+        return found.loss, _logged(found, plan.steps - plan.first), int(found.collapse is None)
 
-    def _examine(self, model, device):
-        report = self.task.examine(model, device)
-        figures = {"expected_bleu": 100 * report.expected_bleu, "bleu": report.greedy.score}
-        logger.info(f"greedy dev BLEU of the taught student {report.greedy.score:.2f} {report.greedy.signature}")
-        return torch.tensor(1.0 - report.expected_bleu, device=device), figures
+    def _validate(self, model: nn.Module) -> tuple[Tensor, dict[str, float]]:
+        device = _device_of(model)
+        lesson = self.lessons.validation(device)
+        guidance = _guidance(lesson, model)
+        watch = EpisodeWatch(lesson.updates, self.lessons.plan.first, 0)
+        run = (lesson.student, lesson.rule, guidance.source, lesson.start, lesson.updates)
+        params = unroll(*run, watch=watch, observe=guidance.observe).final.params
+        value, greedy = lesson.measure.value(params), self.lessons.greedy(lesson.student, params)
+        logger.info(f"greedy dev BLEU of the taught student {greedy.score:.2f} {greedy.signature}")
+        return torch.tensor(1.0 - value, device=device), {"expected_bleu": 100 * value, "bleu": greedy.score}
 
     @classmethod
-    def reduce_metrics(cls, logging_outputs) -> None:
-        """Logs the means over the episodes of an update, on all workers."""
+    def reduce_metrics(cls, logging_outputs: list[Mapping[str, Any]]) -> None:
+        """Log the means over the episodes of an update, on all workers."""
 
-        def total(key):
+        def total(key: str) -> Any:
             return utils.item(sum(log.get(key, 0) for log in logging_outputs))
 
-        for figures, count in ((OF_EPISODES, total("nsentences")), (OF_HYPERGRADIENTS, total("sample_size"))):
+        found = {key[1:] for log in logging_outputs for key in log if key.startswith("_")} | {"loss"}
+        others = {name: DIGITS for name in sorted(found - set(OF_EPISODES) - set(OF_HYPERGRADIENTS))}
+        good = {**OF_HYPERGRADIENTS, **others}
+        for figures, count in ((OF_EPISODES, total("nsentences")), (good, total("sample_size"))):
             for name, digits in figures.items():
-                key = name if name == "loss" else f"_{name}"
-                if count and any(key in log for log in logging_outputs):
+                if count and name in found:
+                    key = name if name == "loss" else f"_{name}"
                     metrics.log_scalar(name, total(key) / count, count, round=digits)
 
     @staticmethod
     def logging_outputs_can_be_summed() -> bool:
         """True: every entry is a number that sums over workers."""
         return True
+
+
+def _device_of(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device
+
+
+def _guidance(lesson: TranslationLesson, model: nn.Module) -> Guidance:
+    return Guidance(lesson, cast(Teacher, unwrapped(model).teacher), len(FEATURES))
+
+
+def _logged(found: Estimate, horizon: int) -> dict[str, float]:
+    """The figures of an estimate under their names in the log."""
+    figures = {"horizon": float(horizon), "collapsed": float(found.collapse is not None)}
+    for name, value in found.figures.items():
+        if name in UNLOGGED:
+            continue
+        logged, factor = LOGGED.get(name, (name, 1))
+        figures[logged] = factor * value
+    return figures

@@ -1,46 +1,76 @@
 """The teacher as a fairseq model, so that `fairseq-train` can train it."""
 
 from dataclasses import dataclass, field
+from typing import Any, Optional
 
-import torch
 from fairseq.dataclass import FairseqDataclass
 from fairseq.models import BaseFairseqModel, register_model
 from torch import Tensor
 
-from fairseq_dlf.core.teaching.teachers import AttentionTeacher, Teacher
+from fairseq_dlf.core.support.errors import InputError
+from fairseq_dlf.core.support.signature import Part
+from fairseq_dlf.core.teaching.forms import FORMS
+from fairseq_dlf.core.teaching.teachers import TEACHERS, Teacher, untaught_teacher
 from fairseq_dlf.translation.bleu.progress import FEATURES
+from fairseq_dlf.translation.episodes.options import OPTIONS
 from fairseq_dlf.translation.hooks.launch import show_command_line
+from fairseq_dlf.translation.hooks.naming import naming_options
+
+# N in the paper (section 5.2).
+PAPER_KEYS = 5
 
 
 @dataclass
 class DlfTeacherConfig(FairseqDataclass):
-    teacher_keys: int = field(
-        default=5, metadata={"help": "N, keys of the teacher's attention (paper, section 5.2: 5)"}
+    teacher_kind: str = field(default="attention", metadata={"help": f"kind of teacher: {', '.join(TEACHERS)}"})
+    teacher_keys: Optional[int] = field(
+        default=None,
+        metadata={"help": f"N, keys of the teacher attention (paper, section 5.2), by default {PAPER_KEYS}"},
     )
 
 
 @register_model("dlf_teacher", dataclass=DlfTeacherConfig)
 class DlfTeacherModel(BaseFairseqModel):
-    """Φ = W softmax(V s) with Φ = 1 for every s at the start; one coefficient per target type."""
+    """A teacher of the core, whose coefficients are neutral for every s at the start.
 
-    def __init__(self, teacher: Teacher):
+    Attributes:
+        signature: kind and options of the teacher.
+    """
+
+    def __init__(self, teacher: Teacher, signature: Part):
         super().__init__()
         self.teacher = teacher
+        self.signature = signature
 
     @classmethod
-    def build_model(cls, cfg, task):
-        if cfg.teacher_keys < 1:
-            raise ValueError(f"--teacher-keys is {cfg.teacher_keys}, but the teacher needs at least 1 key")
-        initial = torch.ones(len(task.target_dictionary))
-        return cls(AttentionTeacher.untaught(initial, features=len(FEATURES), keys=cfg.teacher_keys))
+    @naming_options(OPTIONS)
+    def build_model(cls, cfg: DlfTeacherConfig, task: Any) -> "DlfTeacherModel":
+        if not hasattr(task.cfg, "form"):
+            raise InputError(
+                f"--arch dlf_teacher is a teacher, but the task is a {type(task).__name__}: pass --task dlf_teaching"
+            )
+        neutral = FORMS.make(task.cfg.form).neutral(len(task.target_dictionary))
+        kind, options = TEACHERS.parse(cfg.teacher_kind)
+        options = {**_keys(cfg, kind), **options}
+        teacher = untaught_teacher(kind, neutral, len(FEATURES), options)
+        return cls(teacher, {"teacher": kind, **options})
 
     def forward(self, progress: Tensor) -> Tensor:
-        """Coefficients for progress vectors: (..., features) → (..., types)."""
+        """Coefficients of a whole run: (T, features) → (T, coefficients)."""
         return self.teacher.along(progress)
 
-    def max_positions(self):
+    def max_positions(self) -> None:
         """None: a teacher sees no sentences."""
         return
+
+
+def _keys(cfg: DlfTeacherConfig, kind: str) -> dict[str, int]:
+    """The number of keys, for kinds that have some."""
+    if "keys" in TEACHERS.options(kind):
+        return {"keys": PAPER_KEYS if cfg.teacher_keys is None else cfg.teacher_keys}
+    if cfg.teacher_keys is not None:
+        raise InputError(f"the teacher {kind} has no keys: leave their number out", setting="keys")
+    return {}
 
 
 show_command_line("dlf_teacher")

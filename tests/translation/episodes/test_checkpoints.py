@@ -11,7 +11,7 @@ from fairseq.tasks.translation import TranslationConfig, TranslationTask
 from fairseq_dlf.core.support.errors import InputError, MissingFileError, UserError
 from fairseq_dlf.core.teaching.forms import Diagonal
 from fairseq_dlf.core.teaching.loss import DynamicLoss
-from fairseq_dlf.translation.episodes.checkpoints import build_student, load_model, set_dropout
+from fairseq_dlf.translation.episodes.checkpoints import StudentCheckpoint, set_dropout, student_of
 from fairseq_dlf.translation.hooks import run_start
 from tests.translation.tiny_runs import STUDENT, make_data_bin, train
 
@@ -48,7 +48,7 @@ def checkpoint(path, **sizes):
 )
 def test_checkpoints_for_other_data_are_named(tiny, tmp_path, sizes, words):
     with pytest.raises(ValueError, match=words):
-        load_model(checkpoint(tmp_path / "student.pt", **sizes), tiny("lstm").task)
+        StudentCheckpoint(checkpoint(tmp_path / "student.pt", **sizes), tiny("lstm").task)
 
 
 # Checkpoints of a real run -----------------------------------------------------
@@ -78,7 +78,7 @@ def changed(trained, folder, change) -> str:
 
 def test_a_student_is_read_in_training_mode(trained, caplog):
     loss = DynamicLoss(Diagonal(), trained[1].target_dictionary.pad())
-    student = build_student(str(trained[0]), trained[1], loss, dropout=0.0)
+    student = student_of(StudentCheckpoint(str(trained[0]), trained[1]), loss, dropout=0.0)
     assert student.module.training
     weights = torch.load(trained[0], weights_only=True)["model"]
     assert all(torch.equal(weights[name], value) for name, value in student.module.state_dict().items())
@@ -87,14 +87,14 @@ def test_a_student_is_read_in_training_mode(trained, caplog):
 
 def test_a_fresh_student_has_new_weights(trained):
     weights = torch.load(trained[0], weights_only=True)["model"]
-    fresh = load_model(str(trained[0]), trained[1], fresh=True).state_dict()
+    fresh = StudentCheckpoint(str(trained[0]), trained[1]).fresh(seed=1).state_dict()
     assert not torch.equal(weights["decoder.fc_out.weight"], fresh["decoder.fc_out.weight"])
 
 
 @pytest.mark.parametrize("path", ["", "none.pt", "tests"])
 def test_a_missing_checkpoint_is_named(trained, path):
     with pytest.raises(MissingFileError, match=f"student checkpoint ('')?{path} does not exist: train one"):
-        load_model(path, trained[1])
+        StudentCheckpoint(path, trained[1])
 
 
 def with_values(name, make):
@@ -143,15 +143,14 @@ CHANGES = {
 def test_a_checkpoint_with_other_content_is_named(trained, tmp_path, name):
     change, words = CHANGES[name]
     with pytest.raises(InputError, match=words) as caught:
-        load_model(changed(trained, tmp_path, change), trained[1])
+        StudentCheckpoint(changed(trained, tmp_path, change), trained[1])
     assert "pass a checkpoint of --task translation" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_dictionaries_that_are_not_kept_are_warned_of_once(trained, tmp_path, caplog):
     path = changed(trained, tmp_path, lambda state: state["task_state"].clear())
-    load_model(path, trained[1])
-    load_model(path, trained[1], fresh=True)
+    StudentCheckpoint(path, trained[1]).fresh(seed=1)
     assert caplog.text.count("does not say which dictionaries it was trained with") == 1
 
 
@@ -174,7 +173,7 @@ def test_damaged_checkpoints_end_in_one_line_with_their_name(trained, tmp_path, 
     for _ in range(cases):
         path.write_bytes(damaged(content, draw))
         try:
-            found = load_model(str(path), trained[1]).state_dict()
+            found = StudentCheckpoint(str(path), trained[1]).model.state_dict()
         except UserError as error:
             refused += 1
             assert "damaged.pt" in str(error) and "pass a checkpoint" in str(error) and "\n" not in str(error)
@@ -188,4 +187,4 @@ def test_damaged_checkpoints_end_in_one_line_with_their_name(trained, tmp_path, 
 def test_files_that_are_no_checkpoints_are_named(trained, tmp_path, content):
     (tmp_path / "other.pt").write_bytes(content)
     with pytest.raises(InputError, match="other.pt .*: pass a checkpoint of --task translation"):
-        load_model(str(tmp_path / "other.pt"), trained[1])
+        StudentCheckpoint(str(tmp_path / "other.pt"), trained[1])

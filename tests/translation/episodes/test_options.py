@@ -8,7 +8,7 @@ from fairseq_dlf.core.hypergradient.schedules import Binomial, Checkpoints, Ever
 from fairseq_dlf.core.hypergradient.storage import OnDevice, OnHost
 from fairseq_dlf.core.hypergradient.update_rules import SGD, Adam
 from fairseq_dlf.translation.episodes.config import DlfTeachingConfig
-from fairseq_dlf.translation.episodes.options import rule_signature, trajectory_plan, update_rule
+from fairseq_dlf.translation.episodes.options import trajectory_plan, update_rule
 
 
 def options(**given):
@@ -44,26 +44,24 @@ def test_storages():
 
 
 @pytest.mark.parametrize(
-    ("given", "rule", "signed"),
+    ("given", "rule"),
     [
-        ({}, SGD(), "sgd:lr0.1:clip0:wd0:"),
-        ({"student_momentum": 0.0}, SGD(), "sgd:lr0.1:clip0:wd0:"),
-        ({"student_optimizer": "momentum"}, SGD(0.9), "momentum:lr0.1:m0.9:clip0"),
-        ({"student_optimizer": "momentum", "student_momentum": 0.7}, SGD(0.7), "momentum:lr0.1:m0.7:clip0"),
-        ({"student_optimizer": "nesterov", "student_momentum": 0.5}, SGD(0.5, nesterov=True), "nesterov:lr0.1:m0.5:"),
-        ({"student_optimizer": "adam"}, Adam((0.9, 0.999), 1e-8), "adam:lr0.1:b0.9,0.999:eps1e-08:"),
+        ({}, SGD()),
+        ({"student_momentum": 0.0}, SGD()),
+        ({"student_optimizer": "momentum"}, SGD(0.9)),
+        ({"student_optimizer": "momentum", "student_momentum": 0.7}, SGD(0.7)),
+        ({"student_optimizer": "nesterov", "student_momentum": 0.5}, SGD(0.5, nesterov=True)),
+        ({"student_optimizer": "adam"}, Adam((0.9, 0.999), 1e-8)),
         (
             {"student_optimizer": "adamw", "student_beta1": 0.8, "student_beta2": 0.7, "student_adam_eps": 1e-6},
             Adam((0.8, 0.7), 1e-6, decoupled=True),
-            "adamw:lr0.1:b0.8,0.7:eps1e-06:",
         ),
-        ({"student_clip_norm": 2.0}, SGD(clip_norm=2.0), "sgd:lr0.1:clip2:"),
-        ({"student_weight_decay": 0.1}, SGD(weight_decay=0.1), "sgd:lr0.1:clip0:wd0.1:"),
-        ({"student_weight_decay": 0.1, "student_decoupled_decay": True}, SGD(weight_decay=0.1, decoupled=True), ""),
+        ({"student_clip_norm": 2.0}, SGD(clip_norm=2.0)),
+        ({"student_weight_decay": 0.1}, SGD(weight_decay=0.1)),
+        ({"student_weight_decay": 0.1, "student_decoupled_decay": True}, SGD(weight_decay=0.1, decoupled=True)),
     ],
 )
-def test_rules(given, rule, signed):
+def test_rules(given, rule):
     cfg = DlfTeachingConfig(**given)
     found = update_rule(cfg)
     assert type(found) is type(rule) and vars(found) == vars(rule)
-    assert rule_signature(cfg).startswith(signed)

@@ -28,10 +28,10 @@ def test_follows_the_schedule(name):
     [
         ("linear", "", "is linear, but must be one of cosine, fixed"),
         ("reduce_lr_on_plateau", "", "must be one of"),
-        ("cosine", "warmup=3", "has 'warmup=3', but the schedule cosine takes"),
-        ("cosine", "lr=3", "has 'lr=3'"),
+        ("cosine", "warmup=3", "have 'warmup=3', but cosine takes"),
+        ("cosine", "lr=3", "have 'lr=3'"),
         ("cosine", "warmup_updates=few", "'warmup_updates=few', whose value is not a number"),
-        ("triangular", "", "needs --student-lr-options max_lr=…"),
+        ("triangular", "", "needs the options max_lr=…"),
         ("tri_stage", "", "do not suit the schedule tri_stage: please specify"),
     ],
 )

@@ -10,16 +10,18 @@ from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEn
 from fairseq.data.iterators import EpochBatchIterator
 from fairseq.logging import metrics
 
+from fairseq_dlf.core.teaching.teacher_file import write_teacher
 from fairseq_dlf.core.teaching.teachers import AttentionTeacher
 from fairseq_dlf.translation.bleu import progress as bleu_progress
 from fairseq_dlf.translation.bleu.decoding import fixed_sample
 from fairseq_dlf.translation.bleu.progress import FEATURES
 from fairseq_dlf.translation.bleu.scores import CorpusBleu
 from fairseq_dlf.translation.students.criterion import DlfCriterion
-from fairseq_dlf.translation.teachers.files import TeacherFile, TeacherHeader, dictionary_fingerprint, write_safetensors
+from fairseq_dlf.translation.teachers.files import header_of
 
 DEFAULTS = {
     "teacher": None,
+    "form": None,
     "coefficients": None,
     "ce_share": 0.0,
     "label_smoothing": 0.0,
@@ -63,9 +65,9 @@ def teacher_file(made, tmp_path):
     """A teacher whose coefficients depend on s."""
     dictionary = made.task.target_dictionary
     teacher = AttentionTeacher(torch.rand(len(dictionary), 5), torch.randn(5, len(FEATURES)))
-    header = TeacherHeader(list(FEATURES), dictionary_fingerprint(dictionary), len(dictionary), "dlf|test")
+    header = header_of("attention", "diagonal", dictionary, "dlf|test")
     path = tmp_path / "teacher.safetensors"
-    write_safetensors(path, TeacherFile(teacher, header))
+    write_teacher(path, teacher, header)
     return SimpleNamespace(path=str(path), teacher=teacher)
 
 

@@ -68,5 +68,6 @@ def _figures(result: EpisodeResult) -> dict[str, float]:
         "reverse_s": result.reverse_s,
         "dphi_norm": 0.0 if found is None else float(found.coefficients.norm()),
         "leverage": 0.0 if found is None else found.leverage,
+        "cotangent_norm": 0.0 if found is None else found.norms[0],
         "cotangent_growth": 0.0 if found is None else found.growth,
     }
