@@ -74,3 +74,7 @@ def test_forward_differences_cost_one_step_where_gradients_are_kept(point, kept,
     here.gradient()
     here.multiply(torch.ones_like(at.params))
     assert len(runs) == steps
+
+
+def test_only_forward_differences_start_from_the_forward_passs_gradients():
+    assert [way.reuses_gradients for way in (Exact(), CentralDifference(), ForwardDifference())] == [False, False, True]

@@ -115,6 +115,7 @@ def ending(measure, before, after, slope=1.0):
     [
         (0.9, 0.3, "fell from 0.9000 to 0.3000, under 0.5 of its start"),
         (1.0, 0.5, None),
+        (0.4, 0.3, None),
         (1.0, float("nan"), "the measure after the episode is not a number"),
     ],
 )

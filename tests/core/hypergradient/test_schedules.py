@@ -4,7 +4,7 @@ from functools import cache
 
 import pytest
 
-from fairseq_dlf.core.hypergradient.schedules import Binomial, Checkpoints, sweeps
+from fairseq_dlf.core.hypergradient.schedules import Binomial, Checkpoints, Everything, sweeps
 
 
 @cache
@@ -44,3 +44,12 @@ def test_checkpoints_stand_at_every_mark_and_in_all_of_the_last_segment(start, s
 def test_refuses_schedules_that_keep_nothing(schedule, words):
     with pytest.raises(ValueError, match=words):
         schedule()
+
+
+@pytest.mark.parametrize(
+    ("schedule", "slots"),
+    [(Everything(), (1, 13)), (Checkpoints(4), (1, 7)), (Checkpoints(1), (1, 13)), (Binomial(5), (1, 5))],
+    ids=str,
+)
+def test_slots_are_the_states_that_are_kept_at_a_time(schedule, slots):
+    assert (schedule.slots(1), schedule.slots(13)) == slots

@@ -79,6 +79,7 @@ def test_memory_for_less_than_one_step_is_refused():
 
 
 def test_a_plan_says_what_is_kept_and_recomputed():
+    assert "trajectory: 256 of 256 steps are kept" in TrajectoryPlan(Binomial(300)).describe(100, 356, 2**20)
     found = TrajectoryPlan(Binomial(22)).describe(100, 356, 2**20)
     extra = TrajectoryPlan(Binomial(22)).extra_steps(100, 356)
     assert found == (
