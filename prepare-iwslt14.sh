@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# IWSLT14 German-English, from the archive to fairseq's binary data. See --help.
+# Prepare IWSLT14 German-English, from the archive to fairseq's binary data. See --help.
 set -euo pipefail
 
 URL=http://dl.fbaipublicfiles.com/fairseq/data/iwslt14/de-en.tgz
@@ -9,20 +9,20 @@ usage() {
 usage: bash prepare-iwslt14.sh [--archive FILE] [--out DIR] [--bpe NAME] [--bpe-tokens N]
                                [--sha256 HEX] [--python EXE] [-- MORE OPTIONS OF dlf-prepare]
 
-Prepares IWSLT14 German-English as fairseq's recipe of the same name does, with Python
-packages in place of cloned Perl. Safe to run twice: what is finished is skipped.
+Prepares IWSLT14 German-English like fairseq's recipe of the same name, with Python packages
+instead of cloned Perl scripts. Safe to run twice: finished steps are skipped.
 
-  --archive FILE   de-en.tgz; without it, it is downloaded to orig/de-en.tgz (about 19 MB, resumed), from
+  --archive FILE   de-en.tgz (default: download it to orig/de-en.tgz, about 19 MB, resumable), from
                    $URL
-  --out DIR        result (default: iwslt14.tokenized.de-en); train on DIR/bin
+  --out DIR        folder of the result (default: iwslt14.tokenized.de-en); train on DIR/bin
   --bpe NAME       subword_nmt (default) or sentencepiece
   --bpe-tokens N   size of the joint BPE (default: 25000, as in the paper)
   --sha256 HEX     refuse an archive with another checksum
   --python EXE     Python that has fairseq_dlf (default: python3)
 
-The checksum of the official archive is not pinned here, as it was not known when this was
+This script does not pin the checksum of the official archive, which was not known when it was
 written. Without --sha256 the archive's layout is checked, and the line counts are compared with
-those of the original recipe (160,239 train, 7,283 valid, 6,750 test); differences are told.
+those of the original recipe (160,239 train, 7,283 valid, 6,750 test); differences are reported.
 EOF
 }
 
@@ -53,7 +53,7 @@ while [ $# -gt 0 ]; do
     shift 2
 done
 
-command -v "$python" > /dev/null || fail "there is no $python: pass --python the one that has fairseq_dlf"
+command -v "$python" > /dev/null || fail "there is no $python: pass --python a Python that has fairseq_dlf"
 
 if [ -z "$archive" ]; then
     archive=orig/de-en.tgz

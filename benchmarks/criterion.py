@@ -27,10 +27,10 @@ STEPS_IN_A_RUN = 3
 
 
 def run(quick: bool, repeats: int | None = None) -> dict[str, Any]:
-    """Time and peak memory of each criterion in units of `cross_entropy`.
+    """Measure time and peak memory of each criterion in units of `cross_entropy`.
 
     Args:
-        repeats: in place of those of the quick or the full size.
+        repeats: replace those of the quick or the full size.
     """
     repeats = repeats or (QUICK_REPEATS if quick else FULL_REPEATS)
     rows = [_row("lstm, whole step", _steps_of_a_student(), repeats)]
@@ -40,7 +40,7 @@ def run(quick: bool, repeats: int | None = None) -> dict[str, Any]:
 
 
 def table(result: dict[str, Any]) -> str:
-    """One line for each measurement and criterion."""
+    """Write one line for each measurement and criterion."""
     lines = [
         [row["measured"], name, f"{found['ms']:.1f}", str(Figure(**found["ratio"])), f"{found['mib']:.1f}"]
         + [f"{found['memory_ratio']:.2f}", row["n"]]
@@ -76,7 +76,7 @@ def _repeated(method: Callable[[], Any]) -> None:
 
 
 def _steps_of_a_student() -> dict[str, Callable[[], Any]]:
-    """A forward, criterion and backward of LSTM-1 by each criterion's own class."""
+    """Return forward pass, criterion and backward pass of LSTM-1 with each criterion's own class."""
     torch.manual_seed(1)
     task, module = build_translation("lstm_dlf_1", "full")
     batch = task.batches(1, seed=2, sentences=SENTENCES)[0]
@@ -114,7 +114,7 @@ def _losses_alone(types: int) -> dict[str, Callable[[], Any]]:
 
 
 def _peak_mib(method: Callable[[], Any]) -> float:
-    """The most that torch's allocator holds during a call beyond what it held before."""
+    """Measure the most that torch's allocator holds during a call beyond what it held before."""
     method()
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as found:
         method()

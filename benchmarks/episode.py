@@ -18,7 +18,7 @@ PEER_MEMORY_MIB = 6 * 1024
 # A peer's ratio hardly depends on T: quick runs take it at the shortest only.
 QUICK_PEER_STEPS = 8
 WARM_UP_STEPS = 2
-PLAIN, FORWARD = "plain", "way forward"
+PLAIN, FORWARD = "plain", "forward pass"
 
 
 def run(
@@ -27,10 +27,10 @@ def run(
     steps: Sequence[int] | None = None,
     repeats: int | None = None,
 ) -> dict[str, Any]:
-    """Ratios to plain training by student, T and method.
+    """Measure ratios to plain training by student, T and method.
 
     Args:
-        students, steps, repeats: in place of those of the quick or the full size.
+        students, steps, repeats: replace those of the quick or the full size.
     """
     size: Size = "quick" if quick else "full"
     rows = []
@@ -44,7 +44,7 @@ def run(
 
 
 def table(result: dict[str, Any]) -> str:
-    """One line for each student and T."""
+    """Write one line for each student and T."""
     methods = list(dict.fromkeys(name for row in result["rows"] for name in row["ratios"] | row["left_out"]))
     lines = [
         [row["student"], row["steps"], row["n"], f"{row['plain_step_ms']:.2f}", *(_cell(row, name) for name in methods)]

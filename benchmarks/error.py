@@ -22,10 +22,10 @@ TRAINING_STEPS, TRAINING_RATE = 60, 1e-3
 
 
 def run(quick: bool, students: Sequence[str] | None = None, steps: Sequence[int] | None = None) -> dict[str, Any]:
-    """‖dΦ − dΦ₆₄‖ / ‖dΦ₆₄‖ over all steps, by student, T and way.
+    """Measure ‖dΦ − dΦ₆₄‖ / ‖dΦ₆₄‖ over all steps, by student, T and kind of products.
 
     Args:
-        students, steps: in place of those of the quick or the full size.
+        students, steps: replace those of the quick or the full size.
     """
     size: Size = "quick" if quick else "full"
     rows = []
@@ -39,14 +39,14 @@ def run(quick: bool, students: Sequence[str] | None = None, steps: Sequence[int]
 
 
 def table(result: dict[str, Any]) -> str:
-    """One line for each student and T."""
+    """Write one line for each student and T."""
     ways = list(dict.fromkeys(way for row in result["rows"] for way in row["errors"]))
     lines = [[row["student"], row["steps"], *(f"{row['errors'][way]:.1e}" for way in ways)] for row in result["rows"]]
     return markdown(["student", "T", *(f"{way}: relative error" for way in ways)], lines)
 
 
 def _trained(case: Case) -> Case:
-    """The student after a warm start by cross-entropy, measured by the gradient of a batch that it is not taught with.
+    """Return the student after a warm start, measured along the gradient of a batch that teaching leaves out.
 
     Differences see little of an untrained student in a random direction, in which its loss
     hardly bends: rounding would be all that is measured.
@@ -72,7 +72,7 @@ def _errors(case: Case, steps: int) -> dict[str, float]:
 
 @contextmanager
 def without_float32(module: torch.nn.Module) -> Iterator[None]:
-    """A fairseq model in float64 throughout: its own GELU and softmax compute in float32."""
+    """Make fairseq's GELU and softmax compute in float64; by themselves they compute in float32."""
     for layer in module.modules():
         if getattr(getattr(layer, "activation_fn", None), "__name__", None) == "gelu":
             layer.activation_fn = functional.gelu

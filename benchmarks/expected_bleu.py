@@ -32,10 +32,10 @@ Batches = Sequence[dict[str, Any]]
 
 
 def run(quick: bool, repeats: int | None = None) -> dict[str, Any]:
-    """Seconds of each part for a thousand candidates, and in plain training steps.
+    """Measure each part in seconds for a thousand candidates, and in plain training steps.
 
     Args:
-        repeats: in place of those of the quick or the full size.
+        repeats: replace those of the quick or the full size.
     """
     size: Size = "quick" if quick else "full"
     task, module = build_translation("lstm_dlf_1", size)
@@ -58,7 +58,7 @@ def run(quick: bool, repeats: int | None = None) -> dict[str, Any]:
 
 
 def table(result: dict[str, Any]) -> str:
-    """One line for each part, and the whole."""
+    """Write one line for each part, and one for the whole."""
     lines = [
         [r["part"], f"{r['seconds']:.2f}", f"{r['steps']:.1f} ± {r['spread']:.1f}", r["n"]] for r in result["rows"]
     ]

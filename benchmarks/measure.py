@@ -36,19 +36,19 @@ class Figure(NamedTuple):
 
 
 def settle() -> None:
-    """One thread, memory that is used again, and no warnings printed within what is timed."""
+    """Set one thread, keep freed memory, and silence warnings during timed code."""
     torch.set_num_threads(1)
     keep_freed_memory()
     warnings.filterwarnings("ignore", message="Support for mismatched key_padding_mask")
 
 
 def progress(text: str) -> None:
-    """A line for whoever waits, apart from the tables."""
+    """Print a line on the progress, to another stream than the tables."""
     print(f"[{time.strftime('%H:%M:%S')}] {text}", file=sys.stderr, flush=True)
 
 
 def figure(values: Sequence[float]) -> Figure:
-    """The median, with half the interquartile range."""
+    """Return the median and half the interquartile range."""
     spread = 0.0
     if len(values) > 1:
         first, _, third = statistics.quantiles(values, n=4, method="inclusive")
@@ -59,7 +59,7 @@ def figure(values: Sequence[float]) -> Figure:
 def interleaved(
     runs: Mapping[str, Callable[[], Any]], repeats: int, warm_up: Mapping[str, Callable[[], Any]] | None = None
 ) -> dict[str, list[float]]:
-    """Seconds of each run, once per repeat.
+    """Measure the seconds of each run, once per repeat.
 
     All runs take their turn in each repeat, beginning with another one each time, so that
     a machine that slows down or is shared slows all of them alike. Each has a forked process
@@ -116,7 +116,7 @@ class _Worker:
 
 
 def _serve(pipe: Connection, run: Callable[[], Any], warm_up: Callable[[], Any]) -> None:
-    """Answers each message by the seconds of a run."""
+    """Answer each message by the seconds of a run."""
     warm_up()
     pipe.send(None)
     while pipe.recv() is not None:
@@ -127,7 +127,7 @@ def _serve(pipe: Connection, run: Callable[[], Any], warm_up: Callable[[], Any])
 
 
 def ratios(seconds: Mapping[str, Sequence[float]], base: str) -> dict[str, Figure]:
-    """What each run costs in units of the run `base` of the same repeat."""
+    """Return the cost of each run in units of the run `base` of the same repeat."""
     return {
         name: figure([mine / its for mine, its in zip(values, seconds[base], strict=True)])
         for name, values in seconds.items()
@@ -136,13 +136,13 @@ def ratios(seconds: Mapping[str, Sequence[float]], base: str) -> dict[str, Figur
 
 
 def markdown(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A Markdown table."""
+    """Write a Markdown table."""
     lines = [list(map(str, headings)), ["---"] * len(headings), *(list(map(str, row)) for row in rows)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def circumstances() -> dict[str, Any]:
-    """Commit, machine and versions: what figures are worth nothing without."""
+    """Return commit, machine and versions, without which figures mean nothing."""
     return {"commit": _commit(), "machine": _machine(), "versions": _versions()}
 
 

@@ -19,7 +19,7 @@ COPY_BYTES = 4
 
 
 def run(quick: bool, steps: Sequence[int] | None = None, students: Sequence[str] | None = None) -> dict[str, Any]:
-    """Peak MiB by student, method and T.
+    """Measure peak MiB by student, method and T.
 
     Args:
         steps: T; by default those of the quick or the full size.
@@ -36,7 +36,7 @@ def run(quick: bool, steps: Sequence[int] | None = None, students: Sequence[str]
 
 
 def table(result: dict[str, Any]) -> str:
-    """MiB, and in brackets copies of the student."""
+    """Write MiB, and in brackets copies of the student."""
     rows = result["rows"]
     lengths = sorted({row["steps"] for row in rows})
     lines = []
@@ -48,7 +48,7 @@ def table(result: dict[str, Any]) -> str:
 
 
 def expected_peer_mib(student: str, size: Size, steps: int) -> float:
-    """Peak of plain autograd over so many steps, extrapolated from two and four."""
+    """Extrapolate the peak of plain autograd to so many steps, from two and four steps."""
     two, four = _two_peaks(student, size)
     return four + (steps - 4) * (four - two) / 2
 
@@ -60,7 +60,7 @@ def _two_peaks(student: str, size: Size) -> tuple[float, float]:
 
 
 def episode_job(student: str, size: Size, method: str, steps: int) -> Callable[[], Any]:
-    """An episode that is ready to run, for a process of its own."""
+    """Return an episode that is ready to run in a separate process."""
     case = build(student, size)
     ours.forward(case, 1)
     if method in ours.TRAJECTORIES:

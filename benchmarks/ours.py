@@ -51,7 +51,7 @@ def student(case: Case, way: str = EXACT) -> Student:
 
 
 def episode(case: Case, steps: int, way: str = EXACT, trajectory: str = ALL_STATES) -> Tensor:
-    """dΦ_1 … dΦ_T of v·ω_T, by `steps` updates and the reverse pass over them, (steps, coefficients)."""
+    """Return dΦ_1 … dΦ_T of v·ω_T, by `steps` updates and the reverse pass over them, (steps, coefficients)."""
     taught, rule, source, curvature = student(case, way), SGD(), _source(case, steps), WAYS[way].curvature()
     with closing(TRAJECTORIES[trajectory](steps).open(0, steps, curvature.reuses_gradients)) as store:
         unroll(taught, rule, source, rule.initial(taught.flat_params()), steps, trajectory=store)
@@ -59,7 +59,7 @@ def episode(case: Case, steps: int, way: str = EXACT, trajectory: str = ALL_STAT
 
 
 def forward(case: Case, steps: int) -> Tensor:
-    """ω_T after the same updates, with no past kept, (parameters,)."""
+    """Return ω_T after the same updates, (parameters,), without keeping past states."""
     taught, rule = student(case, "forward"), SGD()
     return unroll(taught, rule, _source(case, steps), rule.initial(taught.flat_params()), steps).final.params
 

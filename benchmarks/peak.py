@@ -19,7 +19,7 @@ ALLOCATOR = {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "0", "MALLOC_MMA
 
 
 def peak_mib(job: str, **arguments: Any) -> float:
-    """MiB that a job needs at its peak beyond what the process held just before.
+    """Measure the MiB that a job needs at its peak beyond what the process held just before.
 
     Args:
         job: 'module:function'; the function prepares and warms up with the arguments,

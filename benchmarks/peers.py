@@ -25,7 +25,7 @@ class PeerDisagreesError(RuntimeError):
 
 
 def train_plainly(case: Case, module: nn.Module, steps: int) -> Tensor:
-    """ω_T by torch.optim.SGD on a copy of the case's module, whose parameters are set back first."""
+    """Return ω_T by torch.optim.SGD on a copy of the case's module, whose parameters are reset first."""
     module.load_state_dict(case.module.state_dict())
     optimizer = torch.optim.SGD(module.parameters(), lr=LEARNING_RATE)
     phis = case.phis(steps)
@@ -38,7 +38,7 @@ def train_plainly(case: Case, module: nn.Module, steps: int) -> Tensor:
 
 
 def by_autograd(case: Case, steps: int) -> Tensor:
-    """Keeps the graph of all updates and goes back through it at once."""
+    """Keep the graph of all updates and go back through it at once."""
 
     def update(params: dict[str, Tensor], gradients: tuple[Tensor, ...]) -> dict[str, Tensor]:
         moved = zip(params.items(), gradients, strict=True)
@@ -48,7 +48,7 @@ def by_autograd(case: Case, steps: int) -> Tensor:
 
 
 def by_torchopt(case: Case, steps: int) -> Tensor:
-    """torchopt's functional SGD. Its MetaSGD does not reach the weights that torch's LSTM keeps in a list."""
+    """Use torchopt's functional SGD; its MetaSGD does not reach the weights that torch's LSTM keeps in a list."""
     import torchopt
 
     rule = torchopt.sgd(lr=LEARNING_RATE)
@@ -64,7 +64,7 @@ def by_torchopt(case: Case, steps: int) -> Tensor:
 
 
 def by_higher(case: Case, steps: int) -> Tensor:
-    """higher's patched module and differentiable optimiser."""
+    """Use higher's patched module and differentiable optimiser."""
     import higher
 
     phis = _leaves(case, steps)
@@ -84,21 +84,21 @@ PEERS: Mapping[str, Callable[[Case, int], Tensor]] = {
 
 
 def error_of(peer: str, student: str) -> float:
-    """Relative difference of a peer's dΦ and ours on a small student in float64."""
+    """Return the relative difference between a peer's dΦ and ours on a small student in float64."""
     case = students.build(student, "small").double()
     wanted = ours.episode(case, CHECKED_STEPS)
     return float((PEERS[peer](case, CHECKED_STEPS) - wanted).norm() / wanted.norm())
 
 
 def check(peer: str, student: str) -> None:
-    """Raises PeerDisagreesError unless a peer finds our dΦ."""
+    """Raise PeerDisagreesError unless a peer's dΦ agrees with ours."""
     error = error_of(peer, student)
     if not error <= TOLERANCE:
         raise PeerDisagreesError(f"{peer} on {student}: relative difference {error:.1e}, wanted {TOLERANCE:g} at most")
 
 
 def hindrance(peer: str, student: str) -> str | None:
-    """Why a peer cannot run a student here; None where it can and agrees with us.
+    """Return why a peer cannot run a student here; None if it can and agrees with us.
 
     Raises:
         PeerDisagreesError: as `check`.
@@ -132,6 +132,6 @@ def _leaves(case: Case, steps: int) -> list[Tensor]:
 
 
 def _pull_to(phis: list[Tensor], case: Case, params: list[Tensor]) -> Tensor:
-    """∂(v·ω_T)/∂Φ_t for every step, stacked."""
+    """Return ∂(v·ω_T)/∂Φ_t for every step, stacked."""
     measure = torch.cat([p.reshape(-1) for p in params]) @ case.measure_gradient()
     return torch.stack(torch.autograd.grad(measure, phis))

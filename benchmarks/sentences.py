@@ -45,7 +45,7 @@ class SentenceTask(FairseqTask):
         return self._target
 
     def batches(self, number: int, seed: int, sentences: int = 0) -> list[dict[str, Any]]:
-        """Batches of sentences of like length, as fairseq makes them, in random order.
+        """Return batches of sentences of similar length, as fairseq makes them, in random order.
 
         Args:
             sentences: in a batch; 0 is the shape's.
@@ -71,7 +71,7 @@ def _dictionary(types: int) -> Dictionary:
 
 
 def _sentences(draw: np.random.RandomState, words: np.ndarray, dictionary: Dictionary) -> list[Tensor]:
-    """Sentences of about so many words each, drawn by Zipf's law, with their end."""
+    """Draw sentences of about so many words each by Zipf's law, each with an end symbol."""
     first, last = dictionary.nspecial, len(dictionary)
     frequency = 1.0 / np.arange(1, last - first + 1)
     lengths = np.clip(words.round(), SHORTEST, LONGEST).astype(int)

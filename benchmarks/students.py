@@ -1,4 +1,4 @@
-"""The students that are measured, each with batches, loss and coefficients, all from seeds."""
+"""The students of the benchmarks, each with batches, loss and coefficients, all from seeds."""
 
 import copy
 from argparse import Namespace
@@ -58,24 +58,24 @@ class Case:
         return self.batches[step % len(self.batches)]
 
     def seed(self, step: int) -> int:
-        """Seeds the dropout masks of a step."""
+        """Return the seed of a step's dropout masks."""
         return 1000 + step
 
     def phis(self, steps: int) -> Tensor:
-        """Φ_1 … Φ_T, different in each step, (steps, coefficients)."""
+        """Return Φ_1 … Φ_T, different in each step, (steps, coefficients)."""
         # Drawn in float32 for every precision, so that a student's copies see the same numbers.
         noise = torch.randn(steps, len(self.coefficients), generator=torch.Generator().manual_seed(3))
         return self.coefficients + 0.1 * noise.to(self.coefficients.dtype)
 
     def measure_gradient(self) -> Tensor:
-        """The vector v, (parameters,): episodes are measured by the inner product of v and ω_T."""
+        """Return the vector v, (parameters,): the measure of an episode is the inner product of v and ω_T."""
         if self.direction is not None:
             return self.direction.to(self.coefficients.dtype)
         vector = torch.randn(self.parameters, generator=torch.Generator().manual_seed(4))
         return vector.to(self.coefficients.dtype)
 
     def double(self) -> "Case":
-        """The same student in float64, with a module of its own."""
+        """Return the same student in float64, with a separate module."""
         return replace(
             self,
             module=copy.deepcopy(self.module).double(),
@@ -85,13 +85,13 @@ class Case:
 
 
 def build(name: str, size: Size) -> Case:
-    """The student of this name, the same numbers each time."""
+    """Build the student of this name, with the same numbers each time."""
     torch.manual_seed(1)
     return STUDENTS[name](size)
 
 
 def build_translation(arch: str, size: Size, **options: Any) -> tuple[SentenceTask, nn.Module]:
-    """A task of synthetic sentences and an untrained model for it."""
+    """Build a task of synthetic sentences and an untrained model for it."""
     task = SentenceTask(SHAPES[size])
     args = Namespace(criterion="dlf", dropout=DROPOUT, max_source_positions=64, max_target_positions=64, **options)
     if size == "small":
@@ -105,7 +105,7 @@ def build_translation(arch: str, size: Size, **options: Any) -> tuple[SentenceTa
 
 
 def translation_case(task: SentenceTask, module: nn.Module) -> Case:
-    """A translation model with the paper's diagonal loss and Φ = 1."""
+    """Return a translation model with the paper's diagonal loss and Φ = 1."""
     dictionary = task.target_dictionary
     objective, cross_entropy = (
         translation_objective(DynamicLoss(Diagonal(), dictionary.pad(), share)) for share in (0.0, 1.0)
@@ -115,7 +115,7 @@ def translation_case(task: SentenceTask, module: nn.Module) -> Case:
 
 
 def matrix_loss(forward: Callable[..., Any], coefficients: Tensor, batch: tuple[Tensor, Tensor]) -> Tensor:
-    """−σ(yᵀ Φ log p), mean over the images; Φ is a matrix, flattened (paper, section 3.2)."""
+    """Return the mean of −σ(yᵀ Φ log p) over the images; Φ is a flattened matrix (paper, section 3.2)."""
     images, labels = batch
     log_probs = functional.log_softmax(forward(images), dim=-1)
     rows = coefficients.view(CLASSES, CLASSES)[labels]
@@ -123,13 +123,13 @@ def matrix_loss(forward: Callable[..., Any], coefficients: Tensor, batch: tuple[
 
 
 def image_cross_entropy(forward: Callable[..., Any], coefficients: Tensor, batch: tuple[Tensor, Tensor]) -> Tensor:
-    """−log p(y), mean over the images."""
+    """Return the mean of −log p(y) over the images."""
     images, labels = batch
     return functional.cross_entropy(forward(images), labels)
 
 
 def image_case(module: nn.Module, batches: Sequence[tuple[Tensor, Tensor]]) -> Case:
-    """A classifier of images with Φ = 1, the identity."""
+    """Return a classifier of images with Φ = I, the identity."""
     return Case(module.train(), batches, matrix_loss, torch.eye(CLASSES).flatten(), image_cross_entropy)
 
 
@@ -138,7 +138,7 @@ def mlp(inputs: int = 784, hidden: int = 500) -> nn.Module:
 
 
 def random_images(images: int, batches: int = IMAGE_BATCHES, side: int = 28) -> list[tuple[Tensor, Tensor]]:
-    """Batches of uniform noise with random labels."""
+    """Draw batches of uniform noise with random labels."""
     return [(torch.rand(images, 1, side, side), torch.randint(CLASSES, (images,))) for _ in range(batches)]
 
 
@@ -164,7 +164,7 @@ def _conv(size: Size) -> Case:
 
 
 def _double(batch: Any) -> Any:
-    """Images in float64; a batch of sentences has integers only."""
+    """Return images in float64; a batch of sentences, which has integers only, is returned unchanged."""
     return batch if isinstance(batch, dict) else (batch[0].double(), batch[1])
 
 

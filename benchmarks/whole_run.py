@@ -1,4 +1,4 @@
-"""One episode over a whole training run of the MLP, its past in bounded memory."""
+"""One episode over a whole training run of the MLP, with its past in bounded memory."""
 
 import copy
 import gzip
@@ -29,11 +29,11 @@ SIDE = 28
 def run(
     quick: bool, steps: Sequence[int] | None = None, repeats: int | None = None, mnist: str | None = None
 ) -> dict[str, Any]:
-    """Ratio to plain training, and peak memory, of an episode with the full horizon.
+    """Measure the ratio to plain training, and the peak memory, of an episode with the full horizon.
 
     Args:
-        steps, repeats: in place of those of the quick or the full size.
-        mnist: folder of MNIST's files; random images without.
+        steps, repeats: replace those of the quick or the full size.
+        mnist: folder of MNIST's files; without it, images are random.
     """
     case = _case(mnist)
     rows = [_row(case, t, repeats or REPEATS, mnist) for t in steps or (QUICK_STEPS if quick else FULL_STEPS)]
@@ -41,7 +41,7 @@ def run(
 
 
 def table(result: dict[str, Any]) -> str:
-    """One line for each T."""
+    """Write one line for each T."""
     lines = [
         [r["steps"], result["data"], r["n"], f"{r['median']:.2f} ± {r['spread']:.2f}", f"{r['seconds']:.1f}"]
         + [f"{r['mib']:.0f}"]
@@ -51,7 +51,7 @@ def table(result: dict[str, Any]) -> str:
 
 
 def episode_job(steps: int, mnist: str | None) -> Callable[[], Any]:
-    """The run, ready, for a process of its own."""
+    """Return the run, ready for a separate process."""
     case = _case(mnist)
     ours.forward(case, 1)
     return partial(ours.episode, case, steps, trajectory=ours.SOME_STATES)
@@ -78,7 +78,7 @@ def _case(mnist: str | None) -> Case:
 
 
 def _mnist_batches(folder: Path) -> list[tuple[Tensor, Tensor]]:
-    """MNIST's training images in [0, 1], in batches, in an order of a fixed seed."""
+    """Read MNIST's training images in [0, 1], in batches, in an order of a fixed seed."""
     images = _idx(folder / "train-images-idx3-ubyte.gz", IMAGE_HEADER).reshape(-1, 1, SIDE, SIDE)
     labels = _idx(folder / "train-labels-idx1-ubyte.gz", LABEL_HEADER)
     order = torch.randperm(len(labels)).split(IMAGES)

@@ -6,16 +6,16 @@ ABOUT="L2T-DLF on CIFAR-10: ResNet-8, five losses (the paper's Table 2)."
 DATA_KIND=cifar10
 DATA_HELP="folder of the binary version; required"
 DEFAULT_OUT=runs/cifar10
-# Model : epochs of its students : epochs of an episode : rate of an episode
+# Model : epochs of its students : epochs of an episode : learning rate of an episode
 : "${MODELS:=resnet-8:80:80:0.5}"
 : "${STUDENT_OPTIONS:=}"              # further options of students, in episodes and after
 
 : "${SEEDS:=3}"
 : "${EPOCHS:=}"
 
-# Rates to choose among by dev, three for every loss
+# Learning rates to choose from on dev, three for every loss
 : "${CROSS_ENTROPY_LR:=0.03,0.1,0.3}"
-: "${SMOOTH_LR:=0.003,0.01,0.03}"    # its slope is up to 50 times as steep
+: "${SMOOTH_LR:=0.003,0.01,0.03}"    # the slope of this loss is up to 50 times as steep
 : "${LARGE_MARGIN_LR:=0.03,0.1,0.3}"
 : "${CONSTANT_LR:=0.3,1,3}"          # the sigmoid's slope is a quarter
 : "${TAUGHT_LR:=0.5,1,2}"         # Φ starts at a fifth

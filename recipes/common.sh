@@ -1,10 +1,10 @@
-# What the recipes share: options, steps that can be resumed, and the steps themselves.
-# A recipe sets the variables of its head, defines `prepare_data` and `check_input`, and calls
-# `run_recipe "$@"`. Sourced, never run.
+# Code that the recipes share: options, steps that can be resumed, and the steps themselves.
+# A recipe sets the variables at its head, defines `prepare_data` and `check_input`, and calls
+# `run_recipe "$@"`. This file is sourced, never run.
 
 ROOT=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 STUDENTS=(cross-entropy constant taught)
-# Greedy BLEU on dev chooses every student's best checkpoint; test is read once, by `generate`.
+# Greedy BLEU on dev selects every student's best checkpoint; test is read once, by `generate`.
 EVAL_BLEU=(--eval-bleu --eval-bleu-args '{"beam": 1}' --eval-bleu-remove-bpe --eval-tokenized-bleu)
 BEST_BY_BLEU=(--best-checkpoint-metric bleu --maximize-best-checkpoint-metric)
 QUIET=(--num-workers 0 --log-format simple --log-interval "${LOG_INTERVAL:-100}")
@@ -26,9 +26,9 @@ usage: ${0##*/} [options]
 
 $ABOUT
 
-prepare, warm start, teacher, three students with the same number of updates
+Steps: preparation, warm start, teacher, three students with the same number of updates
 (cross-entropy, constant coefficients, taught coefficients), generation, comparison.
-Safe to run again: finished steps are skipped, an unfinished training goes on.
+Safe to run again: finished steps are skipped, and unfinished training continues.
 
   --out DIR        where everything goes (default: $DEFAULT_OUT)
 $INPUT_HELP
@@ -37,10 +37,10 @@ $INPUT_HELP
   --episodes N     updates of the teacher (default: $TEACH_EPISODES)
   --updates N      further updates of each student (default: $STUDENT_UPDATES)
   --python EXE     Python that has fairseq_dlf (default: .venv of the repository, else python3)
-  --dry-run        print the commands, run none
-  --help           this text
+  --dry-run        print the commands without running them
+  --help           show this text
 
-Every variable at the head of the recipe can be set in the environment, too.
+Every variable at the head of the recipe can also be set in the environment.
 EOF
 }
 
@@ -83,7 +83,7 @@ positive() {
     echo "$2"
 }
 
-# Console scripts of the chosen Python, so that no other environment's fairseq is run by chance.
+# Use the console scripts of the chosen Python, so that fairseq never comes from another environment by accident.
 find_commands() {
     command -v "$python" > /dev/null || fail "there is no $python: run make, or pass --python"
     scripts=$("$python" -c 'import sysconfig; print(sysconfig.get_path("scripts"))')
@@ -94,9 +94,9 @@ find_commands() {
     done
 }
 
-# run_step NAME OUTPUT COMMAND…: run a command whose standard output goes to the file OUTPUT
-# (- for none) unless it has finished before. The command is kept beside the mark of its end:
-# what was made with other settings is never taken for this.
+# run_step NAME OUTPUT COMMAND…: run a command, unless it has finished before, and write its standard
+# output to the file OUTPUT (- for no file). The command is stored beside the mark of its end, so that
+# results of other settings are never mistaken for these.
 run_step() {
     local name=$1 output=$2 command mark
     shift 2
@@ -109,7 +109,7 @@ run_step() {
     mark=$out/steps/$name
     mkdir -p "$out/steps"
     if [ -f "$mark.command" ] && [ "$(cat "$mark.command")" != "$command" ]; then
-        fail "$name was begun with other settings (see $mark.command): choose another --out, or delete $out"
+        fail "$name was started with other settings (see $mark.command): choose another --out, or delete $out"
     fi
     if [ -f "$mark.done" ]; then
         say "$name: done before"
@@ -150,7 +150,7 @@ warm_start() {
         --max-epoch "$WARM_EPOCHS" --max-tokens "$WARM_MAX_TOKENS" "${EVAL_BLEU[@]}" "${BEST_BY_BLEU[@]}"
 }
 
-# Label smoothing is of the share of cross-entropy: without one there is nothing to smooth.
+# Label smoothing applies to the share of cross-entropy: without such a share there is nothing to smooth.
 smoothing_of_the_share() {
     [[ $CE_SHARE =~ ^0*(\.0*)?$ ]] || echo "--label-smoothing $LABEL_SMOOTHING"
 }
@@ -169,7 +169,7 @@ teach() {
         --optimizer adam --lr "$TEACH_LR" --max-update "$TEACH_EPISODES" "${TEACH_MORE[@]}" "${BEST_BY_BLEU[@]}"
 }
 
-# The three differ in their criterion and their learning rate alone.
+# The three students differ only in their criterion and their learning rate.
 student() {
     local name=$1 lr=$2
     shift 2
@@ -191,7 +191,7 @@ students() {
     student taught "$TAUGHT_LR" "${dynamic[@]}" "${progress[@]}" --teacher "$run/teacher/checkpoint_best.pt"
 }
 
-# Without a multiple of 1, fairseq leaves out up to seven sentences.
+# With the default multiple of 8, fairseq leaves out up to seven sentences.
 generate() {
     local name
     for name in "${STUDENTS[@]}"; do

@@ -1,5 +1,5 @@
-# What the recipes of image classification share. A recipe sets the variables of its head and calls
-# `run_image_recipe "$@"`. Sourced, never run.
+# Code that the recipes of image classification share. A recipe sets the variables at its head and calls
+# `run_image_recipe "$@"`. This file is sourced, never run.
 
 # shellcheck source=recipes/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -14,21 +14,21 @@ usage: ${0##*/}${DATA_HELP:+ --data DIR} [options]
 
 $ABOUT
 
-For each model: the rate of every loss by dev, --seeds students at it; a teacher; students taught by it;
-then the table of test errors and the plots.
-Safe to run again: finished steps are skipped, an unfinished one goes on.
+Steps for each model: choose the learning rate of every loss on dev and train --seeds students with it;
+train a teacher, and students with this teacher. Then: the table of test errors and the plots.
+Safe to run again: finished steps are skipped, and an unfinished step continues.
 
 ${DATA_HELP:+  --data DIR       $DATA_HELP
-  --download       fetch what is missing there
+  --download       fetch the files that are missing there
 }  --out DIR        where everything goes (default: $DEFAULT_OUT)
   --seeds N        students of every loss (default: $SEEDS)
   --epochs E       length of students' runs (default: ${EPOCHS:-those in MODELS})
   --episodes N     steps of the teacher (default: $TEACH_EPISODES)
   --python EXE     Python that has fairseq_dlf (default: .venv of the repository, else python3)
-  --dry-run        print the commands, run none
-  --help           this text
+  --dry-run        print the commands without running them
+  --help           show this text
 
-Every variable at the head of the recipe can be set in the environment, too.
+Every variable at the head of the recipe can also be set in the environment.
 EOF
 }
 
@@ -70,7 +70,7 @@ images() {
     run_step "$name" - "$python" -m fairseq_dlf.images "$@"
 }
 
-# The losses differ in their name, options and rates alone.
+# The losses differ only in their name, options and learning rates.
 train_loss() {
     local model=$1 epochs=$2 name=$3 rates=$4
     shift 4
@@ -99,7 +99,7 @@ run_image_recipe() {
         images "$model-teach" teach --data "$spec" "${download[@]}" --model "$model" --epochs "$teach_epochs" \
             --lr "$teach_lr" --out "$out/$model/teacher" --teacher-steps "$TEACH_EPISODES" "${shared[@]}" "${options[@]}"
         train_loss "$model" "$epochs" taught "$TAUGHT_LR" --loss dlf --teacher "$out/$model/teacher/teacher.safetensors"
-        # The first model's teacher for every other model.
+        # Every other model is also trained with the first model's teacher.
         if [ -n "$first" ]; then
             train_loss "$model" "$epochs" "taught-on-$first" "$TAUGHT_LR" --loss dlf \
                 --teacher "$out/$first/teacher/teacher.safetensors"

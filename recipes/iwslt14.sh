@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# IWSLT14 German-English, the paper's corpus: wants a GPU.
+# IWSLT14 German-English, the paper's corpus; it needs a GPU.
 set -euo pipefail
 
 ABOUT="L2T-DLF on IWSLT14 German-English: LSTM-1 of the paper (or ARCH=lstm_dlf_2, transformer_dlf_small)."
-INPUT_HELP="  --archive FILE   de-en.tgz; without it, it is downloaded"
+INPUT_HELP="  --archive FILE   de-en.tgz (default: download it)"
 DEFAULT_OUT=runs/iwslt14
 PREPARE_STEPS=1
 
@@ -13,11 +13,11 @@ PREPARE_STEPS=1
 : "${DROPOUT:=0.3}"                  # as fairseq's recipe for this corpus
 : "${LABEL_SMOOTHING:=0.1}"          # usual for cross-entropy, the baseline to beat
 : "${CLIP_NORM:=1.0}"                # usual for LSTMs
-STUDENT_SIZES=()                     # those of the architecture
+STUDENT_SIZES=()                     # the sizes of the architecture
 
-# Warm start: cross-entropy to where another epoch brings nothing
-: "${WARM_LR:=1e-3}"                 # five times as much data as Multi30k: half its rate is enough
-: "${WARM_EPOCHS:=20}"               # to be read off dev BLEU on your machine
+# Warm start: cross-entropy until another epoch gains nothing
+: "${WARM_LR:=1e-3}"                 # five times as much data as Multi30k: half of its rate is enough
+: "${WARM_EPOCHS:=20}"               # choose it by dev BLEU on your machine
 : "${WARM_ANNEAL_EPOCH:=12}"         # when dev BLEU rises more slowly
 : "${WARM_LR_SHRINK:=0.6}"           # per epoch from there on
 : "${WARM_MAX_TOKENS:=4000}"         # fairseq's own recipe for this corpus
@@ -27,7 +27,7 @@ STUDENT_SIZES=()                     # those of the architecture
 : "${TEACH_LR:=0.05}"                # as for Multi30k; the paper's 1e-4 moves a coefficient by 0.005 at most
 : "${TEACH_STEPS:=200}"              # student updates in an episode
 : "${TEACH_TRUNCATE:=0}"             # the whole episode is reversed: short windows mislead
-# The rule that the students are trained with.
+# The update rule that the students are trained with.
 : "${TEACH_STUDENT_OPTIMIZER:=sgd}"
 : "${TEACH_STUDENT_LR:=3.0}"         # the taught student's
 : "${TEACH_CLIP_NORM:=0}"            # gradients of the dynamic loss are too small to be clipped
@@ -35,7 +35,7 @@ STUDENT_SIZES=()                     # those of the architecture
 : "${CANDIDATES:=8}"                 # for each of them; minimum-risk training takes 8 to 100
 : "${GREEDY_SENTENCES:=1000}"        # of the 7,283 of dev
 : "${PROGRESS_SENTENCES:=200}"       # the measurement must stay cheap
-: "${EPISODES_PER_EPOCH:=10}"        # five teachers to choose among
+: "${EPISODES_PER_EPOCH:=10}"        # five teachers to choose from
 
 TEACH_MORE=()                        # no further options
 

@@ -10,37 +10,37 @@ PREPARE_STEPS=1
 # Data and student
 : "${BPE_TOKENS:=4000}"              # 29,000 short captions: the paper's 25,000 would keep whole words
 : "${ARCH:=lstm_dlf_1}"              # the paper's LSTM-1
-: "${DROPOUT:=0.3}"                  # without it, this small corpus is learned by heart
+: "${DROPOUT:=0.3}"                  # without dropout, students memorise this small corpus
 : "${LABEL_SMOOTHING:=0.1}"          # usual for cross-entropy, the baseline to beat
 : "${CLIP_NORM:=1.0}"                # usual for LSTMs
-STUDENT_SIZES=()                     # those of the architecture
+STUDENT_SIZES=()                     # the sizes of the architecture
 
-# Warm start: cross-entropy to where another epoch brings nothing
-: "${WARM_LR:=2e-3}"                 # twice Adam's usual rate: narrow networks bear it
+# Warm start: cross-entropy until another epoch gains nothing
+: "${WARM_LR:=2e-3}"                 # twice Adam's usual rate, which narrow networks tolerate
 : "${WARM_EPOCHS:=18}"               # six after the rate begins to fall
-: "${WARM_ANNEAL_EPOCH:=12}"         # dev BLEU rises more slowly from about here on
+: "${WARM_ANNEAL_EPOCH:=12}"         # dev BLEU rises more slowly from about this epoch on
 : "${WARM_LR_SHRINK:=0.6}"           # per epoch: 5 % of the rate is left at the end
 : "${WARM_MAX_TOKENS:=2000}"         # about 105 pairs
 
 # Teacher
-: "${TEACH_EPISODES:=6}"             # of about a minute each on one core; the paper's 50 cost an hour
-: "${TEACH_LR:=0.1}"                 # six steps take a coefficient to 0.4 at the least; the paper's 1e-4 moves none
+: "${TEACH_EPISODES:=6}"             # about a minute each on one core; the paper's 50 take an hour
+: "${TEACH_LR:=0.1}"                 # six steps move a coefficient by up to 0.6; the paper's 1e-4 hardly moves it
 : "${TEACH_STEPS:=60}"               # student updates in an episode: what six minutes can afford
 : "${TEACH_TRUNCATE:=0}"             # the whole episode is reversed: short windows mislead
-# The rule that the students are trained with; gradients of the dynamic loss are too small to be clipped.
+# The update rule that the students are trained with; gradients of the dynamic loss are too small to be clipped.
 : "${TEACH_STUDENT_OPTIMIZER:=sgd}"
 : "${TEACH_STUDENT_LR:=3.0}"         # the taught student's
 : "${TEACH_CLIP_NORM:=0}"            # see above
 : "${MEASURE_SENTENCES:=128}"        # of the 1,014 of dev: what an episode can afford
 : "${CANDIDATES:=8}"                 # for each of them; minimum-risk training takes 8 to 100
-: "${GREEDY_SENTENCES:=0}"           # the teacher is chosen by all of dev
+: "${GREEDY_SENTENCES:=0}"           # all of dev chooses the teacher
 : "${PROGRESS_SENTENCES:=200}"       # a fifth of dev: the measurement must stay cheap
-: "${EPISODES_PER_EPOCH:=3}"         # two teachers to choose among
+: "${EPISODES_PER_EPOCH:=3}"         # two teachers to choose from
 
 # --candidate-reference makes hypergradients agree better, but lowered greedy BLEU (see RESULTS.md).
 TEACH_MORE=()
 
-# Students: same warm start, same updates, rates of both baselines chosen on dev among four each
+# Students: same warm start, same updates; the rate of each baseline is the best of four on dev
 : "${STUDENT_UPDATES:=1812}"         # two epochs
 : "${STUDENT_VALIDATE_EVERY:=604}"   # a third of the run
 : "${BATCH_SIZE:=32}"                # paper, section 5.2

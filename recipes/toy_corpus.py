@@ -2,10 +2,10 @@
 
     python recipes/toy_corpus.py --out DIR --pairs 4000 --seed 1
 
-writes raw text, ``train``, ``valid`` and ``test`` in ``.de`` and ``.en``, of a few hundred
+writes raw text, `train`, `valid` and `test` in `.de` and `.en`, made of a few hundred
 words. The German has gender, three cases and adjective endings, separable verbs, modals
 with the infinitive last and verb-final clauses, so word order and word forms must be
-learned, not copied. No sentence, German or English, stands in two splits.
+learned, not copied. No sentence, German or English, occurs in two splits.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-MAX_MISSES = 10_000  # draws in a row without a new sentence, after which the grammar counts as exhausted
+MAX_MISSES = 10_000  # after so many draws in a row without a new sentence the grammar counts as exhausted
 
 # gender, German singular and plural, English singular and plural
 PEOPLE = """
@@ -128,7 +128,7 @@ POSSESSIVES = {"my": "mein", "our": "unser", "his": "sein"}
 
 
 class Noun(NamedTuple):
-    """A noun in both languages; ``gender`` is m, f or n."""
+    """A noun in both languages; `gender` is m, f or n."""
 
     gender: str
     singular: str
@@ -138,7 +138,7 @@ class Noun(NamedTuple):
 
 
 class Verb(NamedTuple):
-    """A verb in both languages; ``prefix`` is "" unless it is separable."""
+    """A verb in both languages; `prefix` is "" unless the verb is separable."""
 
     objects: str
     prefix: str
@@ -151,7 +151,7 @@ class Verb(NamedTuple):
 
 
 class Subject(NamedTuple):
-    """Nominative words with what the verb must agree with; ``person`` is 1 or 3."""
+    """A subject in the nominative, with the person (1 or 3) and number that the verb must agree with."""
 
     german: str
     english: str
@@ -160,7 +160,7 @@ class Subject(NamedTuple):
 
 
 class Clause(NamedTuple):
-    """A clause before its word order: subject, finite verb, middle field, and what stands last."""
+    """The parts of a clause before they are ordered: subject, finite verb, middle field, last part."""
 
     subject: str
     finite: str
@@ -173,12 +173,12 @@ class Clause(NamedTuple):
 
 
 def entries(text: str) -> list[list[str]]:
-    """Words of every entry; entries are separated by semicolons and line ends."""
+    """Return the words of every entry; entries are separated by semicolons and line ends."""
     return [entry.split() for line in text.strip().splitlines() for entry in line.split(";")]
 
 
 def read_verb(words: list[str]) -> Verb:
-    """One line of ``VERBS``."""
+    """Read an entry of `VERBS`."""
     prefix, _, infinitive = words[1].rpartition("-")
     return Verb(words[0], prefix, infinitive, *words[2:5], tuple(words[5:9]), " ".join(words[9:]))
 
@@ -198,12 +198,12 @@ PRONOUNS = (
 
 
 def noun_phrase(noun: Noun, case: str, determiner: str, adjective: str = "", plural: bool = False) -> tuple[str, str]:
-    """A noun phrase in both languages.
+    """Return a noun phrase in both languages.
 
     Args:
         noun: the noun.
         case: nominative, accusative or dative.
-        determiner: one of ``DETERMINERS``; "a" in the plural is no article.
+        determiner: one of `DETERMINERS`; "a" in the plural gives a phrase without an article.
         adjective: German and English, separated by a space, or "".
         plural: whether the phrase is plural.
     """
@@ -230,12 +230,12 @@ def noun_phrase(noun: Noun, case: str, determiner: str, adjective: str = "", plu
 
 
 def english_head(noun: Noun, plural: bool) -> str:
-    """The English noun in its number."""
+    """Return the English noun in the singular or plural."""
     return noun.english_plural if plural else noun.english
 
 
 def english_determiner(determiner: str, following: str, plural: bool) -> str:
-    """The determiner before the word ``following``: a or an, this or these."""
+    """Return the determiner before the word `following`: a or an, this or these."""
     if determiner == "a":
         if plural:
             return ""
@@ -244,21 +244,22 @@ def english_determiner(determiner: str, following: str, plural: bool) -> str:
 
 
 def place(noun: Noun, adjective: str = "") -> tuple[str, str]:
-    """Where: ``in`` with the dative, run together with a masculine or neuter article."""
+    """Return "in" with a noun phrase; the German "in dem" is contracted to "im"."""
     german, english = noun_phrase(noun, "dative", "the", adjective)
     contracted = "im " + german[4:] if german.startswith("dem ") else f"in {german}"
     return contracted, f"in {english}"
 
 
 def join(*words: str) -> str:
-    """Words that are there, with one space between."""
+    """Join the words that are not empty by single spaces."""
     return " ".join(word for word in words if word)
 
 
 def verb_group(verb: Verb, subject: Subject, tense: str, modal: int = 0) -> tuple[str, str, bool, str]:
-    """The verb's parts for a subject.
+    """Return the verb's parts for a subject.
 
-    Returns: German finite verb, German last part, whether the two are one word in a subordinate
+    Returns:
+        German finite verb, German last part, whether the two are one word in a subordinate
         clause, and the English verb without its particle.
     """
     base, third, past, participle = verb.english
@@ -285,14 +286,14 @@ def verb_group(verb: Verb, subject: Subject, tense: str, modal: int = 0) -> tupl
 
 
 def draw_phrase(rng: random.Random, kind: str, noun: Noun, case: str) -> tuple[str, str, bool]:
-    """A random phrase of a noun: German, English, whether plural."""
+    """Draw a phrase of a noun: German, English, and whether it is plural."""
     adjective = rng.choice(ADJECTIVES[kind].split(", ")) if rng.random() < 0.4 else ""
     plural = rng.random() < 0.3
     return *noun_phrase(noun, case, rng.choice(DETERMINERS), adjective, plural), plural
 
 
 def draw_subject(rng: random.Random, noun: Noun) -> Subject:
-    """A pronoun, or a phrase of the noun in the nominative."""
+    """Draw a pronoun, or a phrase of the noun in the nominative."""
     if rng.random() < 0.25:
         return rng.choice(PRONOUNS)
     german, english, plural = draw_phrase(rng, "people", noun, "nominative")
@@ -300,8 +301,7 @@ def draw_subject(rng: random.Random, noun: Noun) -> Subject:
 
 
 def draw_objects(rng: random.Random, verb: Verb, person: Noun) -> tuple[str, str, str]:
-    """The verb's objects: German dative, German accusative, and both in English."""
-    given = verb.objects == "given"
+    """Draw the verb's objects: German dative, German accusative, and both in English."""
     dative = accusative = ("", "", False)
     if verb.objects in ("given", "helped"):
         dative = draw_phrase(rng, "people", person, "dative")
@@ -309,11 +309,11 @@ def draw_objects(rng: random.Random, verb: Verb, person: Noun) -> tuple[str, str
         accusative = draw_phrase(rng, "people", person, "accusative")
     if verb.objects in ("given", "thing"):
         accusative = draw_phrase(rng, "things", rng.choice(NOUNS["things"]), "accusative")
-    return dative[0], accusative[0], join(accusative[1], "to" if given else "", dative[1])
+    return dative[0], accusative[0], join(accusative[1], "to" if verb.objects == "given" else "", dative[1])
 
 
 def draw_clause(rng: random.Random, tenses: tuple[str, ...] = tuple(TIMES)) -> Clause:
-    """A random clause in one of the tenses."""
+    """Draw a clause in one of the tenses."""
     person, other = rng.sample(NOUNS["people"], 2)
     subject, verb, tense = draw_subject(rng, person), rng.choice(ALL_VERBS), rng.choice(tenses)
     finite, last, joined, english_verb = verb_group(verb, subject, tense, rng.randrange(len(MODALS)))
@@ -334,7 +334,7 @@ def draw_clause(rng: random.Random, tenses: tuple[str, ...] = tuple(TIMES)) -> C
 
 
 def main_clause(clause: Clause, front: bool) -> tuple[str, str]:
-    """Verb second: the subject before it, or the time before it and the subject after it."""
+    """Order a main clause: the verb is second, after the subject, or after the time and before the subject."""
     if front and clause.time:
         german = join(clause.time, clause.finite, clause.subject, without_time(clause), clause.last)
         return german, f"{clause.english_time} {clause.english}"
@@ -342,12 +342,12 @@ def main_clause(clause: Clause, front: bool) -> tuple[str, str]:
 
 
 def inverted_clause(clause: Clause) -> str:
-    """Verb first, as after a subordinate clause."""
+    """Order a main clause that follows a subordinate clause: the verb is first."""
     return join(clause.finite, clause.subject, with_time(clause), clause.last)
 
 
 def subordinate_clause(clause: Clause) -> str:
-    """Verb last; a separable prefix joins it again."""
+    """Order a subordinate clause: the verb is last, and a separable prefix joins it again."""
     verb = clause.last + clause.finite if clause.joined else join(clause.last, clause.finite)
     return join(clause.subject, with_time(clause), verb)
 
@@ -365,19 +365,19 @@ def end_time(clause: Clause) -> str:
 
 
 def draw_sentence(rng: random.Random) -> tuple[str, str]:
-    """A random sentence pair, capitalised and punctuated."""
+    """Draw a sentence pair, capitalised and punctuated."""
     forms = ((simple_sentence, 65), (thought_sentence, 15), (reason_sentence, 12), (condition_sentence, 8))
     form = rng.choices([form for form, _ in forms], [weight for _, weight in forms])[0]
     return tuple(f"{line[0].upper()}{line[1:]}." for line in form(rng))
 
 
 def simple_sentence(rng: random.Random) -> tuple[str, str]:
-    """A main clause, the time first or not."""
+    """Draw a main clause that begins with the subject or with the time."""
     return main_clause(draw_clause(rng), front=rng.random() < 0.5)
 
 
 def thought_sentence(rng: random.Random) -> tuple[str, str]:
-    """Someone knows or says that …"""
+    """Draw a sentence of the form "someone knows or says that …"."""
     subject = draw_subject(rng, rng.choice(NOUNS["people"]))
     clause = draw_clause(rng)
     plural, first, third, base, english_third = rng.choice(THINKING).split()
@@ -388,7 +388,7 @@ def thought_sentence(rng: random.Random) -> tuple[str, str]:
 
 
 def reason_sentence(rng: random.Random) -> tuple[str, str]:
-    """…, because …, both in the same tense."""
+    """Draw a sentence of the form "… because …", both clauses in the same tense."""
     tenses = (rng.choice(list(TIMES)),)
     german, english = main_clause(draw_clause(rng, tenses), front=False)
     clause = draw_clause(rng, tenses)
@@ -396,7 +396,7 @@ def reason_sentence(rng: random.Random) -> tuple[str, str]:
 
 
 def condition_sentence(rng: random.Random) -> tuple[str, str]:
-    """If …, …: the subordinate clause stands first, so the main clause begins with its verb."""
+    """Draw a sentence of the form "if …, …": the subordinate clause is first, so the main one begins with its verb."""
     clause, then = draw_clause(rng, ("present",)), draw_clause(rng, ("present", "modal", "future"))
     german = f"wenn {subordinate_clause(clause)}, {inverted_clause(then)}"
     return german, f"if {end_time(clause)}, {end_time(then)}"
@@ -407,35 +407,36 @@ def generate(
 ) -> list[tuple[str, str]]:
     """Draw pairs of which no two share a German or an English sentence.
 
-    Raises: ValueError if the grammar does not yield that many.
+    Raises:
+        ValueError: the grammar does not yield that many.
     """
     rng = random.Random(seed)
     seen: set[str] = set()
-    found: list[tuple[str, str]] = []
+    drawn: list[tuple[str, str]] = []
     misses = 0
-    while len(found) < pairs:
+    while len(drawn) < pairs:
         pair = draw(rng)
         if seen.intersection(pair):
             misses += 1
             if misses == MAX_MISSES:
                 raise ValueError(
-                    f"the grammar gave only {len(found):,} distinct pairs, wanted {pairs:,}: pass fewer --pairs"
+                    f"the grammar gave only {len(drawn):,} distinct pairs, wanted {pairs:,}: pass fewer --pairs"
                 )
             continue
         misses = 0
         seen.update(pair)
-        found.append(pair)
-    return found
+        drawn.append(pair)
+    return drawn
 
 
 def write_corpus(out: Path, sizes: dict[str, int], seed: int) -> None:
-    """Write SPLIT.de and SPLIT.en for every split; each file is complete or not there."""
-    found = generate(sum(sizes.values()), seed)
+    """Write SPLIT.de and SPLIT.en for every split; each file is either complete or missing."""
+    drawn = generate(sum(sizes.values()), seed)
     out.mkdir(parents=True, exist_ok=True)
-    # The small splits come first, so that they stay the same when more training text is asked for.
+    # The small splits come first, so that they do not depend on the amount of training text.
     start = 0
     for split in ("valid", "test", "train"):
-        chosen = found[start : start + sizes[split]]
+        chosen = drawn[start : start + sizes[split]]
         start += sizes[split]
         for language, lines in zip(("de", "en"), zip(*chosen, strict=True), strict=True):
             path = out / f"{split}.{language}"
@@ -445,13 +446,13 @@ def write_corpus(out: Path, sizes: dict[str, int], seed: int) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Returns: the exit status."""
+    """Write the corpus; return the exit status."""
     parser = argparse.ArgumentParser(description="Write a small German-English corpus from a grammar.")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write to")
     parser.add_argument("--pairs", type=int, default=4000, metavar="N", help="training pairs (default: 4000)")
     parser.add_argument("--valid", type=int, default=200, metavar="N", help="pairs of valid (default: 200)")
     parser.add_argument("--test", type=int, default=200, metavar="N", help="pairs of test (default: 200)")
-    parser.add_argument("--seed", type=int, default=1, help="another seed, another corpus (default: 1)")
+    parser.add_argument("--seed", type=int, default=1, help="another seed gives another corpus (default: 1)")
     arguments = parser.parse_args(argv)
     sizes = {"train": arguments.pairs, "valid": arguments.valid, "test": arguments.test}
     for option, size in zip(("pairs", "valid", "test"), sizes.values(), strict=True):
@@ -459,8 +460,8 @@ def main(argv: list[str] | None = None) -> int:
             parser.error(f"--{option} is {size}, wanted at least 1")
     try:
         write_corpus(arguments.out, sizes, arguments.seed)
-    except (ValueError, OSError) as err:
-        print(f"toy_corpus.py: error: {err}", file=sys.stderr)
+    except (ValueError, OSError) as error:
+        print(f"toy_corpus.py: error: {error}", file=sys.stderr)
         return 1
     counts = ", ".join(f"{size:,} {split}" for split, size in sizes.items())
     print(f"wrote {counts} pairs to {arguments.out}")

@@ -192,7 +192,7 @@ def test_failed_step_stops_and_the_next_run_goes_on(steps, tmp_path):
 def test_result_of_other_settings_is_not_taken(steps):
     assert steps("one").returncode == 0
     other = steps("two")
-    assert other.returncode == 1 and "first was begun with other settings" in other.stderr
+    assert other.returncode == 1 and "first was started with other settings" in other.stderr
 
 
 @pytest.fixture(scope="module")
