@@ -82,8 +82,8 @@ class TeacherFile:
 
     @property
     def digest(self) -> str:
-        """The first 8 hex digits of SHA-256 over θ."""
-        return tensor_digest(self.teacher.parameters())
+        """The first 8 hex digits of SHA-256 over θ and whatever else the file holds of the teacher."""
+        return tensor_digest(self.teacher.state_dict().values())
 
 
 def write_teacher(path: Path, teacher: Teacher, header: TeacherHeader) -> None:

@@ -78,8 +78,6 @@ class ToyLesson:
 class Remembering(Teacher):
     """Φ_t = base + W Σ_{i ≤ t} s_i."""
 
-    kind = "remembering"
-
     def __init__(self, base, weight):
         super().__init__()
         self.base, self.weight = nn.Parameter(base.clone()), nn.Parameter(weight.clone())

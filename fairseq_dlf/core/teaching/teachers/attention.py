@@ -24,8 +24,6 @@ class AttentionTeacher(Teacher):
         InputError: the matrices do not fit, or are not finite.
     """
 
-    kind = "attention"
-
     def __init__(self, values: Tensor, keys: Tensor):
         super().__init__()
         matrices = values.dim() == keys.dim() == 2 and values.is_floating_point() and keys.is_floating_point()

@@ -20,7 +20,6 @@ class StaticTeacher(Teacher):
         InputError: Φ is no vector, or not finite.
     """
 
-    kind = "static"
     reads_progress = False
 
     def __init__(self, phi: Tensor):

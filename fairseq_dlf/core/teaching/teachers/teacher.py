@@ -18,7 +18,7 @@ class Teacher(nn.Module, ABC):
     A teacher is a subclass in a file of its own, registered by `TEACHERS.register(kind)`.
 
     Attributes:
-        kind: its name in `TEACHERS` and in the headers of teacher files.
+        kind: its name in `TEACHERS`, which sets it, and in the headers of teacher files.
         reads_progress: whether s_t matters; where it does not, nobody measures it.
     """
 
@@ -80,6 +80,15 @@ class Teacher(nn.Module, ABC):
 
 class Teachers(Registry[Teacher]):
     """The kinds of teachers by name; their options are those of `untaught`."""
+
+    def register(self, name: str) -> Callable[[Any], Any]:
+        """Register a class, whose `kind` this makes the name."""
+
+        def decorate(entry: Any) -> Any:
+            entry.kind = name
+            return super(Teachers, self).register(name)(entry)
+
+        return decorate
 
     def maker(self, name: str) -> Callable[..., Teacher]:
         found: Callable[..., Teacher] = self[name].untaught
