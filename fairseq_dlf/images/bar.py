@@ -8,13 +8,13 @@ from tqdm import tqdm
 class EpisodeBar:
     """A bar over T updates and, where there is one, the reverse pass; a `Watch` of the core.
 
-    Silent where standard error is no terminal.
+    It is silent if standard error is not a terminal.
 
     Args:
-        label: what is being done.
+        label: text before the bar.
         updates: T.
-        first: the earliest step that is reversed; None where nothing is.
-        done: updates done before.
+        first: the earliest step that is reversed; None if there is no reverse pass.
+        done: number of updates that were completed before.
     """
 
     def __init__(self, label: str, updates: int, first: int | None = None, done: int = 0):

@@ -43,7 +43,7 @@ def test_teach_train_table_and_plot(in_a_folder, capsys):
 def test_the_same_command_again_does_nothing_and_other_settings_are_refused(capsys):
     assert run(f"train {SMALL} --epochs 1 --out ce") == 0
     assert run(f"train {SMALL} --epochs 1 --out ce") == 0
-    assert "record.json is there already" in capsys.readouterr().err
+    assert "record.json exists already" in capsys.readouterr().err
     assert run(f"train {SMALL} --epochs 2 --out ce") == 1
     assert "holds a run with other settings" in capsys.readouterr().err
 

@@ -1,1 +1,1 @@
-"""What runs of image classification leave behind."""
+"""Files that runs of image classification write: records, signatures, Φ along a run."""

@@ -1,4 +1,4 @@
-"""What a student of images gets right: its predictions and their accuracy."""
+"""Predictions of a student of images, and their accuracy."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from fairseq_dlf.core.hypergradient.student import Buffers, Forward, Student
 from fairseq_dlf.images.data.splits import ImageSet
 
-# Images of a forward, as many as memory allows.
+# Number of images in one forward pass, as many as memory allows.
 CHUNK = 1000
 
 
@@ -30,9 +30,9 @@ def accuracy(student: Student, params: Tensor, buffers: Buffers, images: ImageSe
 
 @contextmanager
 def _evaluating(module: nn.Module) -> Iterator[None]:
-    trained = module.training
+    was_training = module.training
     module.eval()
     try:
         yield
     finally:
-        module.train(trained)
+        module.train(was_training)

@@ -1,4 +1,4 @@
-"""Trained students on disk: weights and buffers, read without pickle."""
+"""Trained students on disk: weights and buffers, which are read without pickle."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ class StudentFile:
     """A student read from disk, on the CPU.
 
     Attributes:
-        path: where it was.
-        model: name of its model.
+        path: of the file.
+        model: name of the student's model.
         tensors: the module's state by name.
     """
 
@@ -41,17 +41,17 @@ class StudentFile:
             InputError: the module is of another kind or size.
         """
         wanted = module.state_dict()
-        found = self._misfit(wanted)
-        if found is not None:
+        misfit = self._misfit(wanted)
+        if misfit is not None:
             raise InputError(
-                f"the student {self.path}, a {self.model}, does not fit the model that is wanted ({found}): give "
+                f"the student {self.path}, a {self.model}, does not fit the model that is wanted ({misfit}): give "
                 f"the model {self.model} and the data that it was trained on",
                 setting="model",
             )
         module.load_state_dict(dict(self.tensors))
 
     def _misfit(self, wanted: Mapping[str, Tensor]) -> str | None:
-        """What does not fit first; None where all does."""
+        """Return the first thing that does not fit, in words; None if everything fits."""
         for name in sorted(set(wanted) ^ set(self.tensors)):
             return f"{name} is {'missing' if name in wanted else 'too many'}"
         for name, tensor in self.tensors.items():
@@ -64,7 +64,7 @@ class StudentFile:
 
 @dataclass(frozen=True)
 class _Header:
-    """As in `StudentFile`."""
+    """The header of a student's file; the fields are those of `StudentFile`."""
 
     model: str
 

@@ -1,4 +1,4 @@
-"""A student's run on images: its start, and all that each update depends on but Φ."""
+"""A student's run on images: its start, and everything except Φ that each update depends on."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -45,15 +45,15 @@ class TimedBatch(NamedTuple):
 
 
 class ImageCourse:
-    """A run of T updates from fresh weights, the same for the same seed; a `Course` of the core.
+    """A run of T updates, the same for the same seed; a `Course` of the core.
 
     Args:
         data: images, on the device of the run.
         settings: how the student is trained.
-        loss: what it minimises.
+        loss: the loss that the student minimises.
         seed: of weights, batches and augmentation.
-        warm: a student to start from; None is fresh weights.
-        exact: whether forwards must have second derivatives.
+        warm: a student to start from; None starts from fresh weights.
+        exact: whether forward passes must have second derivatives.
         head_bias: whether the last layer has a bias.
         form: how Φ acts, for losses that read it.
 
@@ -85,7 +85,7 @@ class ImageCourse:
         self.form = form
         self.batches = Batches(data.train, settings.batch_size, mixed_seed(seed, BATCH_SALT), data.augments)
         self.updates = settings.updates(self.batches.steps_per_epoch)
-        # Rounded up, so that the parts are never more than the points.
+        # Rounded up, so that there are never more intervals than points.
         self.interval = -(-self.updates // settings.progress_points)
         sample = slice(settings.progress_images or None)
         self._progress = StudentProgress(data.train.at(sample), data.dev.at(sample), data.classes)
@@ -100,7 +100,7 @@ class ImageCourse:
         return self.rule.initial(self.student.flat_params())
 
     def step(self, t: int) -> LessonStep:
-        """Return batch, seed and rate of update t."""
+        """Return batch, seed and learning rate of update t."""
         images, labels = self.batches.batch(t)
         timed = TimedBatch(images, labels, t, self.updates)
         return LessonStep(timed, self._seed, self.settings.rate(t, self.updates))
@@ -134,7 +134,7 @@ class ImageLesson(ImageCourse):
 
 
 def coefficient_path(course: ImageCourse, guidance: Guidance, data: ImageData) -> CoefficientPath | None:
-    """Φ of a finished run at the updates where its progress was measured; None where Φ is no matrix."""
+    """Return Φ of a finished run at the updates where its progress was measured; None if Φ is not a matrix."""
     if not isinstance(course.form, Matrix):
         return None
     updates = guidance.observed()

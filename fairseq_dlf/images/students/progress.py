@@ -1,4 +1,4 @@
-"""s_t of image classification: how far the student is, its accuracies, its precision by class."""
+"""s_t of image classification: the share of completed updates, accuracies, and precision by class."""
 
 import torch
 from torch import Tensor
@@ -9,18 +9,21 @@ from fairseq_dlf.images.students.accuracy import accuracy, predictions
 
 
 def features(classes: int) -> tuple[str, ...]:
-    """Names of the progress features, in the order of the teacher's columns (paper, section 5.1)."""
+    """Return the names of the progress features, in the order of the teacher's columns.
+
+    Paper: section 5.1.
+    """
     return "updates", "train_accuracy", "dev_accuracy", *(f"precision_{place}" for place in range(classes))
 
 
 class StudentProgress:
-    """Measures a student on fixed samples of train and dev.
+    """Progress of a student on fixed samples of train and dev.
 
     Args:
         train, dev: images to measure on.
         classes: number of classes.
 
-    Cost: a forward over both.
+    Cost: a forward pass over both.
     """
 
     def __init__(self, train: ImageSet, dev: ImageSet, classes: int):
@@ -29,11 +32,11 @@ class StudentProgress:
         self.classes = classes
 
     def measure(self, student: Student, params: Tensor, buffers: Buffers) -> Tensor:
-        """s at one ω without its first feature, the share of updates done: (features − 1,), float32."""
+        """Return s at one ω without its first feature, the share of completed updates: (features − 1,), float32."""
         predicted = predictions(student, params, buffers, self.dev.images)
         right = predicted == self.dev.labels
         times, hits = (torch.bincount(kept, minlength=self.classes) for kept in (predicted, predicted[right]))
-        # A class that was never predicted has no precision: 0, as of a class that is always wrong.
+        # A class that was never predicted has no precision; it gets 0, like a class that is always wrong.
         precision = (hits / times.clamp(min=1)).tolist()
         accuracies = [accuracy(student, params, buffers, self.train), float(right.double().mean())]
         return torch.tensor([*accuracies, *precision])

@@ -11,13 +11,13 @@ from fairseq_dlf.core.support.checks import require_at_least, require_between, r
 from fairseq_dlf.core.support.errors import InputError, brief
 from fairseq_dlf.core.support.signature import Part, part_of
 
-# More threads than this for each core use up the machine's, to no end.
+# More threads than this per core gain nothing and may exhaust the machine.
 THREADS_OF_A_CORE = 4
 PROGRESS_SETTINGS = ("progress_points", "progress_images")
 
 
 def _option(default: Any, text: str, option: str | None = None) -> Any:
-    """A field with its help and the name of its option, from which the command line is built."""
+    """Return a field with its help and the name of its option, from which the command line is built."""
     return field(default=default, metadata={"help": text, "option": option})
 
 
@@ -25,21 +25,21 @@ def _option(default: Any, text: str, option: str | None = None) -> Any:
 class StudentSettings:
     """The training of one student by momentum SGD; each field is an option, its help the field's description.
 
-    Where the command line is given no value, it takes `paper_settings`.
+    The command line takes `paper_settings` for options without a value.
 
     Raises:
         InputError: a setting is out of range.
     """
 
     model: str = _option("mlp", "mlp[-WIDTH], lenet, resnet-DEPTH, wrn-DEPTH-WIDTH, densenet-DEPTH-GROWTH")
-    batch_size: int = _option(20, "images of an update")
+    batch_size: int = _option(20, "images in a batch")
     learning_rate: float = _option(0.05, "the student's learning rate before the first milestone", "--lr")
-    momentum: float = _option(0.9, "of SGD, in [0, 1)")
-    weight_decay: float = _option(0.0, "added to the gradient, times ω")
-    epochs: float = _option(20.0, "length of the run; a part of an epoch is allowed")
+    momentum: float = _option(0.9, "momentum of SGD, in [0, 1)")
+    weight_decay: float = _option(0.0, "weight decay, which adds this times ω to the gradient")
+    epochs: float = _option(20.0, "length of the run in epochs, which may be a fraction")
     milestones: tuple[float, ...] = _option((), "shares of the run, ascending, after which the rate is divided by 10")
-    progress_points: int = _option(20, "measurements of s_t in a run, evenly spaced")
-    progress_images: int = _option(1000, "images of each, of train and of dev; 0 is all")
+    progress_points: int = _option(20, "number of measurements of s_t in a run, evenly spaced")
+    progress_images: int = _option(1000, "images of train, and of dev, for each of these measurements; 0 uses all")
 
     def __post_init__(self) -> None:
         require_positive(
@@ -59,33 +59,33 @@ class StudentSettings:
 
     @property
     def rule(self) -> SGD:
-        """The rule that each update follows."""
+        """The update rule."""
         return SGD(self.momentum, weight_decay=self.weight_decay)
 
     def updates(self, steps_per_epoch: int) -> int:
-        """T, the number of updates of the run."""
+        """Return T, the number of updates of the run."""
         return max(1, round(self.epochs * steps_per_epoch))
 
     def rate(self, t: int, updates: int) -> float:
-        """η_t of update t, counted from 0."""
+        """Return η_t, the learning rate of update t, counted from 0."""
         passed = sum(t >= share * updates for share in self.milestones)
         return self.learning_rate * 0.1**passed
 
     @property
     def signature(self) -> Part:
-        """What of these settings changes a student that no teacher guides."""
+        """The settings that change a student without a teacher."""
         return part_of(self, without=PROGRESS_SETTINGS)
 
     @property
     def progress_signature(self) -> Part:
-        """What of these settings changes what a teacher sees."""
+        """The settings that change s_t."""
         return {name: getattr(self, name) for name in PROGRESS_SETTINGS}
 
 
 def paper_settings(data: str, model: str) -> dict[str, object]:
     """Return the paper's settings for a kind of data and a model, as fields of `StudentSettings`.
 
-    For data that the paper has not, ours. Epochs are those of a full run.
+    For other data they are ours. The epochs are those of a full run.
 
     Paper: section 5.1 and its appendix.
     """
@@ -103,10 +103,10 @@ def paper_settings(data: str, model: str) -> dict[str, object]:
 
 
 def chosen_device(name: str | None) -> torch.device:
-    """Return the device of that name, or without a name a GPU where there is one.
+    """Return the device of that name or, without a name, a GPU if the machine has one.
 
     Raises:
-        InputError: there is no such device, or none that holds numbers.
+        InputError: the device does not exist, or cannot hold numbers.
     """
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -121,10 +121,10 @@ def chosen_device(name: str | None) -> torch.device:
 
 
 def use_threads(count: int) -> None:
-    """Have torch use that many threads of the CPU.
+    """Make torch use that many threads of the CPU.
 
     Raises:
-        InputError: they are fewer than one, or many more than the machine has cores.
+        InputError: the number is less than one, or many times the number of cores.
     """
     require_between(1, THREADS_OF_A_CORE * (os.cpu_count() or 1), threads=count)
     torch.set_num_threads(count)

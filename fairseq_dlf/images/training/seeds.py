@@ -1,4 +1,4 @@
-"""Students of several seeds, at the rate that is best by dev."""
+"""Students of several seeds, at the learning rate that is best on dev."""
 
 import logging
 import shutil
@@ -20,10 +20,10 @@ RATES_NAME = "rates"
 def train_seeds(
     data: ImageData, settings: TrainingSettings, rates: Sequence[float], seeds: Sequence[int], out: Path
 ) -> list[RunRecord]:
-    """Train a student for every seed, at the rate that is best by dev.
+    """Train a student for every seed, at the learning rate that is best on dev.
 
-    With several rates, the first seed is trained at each, in `out`/rates, without reading
-    test; the one with the greatest dev accuracy is taken for all seeds.
+    With several rates, the first seed is trained at each of them, in `out`/rates, without reading
+    test; the rate with the greatest dev accuracy is used for all seeds.
     """
     rate = rates[0] if len(rates) == 1 else _best_rate(data, settings, rates, seeds[0], out)
     chosen = replace(settings, student=replace(settings.student, learning_rate=rate))
@@ -37,8 +37,8 @@ def train_seeds(
 
 
 def _best_rate(data: ImageData, settings: TrainingSettings, rates: Sequence[float], seed: int, out: Path) -> float:
-    found = {}
-    # All at once, so that a wrong one is noticed before the others are trained.
+    accuracies = {}
+    # All settings are built first, so that a wrong rate is noticed before the others are trained.
     tried = {rate: replace(settings, student=replace(settings.student, learning_rate=rate)) for rate in rates}
     for rate in rates:
         training = Training(data, tried[rate], seed, out / RATES_NAME / f"{rate:g}")
@@ -46,16 +46,16 @@ def _best_rate(data: ImageData, settings: TrainingSettings, rates: Sequence[floa
             training.run()
         except DivergedError as error:
             logger.warning(str(error))
-        found[rate] = training.state.best_accuracy
-    best = max(rates, key=lambda rate: found[rate])
-    listed = ", ".join(f"{rate:g}: {100 * (1 - value):.2f} %" for rate, value in found.items())
+        accuracies[rate] = training.state.best_accuracy
+    best = max(rates, key=lambda rate: accuracies[rate])
+    listed = ", ".join(f"{rate:g}: {100 * (1 - value):.2f} %" for rate, value in accuracies.items())
     logger.info(f"dev error by rate, seed {seed}: {listed}; taking {best:g}")
     if best in (min(rates), max(rates)) and len(rates) > 2:
-        logger.warning(f"the best rate {best:g} is at the edge of those tried: a further one may be better")
+        logger.warning(f"the best rate {best:g} is at the edge of those tried: one beyond it may be better")
     return best
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy a folder; a failure leaves nothing under the target's name."""
+    """Copy a folder; a failure leaves no incomplete target behind."""
     with replacing_folder(target) as partial:
         shutil.copytree(source, partial, dirs_exist_ok=True)

@@ -1,4 +1,4 @@
-"""What a student of images is trained with."""
+"""Settings of the training of a student of images."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,14 +20,14 @@ from fairseq_dlf.images.students.settings import StudentSettings
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """What a student is trained with.
+    """Settings of the training of a student.
 
     Attributes:
-        student: rates, batches, length.
+        student: learning rate, batches, length.
         loss: name of a loss family.
-        loss_options: its options.
+        loss_options: options of the loss.
         teacher: the teacher of a loss that needs one.
-        warm: a student that training starts from; None is fresh weights.
+        warm: a student that training starts from; None starts from fresh weights.
     """
 
     student: StudentSettings
@@ -38,7 +38,7 @@ class TrainingSettings:
 
     @property
     def form(self) -> Form:
-        """The form of Φ: the teacher's, else the paper's matrix."""
+        """The form of Φ: the teacher's or, without a teacher, the paper's matrix."""
         return Matrix() if self.teacher is None else FORMS.make(self.teacher.header.form)
 
     def __post_init__(self) -> None:
@@ -54,7 +54,7 @@ class TrainingSettings:
             )
 
     def guided_course(self, data: ImageData, seed: int) -> tuple[ImageCourse, Guidance]:
-        """The run of one seed, and its coefficients: the teacher's, or neutral ones where no loss reads them."""
+        """Return the run of one seed and its coefficients: the teacher's, or neutral ones if no loss reads them."""
         loss, head_bias = make_loss(self.loss, self.loss_options), LOSSES[self.loss].head_bias
         course = ImageCourse(data, self.student, loss, seed, self.warm, head_bias=head_bias, form=self.form)
         if self.teacher is None:
@@ -65,7 +65,7 @@ class TrainingSettings:
         return course, Guidance(course, teacher.to(data.train.images.device), seen)
 
     def signature(self, data: ImageData, seed: int) -> Signature:
-        """All that changes the student."""
+        """Return everything that changes the student."""
         taught = {} if self.teacher is None else {"teacher": self.teacher.digest, **self.student.progress_signature}
         return Signature.of(
             "dlf-images-train",

@@ -1,4 +1,4 @@
-"""How far a student's training is: what its folder keeps to go on."""
+"""The state of a student's training, which its folder keeps to continue from."""
 
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -22,8 +22,8 @@ class TrainingState:
         slots: of the update rule, (parameters,) each.
         buffers: of the module, by name.
         progress: s_t of the updates, as in `Guidance`.
-        updates: updates done.
-        curve: a row for each epoch.
+        updates: number of completed updates.
+        curve: one row per completed epoch.
         best_accuracy, best_epoch: by dev; -1 and 0 before the first epoch.
         elapsed_s: seconds of the updates.
     """
@@ -40,7 +40,7 @@ class TrainingState:
 
     @classmethod
     def at_start(cls, student: StudentState, buffers: dict[str, Tensor], progress: Tensor) -> "TrainingState":
-        """The state before the first epoch."""
+        """Return the state before the first epoch."""
         return cls(student.params, list(student.slots), buffers, progress, 0, [], -1.0, 0, 0.0)
 
     @property
@@ -56,7 +56,7 @@ class TrainingState:
     def after(
         self, student: StudentState, buffers: dict[str, Tensor], updates: int, elapsed_s: float
     ) -> "TrainingState":
-        """The state after further updates, whose figures are not measured yet."""
+        """Return the state after further updates, whose figures are not measured yet."""
         return replace(
             self,
             params=student.params,
@@ -67,7 +67,7 @@ class TrainingState:
         )
 
     def measured(self, figures: EpochFigures) -> "TrainingState":
-        """The state with the figures of the epoch that it ends."""
+        """Return the state with the figures of the epoch that it completes."""
         better = figures.dev_accuracy > self.best_accuracy
         return replace(
             self,
@@ -82,7 +82,7 @@ class TrainingState:
         save_state(folder, signature, state | {"curve": [asdict(row) for row in self.curve]})
 
     def restored(self, folder: Path, signature: str, updates_per_epoch: int, planned: int) -> "TrainingState | None":
-        """The folder's state on the devices of this one, which is the run's start; None where there is none.
+        """Return the folder's state on the device of this one, which is the run's start; None if there is no state.
 
         Raises:
             InputError: the state is damaged, or of another run.
@@ -90,8 +90,8 @@ class TrainingState:
         saved = read_state(folder, signature, TrainingState)
         if saved is None:
             return None
-        found, wanted = saved._tensors(), self._tensors()
-        wrong = [name for name in {**wanted, **found} if _layout(found.get(name)) != _layout(wanted.get(name))]
+        tensors, wanted = saved._tensors(), self._tensors()
+        wrong = [name for name in {**wanted, **tensors} if _layout(tensors.get(name)) != _layout(wanted.get(name))]
         rows = len(saved.curve)
         if saved.updates != min(rows * updates_per_epoch, planned) or not 0 < saved.best_epoch <= rows:
             wrong.append("updates")

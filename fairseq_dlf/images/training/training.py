@@ -1,4 +1,4 @@
-"""One student's training: epoch by epoch, the best by dev, test read once at the end."""
+"""Training of one student: epoch by epoch, with the best student on dev, and test read once at the end."""
 
 import logging
 import time
@@ -27,17 +27,17 @@ BEST_NAME = "best.safetensors"
 
 
 class DivergedError(StateError):
-    """The student's loss is not finite any more."""
+    """A student whose loss is no longer finite."""
 
 
 class Training:
-    """One student's training in a folder, where it can be resumed bit for bit.
+    """Training of one student in a folder, where it can be resumed bit for bit.
 
     Args:
         data: images, on the device of the run.
-        settings: how it is trained.
+        settings: how the student is trained.
         seed: of weights, batches and augmentation.
-        folder: where state, best student and record go.
+        folder: where state, best student and record are written.
 
     Raises:
         InputError: the folder holds another run, or a damaged state.
@@ -51,14 +51,14 @@ class Training:
         self.signature = str(settings.signature(data, seed))
         self.course, self.guidance = settings.guided_course(data, seed)
         start = TrainingState.at_start(self.course.start, self.course.student.buffers(), self.guidance.progress)
-        found = start.restored(folder, self.signature, self.course.batches.steps_per_epoch, self.course.updates)
-        self.state = start if found is None else found
-        if found is not None:
-            self.guidance.restore(found.progress, found.updates)
-            logger.info(f"going on in {folder} after {len(found.curve)} epochs")
+        saved = start.restored(folder, self.signature, self.course.batches.steps_per_epoch, self.course.updates)
+        self.state = start if saved is None else saved
+        if saved is not None:
+            self.guidance.restore(saved.progress, saved.updates)
+            logger.info(f"going on in {folder} after {len(saved.curve)} epochs")
 
     def run(self) -> None:
-        """Train to the end, from where the folder's state is; reads no test images.
+        """Train from the folder's state to the end, without reading test images.
 
         Raises:
             DivergedError: the loss is not finite after an epoch.
@@ -72,7 +72,7 @@ class Training:
         """Train to the end, read test once with the best student, and write the record."""
         path = self.folder / RECORD_NAME
         if path.exists():
-            logger.info(f"{path} is there already")
+            logger.info(f"{path} exists already: nothing to train")
             return read_record(path)
         self.run()
         record = self._record()
@@ -87,7 +87,7 @@ class Training:
         began, state, course = time.perf_counter(), self.state, self.course
         steps = min(course.batches.steps_per_epoch, course.updates - state.updates)
         with EpisodeBar(f"epoch {len(state.curve) + 1}", course.updates, done=state.updates) as bar:
-            done = unroll(
+            unrolled = unroll(
                 course.student,
                 course.rule,
                 self.guidance.source,
@@ -98,13 +98,13 @@ class Training:
                 buffers=state.buffers,
                 first=state.updates,
             )
-        after = state.after(done.final, dict(done.buffers), steps, time.perf_counter() - began)
-        self.state = after.measured(self._figures(after, float(done.losses.mean()), first=state.updates))
+        after = state.after(unrolled.final, dict(unrolled.buffers), steps, time.perf_counter() - began)
+        self.state = after.measured(self._figures(after, float(unrolled.losses.mean()), first=state.updates))
         if self.state.is_best:
             self._write_best()
         self.state.save(self.folder, self.signature)
         self._report()
-        if not torch.isfinite(done.losses[-1]):
+        if not torch.isfinite(unrolled.losses[-1]):
             raise DivergedError(
                 f"the loss of {self.folder} is not finite after {self.state.updates:,} updates: lower the learning "
                 "rate",
@@ -112,19 +112,19 @@ class Training:
             )
 
     def _figures(self, state: TrainingState, loss: float, first: int) -> EpochFigures:
-        """What an epoch that began with update `first` has come to."""
-        # Of train a fixed part, as large as dev: all of it would cost a fifth of an epoch.
+        """Return the figures of an epoch that began with update `first`."""
+        # Only a fixed part of train, as large as dev: all of it would cost a fifth of an epoch.
         part = slice(len(self.data.dev.labels))
-        found = [
+        train_accuracy, dev_accuracy = (
             accuracy(self.course.student, state.params, state.buffers, split.at(part))
             for split in (self.data.train, self.data.dev)
-        ]
+        )
         return EpochFigures(
             epoch=len(state.curve) + 1,
             updates=state.updates,
             train_loss=loss,
-            train_accuracy=found[0],
-            dev_accuracy=found[1],
+            train_accuracy=train_accuracy,
+            dev_accuracy=dev_accuracy,
             learning_rate=self.settings.student.rate(first, self.course.updates),
         )
 
