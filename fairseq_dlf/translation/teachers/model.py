@@ -45,7 +45,7 @@ class DlfTeacherModel(BaseFairseqModel):
     @classmethod
     @naming_options(OPTIONS)
     def build_model(cls, cfg: DlfTeacherConfig, task: Any) -> "DlfTeacherModel":
-        if not hasattr(task.cfg, "form"):
+        if not hasattr(getattr(task, "cfg", None), "form"):
             raise InputError(
                 f"--arch dlf_teacher is a teacher, but the task is a {type(task).__name__}: pass --task dlf_teaching"
             )

@@ -1,0 +1,165 @@
+"""The criterion of teaching: the loss and figures of an estimate, validation, what is logged."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from fairseq.logging import metrics
+from torch import nn
+
+from fairseq_dlf.core.support.errors import InputError
+from fairseq_dlf.core.teaching.estimators import Estimate
+from fairseq_dlf.core.teaching.teachers import AttentionTeacher
+from fairseq_dlf.translation.bleu.scores import CorpusBleu
+from fairseq_dlf.translation.teachers.criterion import DlfTeachingCriterion, Turn
+from fairseq_dlf.translation.teachers.model import DlfTeacherModel
+from tests.translation.conftest import TinyTask
+from tests.translation.made_lessons import bleu_of_params, made_lessons
+
+FIGURES = {
+    "measure_before": 0.25,
+    "measure_after": 0.5,
+    "student_loss": 3.0,
+    "forward_s": 1.0,
+    "reverse_s": 2.0,
+    "dphi_norm": 0.1,
+    "leverage": 0.02,
+    "cotangent_norm": 7.0,
+    "cotangent_growth": 4.0,
+}
+LOGGED = {
+    "expected_bleu_before": 25.0,
+    "expected_bleu": 50.0,
+    "student_loss": 3.0,
+    "forward_s": 1.0,
+    "reverse_s": 2.0,
+    "dphi_norm": 0.1,
+    "leverage": 2.0,
+    "domega_growth": 4.0,
+}
+
+
+class Wrapped(nn.Module):
+    """What several workers wrap a model in."""
+
+    def __init__(self, module):
+        super().__init__()
+        self.module = module
+
+    def forward(self, progress):
+        return 2 * self.module(progress)
+
+
+@pytest.fixture
+def made(monkeypatch):
+    bleu_of_params(monkeypatch)
+    metrics.reset()
+
+    def build(**options):
+        found = made_lessons(monkeypatch, student_dropout=0.0, **options)
+        found.criterion = DlfTeachingCriterion(found.task, found.lessons).train()
+        teacher = AttentionTeacher(1 + torch.rand(12, 3), torch.randn(3, 3))
+        found.model = DlfTeacherModel(teacher, {}).train()
+        return found
+
+    return build
+
+
+class FakeEstimator:
+    """Says that a lesson went as it was told to, and keeps what it was asked."""
+
+    def __init__(self, collapse=None, **figures):
+        self.collapse, self.figures = collapse, {**FIGURES, **figures}
+
+    def __call__(self, lesson, guidance, along, floor=0.0, watch=None):
+        self.asked = SimpleNamespace(lesson=lesson, guidance=guidance, along=along, floor=floor)
+        guidance.observe(0, lesson.start.params, {})
+        loss = along(guidance.progress).sum() * (0.0 if self.collapse else 1.0)
+        return Estimate(loss, self.figures, self.collapse, lesson.start.params + 1)
+
+
+def test_a_turn_is_an_estimate_of_its_lesson(made):
+    found = made(truncate=4)
+    found.lessons.estimator = estimator = FakeEstimator()
+    model = Wrapped(found.model).train()
+    loss, sample_size, log = found.criterion(model, Turn(5, 2, None))
+    lesson = found.lessons.lesson(5, 2, torch.device("cpu"))
+    assert estimator.asked.lesson.seeds == lesson.seeds and estimator.asked.floor == 0.0
+    assert estimator.asked.along is model and sample_size == 1
+    progress = estimator.asked.guidance.progress
+    torch.testing.assert_close(loss, 2 * found.model(progress).sum())
+    assert loss.requires_grad and log["loss"] == loss and not log["loss"].requires_grad
+    wanted = found.model.teacher.along(progress)[3]
+    torch.testing.assert_close(estimator.asked.guidance.coefficients(3), wanted.detach())
+    assert {name: log[f"_{name}"] for name in LOGGED} == pytest.approx(LOGGED)
+    assert (log["_horizon"], log["_collapsed"], log["sample_size"]) == (4, 0.0, 1)
+    assert "_cotangent_norm" not in log
+    assert found.criterion.ending.collapse is None
+    assert torch.equal(found.criterion.ending.student, lesson.start.params + 1)
+
+
+def test_a_lesson_goes_on_with_the_student_of_its_turn(made):
+    found = made(student_start="continue")
+    found.lessons.estimator = estimator = FakeEstimator()
+    student = torch.full_like(found.lessons.lesson(0, 0, torch.device("cpu")).start.params, 0.5)
+    found.criterion(found.model, Turn(0, 0, student))
+    assert torch.equal(estimator.asked.lesson.start.params, student)
+
+
+def test_a_collapsed_turn_has_no_weight_but_a_graph(made):
+    found = made()
+    found.lessons.estimator = FakeEstimator("it fell")
+    loss, sample_size, log = found.criterion(found.model, Turn(0, 0, None))
+    assert (float(loss), sample_size, log["sample_size"], log["_collapsed"]) == (0.0, 0, 0, 1.0)
+    assert loss.requires_grad and found.criterion.ending.collapse == "it fell"
+
+
+def test_the_paper_s_estimator_moves_the_teacher(made):
+    found = made()
+    loss, sample_size, log = found.criterion(found.model, Turn(0, 0, None))
+    loss.backward()
+    assert sample_size == 1 and found.model.teacher.values.grad.norm() > 0
+    assert log["_dphi_norm"] > 0 and log["_horizon"] == 6
+
+
+def test_validation_is_a_fixed_lesson_without_a_reverse_pass(made, monkeypatch):
+    found, decoded = made(), []
+    found.lessons.estimator = None
+    monkeypatch.setattr(found.lessons, "greedy", lambda student, params: decoded.append(params) or CorpusBleu(12.5, ""))
+    for mode in ("criterion", "model"):
+        getattr(found, mode).eval()
+        with torch.no_grad():
+            loss, sample_size, log = found.criterion(found.model, None)
+        getattr(found, mode).train()
+        assert float(loss) == pytest.approx(1 - log["_expected_bleu"] / 100)
+        assert 0 < log["_expected_bleu"] < 100
+        assert (log["_bleu"], sample_size) == (12.5, 1)
+    lesson = found.lessons.validation(torch.device("cpu"))
+    assert not torch.equal(decoded[0], lesson.start.params) and torch.equal(*decoded)
+    value = lesson.measure.value(decoded[0])
+    assert log["_expected_bleu"] == pytest.approx(100 * value)
+
+
+def reduced(*logs) -> dict[str, float]:
+    metrics.reset()
+    with metrics.aggregate() as found:
+        DlfTeachingCriterion.reduce_metrics(logs)
+    return found.get_smoothed_values()
+
+
+def test_logged_figures_are_means_over_episodes_and_over_good_ones():
+    good = {"loss": 2.0, "sample_size": 1, "nsentences": 1, "_expected_bleu": 40.0, "_leverage": 3.0, "_own": 5.0}
+    bad = {"loss": 0.0, "sample_size": 0, "nsentences": 1, "_expected_bleu": 10.0, "_leverage": 0.0, "_own": 0.0}
+    found = reduced(good, bad)
+    assert (found["expected_bleu"], found["leverage"], found["loss"], found["own"]) == (25.0, 3.0, 2.0, 5.0)
+    assert "bleu" not in found
+
+
+def test_an_update_of_collapses_alone_logs_no_figures_of_gradients():
+    found = reduced({"loss": 0.0, "sample_size": 0, "nsentences": 1, "_expected_bleu": 10.0, "_leverage": 0.0})
+    assert found["expected_bleu"] == 10.0 and "leverage" not in found and "loss" not in found
+
+
+def test_other_tasks_are_refused():
+    with pytest.raises(InputError, match="the task is a TinyTask: pass --task dlf_teaching, or --criterion dlf"):
+        DlfTeachingCriterion.build_criterion(None, TinyTask())
