@@ -3,13 +3,15 @@
 import argparse
 import inspect
 import logging
+import sys
 import time
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import ROOT, circumstances, progress, settle, write_json
+from benchmarks.timing import ROOT, circumstances, progress, settle, write_json
+from fairseq_dlf.command_line import count, place, run_command
 
 # What each measures. Modules are imported when they are run: each has run(quick, …) -> dict
 # and table(result) -> str, and takes those of the options below that its run() names.
@@ -17,6 +19,8 @@ BENCHMARKS = {
     "episode": "an episode's time, in units of plain training, beside other packages",
     "memory": "peak memory of an episode against its length",
     "error": "relative error of the hypergradient",
+    "lesson": "overhead of a teacher's lesson over the bare episode",
+    "teacher_file": "overhead of header and checksum in teacher files",
     "criterion": "overhead of the criterion dlf",
     "expected_bleu": "time of expected BLEU, by part",
     "whole_run": "an episode over a whole training run of an MLP",
@@ -24,39 +28,38 @@ BENCHMARKS = {
 CHOICES = ("students", "steps", "repeats", "mnist")
 
 
-def main() -> None:
+def main() -> int:
+    """Run the benchmarks that the command names, and return its exit status."""
     parser = build_parser()
     arguments = parser.parse_args()
     names = arguments.benchmarks or list(BENCHMARKS)
     options = {name: value for name in CHOICES if (value := getattr(arguments, name)) is not None}
     _require_known(parser, names, options)
     settle()
-    for name in names:
-        _run(name, not arguments.full, options, arguments.out)
+
+    def run() -> None:
+        for name in names:
+            _run(name, not arguments.full, options, arguments.out)
+
+    return run_command(parser.prog, run, stopped="stopped; tables that were printed are in the folder of --out")
 
 
 def build_parser() -> argparse.ArgumentParser:
+    """Build the parser of the command."""
     listed = "; ".join(f"{name}: {meaning}" for name, meaning in BENCHMARKS.items())
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=f"Benchmarks, on one thread. {listed}.")
     parser.add_argument("benchmarks", nargs="*", metavar="NAME", help=f"any of {', '.join(BENCHMARKS)}; default all")
     parser.add_argument("--full", action="store_true", help="every student and length; hours, where quick is minutes")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/out", help="folder of the JSON files")
-    parser.add_argument("--students", nargs="+", metavar="NAME", help="students of episode, memory and error")
-    parser.add_argument("--steps", nargs="+", type=positive, metavar="T", help="lengths of episodes")
-    parser.add_argument("--repeats", type=positive, metavar="N", help="how often each time is taken")
-    parser.add_argument("--mnist", metavar="DIR", help="MNIST's train-*-ubyte.gz for whole_run; default random images")
+    parser.add_argument("--out", type=place, default=ROOT / "benchmarks/out", help="folder of the JSON files")
+    parser.add_argument("--students", nargs="+", metavar="NAME", help="students of episode, memory, error and lesson")
+    parser.add_argument("--steps", nargs="+", type=count, metavar="T", help="lengths of episodes")
+    parser.add_argument("--repeats", type=count, metavar="N", help="how often each time is taken")
+    parser.add_argument("--mnist", metavar="DIR", help="folder of MNIST's files for whole_run; default random images")
     return parser
 
 
-def positive(text: str) -> int:
-    """Read a positive whole number, for argparse."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no positive whole number")
-    return int(text)
-
-
 def _require_known(parser: argparse.ArgumentParser, names: list[str], options: Mapping[str, Any]) -> None:
-    from benchmarks.students import STUDENTS
+    from benchmarks.cases import STUDENTS
 
     for kind, given, known in (
         ("benchmark", names, BENCHMARKS),
@@ -88,4 +91,4 @@ def _run(name: str, quick: bool, options: Mapping[str, Any], out: Path) -> None:
 if __name__ == "__main__":
     # Packages log while they are imported.
     logging.disable(logging.WARNING)
-    main()
+    sys.exit(main())

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.measure import Figure, figure, interleaved, markdown, progress, ratios
-from benchmarks.students import build_translation
+from benchmarks.cases import build_translation
+from benchmarks.timing import Figure, figure, interleaved, markdown, progress, ratios
 from fairseq_dlf.core.teaching.forms import Diagonal
 from fairseq_dlf.core.teaching.loss import DynamicLoss
 from fairseq_dlf.translation.students.criterion import DlfCriterion, DlfCriterionConfig

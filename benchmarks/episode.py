@@ -6,13 +6,13 @@ from functools import partial
 from typing import Any
 
 from benchmarks import memory, ours, peers
-from benchmarks.measure import Figure, figure, interleaved, markdown, progress, ratios
-from benchmarks.students import Case, Size, build
+from benchmarks.cases import Case, Size, build
+from benchmarks.timing import Figure, figure, interleaved, markdown, progress, ratios
 
 # A Transformer's repeat takes about a minute for eight steps.
 QUICK_STEPS = {"lstm": (8, 32), "transformer-relu": (8,), "mlp": (8, 32)}
 FULL_STEPS = (8, 32, 128)
-FULL_STUDENTS = ("lstm", "transformer-gelu", "transformer-relu", "mlp", "conv")
+FULL_STUDENTS = ("lstm", "transformer-gelu", "transformer-relu", "mlp", "lenet")
 TRANSLATION_REPEATS, IMAGE_REPEATS = 3, 15
 PEER_MEMORY_MIB = 6 * 1024
 # A peer's ratio hardly depends on T: quick runs take it at the shortest only.
@@ -80,7 +80,7 @@ def _methods(case: Case, left_out: dict[str, str]) -> dict[str, Callable[[int], 
 
 
 def _repeats(student: str) -> int:
-    return IMAGE_REPEATS if student in ("mlp", "conv") else TRANSLATION_REPEATS
+    return IMAGE_REPEATS if student in ("mlp", "lenet") else TRANSLATION_REPEATS
 
 
 def _too_long(shortened: bool, steps: int) -> dict[str, str]:

@@ -11,9 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmarks import ours
-from benchmarks.measure import markdown, progress
-from benchmarks.students import Case, Size, build
-from fairseq_dlf.core.hypergradient.student import Point
+from benchmarks.cases import Case, Size, build
+from benchmarks.timing import markdown, progress
 
 QUICK_STUDENTS = ("lstm", "transformer-gelu", "mlp")
 FULL_STUDENTS = (*QUICK_STUDENTS, "transformer-relu")
@@ -56,11 +55,8 @@ def _trained(case: Case) -> Case:
         optimizer.zero_grad()
         case.cross_entropy(case.module, case.coefficients, case.batch(t)).backward()
         optimizer.step()
-    student = ours.student(case)
     held_out = case.batches[-1]
-    point = Point(student.flat_params(), case.coefficients, held_out, case.seed(0))
-    direction = student.gradients(point).params
-    return replace(case, batches=case.batches[:-1], direction=direction)
+    return replace(case, batches=case.batches[:-1], direction=ours.gradient(case, held_out))
 
 
 def _errors(case: Case, steps: int) -> dict[str, float]:
@@ -73,6 +69,7 @@ def _errors(case: Case, steps: int) -> dict[str, float]:
 @contextmanager
 def without_float32(module: torch.nn.Module) -> Iterator[None]:
     """Make fairseq's GELU and softmax compute in float64; by themselves they compute in float32."""
+    layer: Any
     for layer in module.modules():
         if getattr(getattr(layer, "activation_fn", None), "__name__", None) == "gelu":
             layer.activation_fn = functional.gelu

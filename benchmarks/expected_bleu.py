@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from benchmarks import ours, peers
-from benchmarks.measure import figure, interleaved, markdown, progress
-from benchmarks.sentences import SentenceTask
-from benchmarks.students import Case, Size, build_translation, translation_case
-from fairseq_dlf.core.hypergradient.student import Student
+from benchmarks.cases import Case, Size, build_translation, translation_case
+from benchmarks.sentences import ShapedTask
+from benchmarks.timing import figure, interleaved, markdown, progress
+from fairseq_dlf.core.hypergradient.student import Forward, Student
 from fairseq_dlf.translation.bleu.decoding import WordJoiner, build_generator, evaluating
 from fairseq_dlf.translation.bleu.expected import (
     MEASURE_SENTENCES,
@@ -78,7 +78,7 @@ def _row(part: str, seconds: dict[str, list[float]], scale: float) -> dict[str, 
 
 
 def _parts(
-    task: SentenceTask, case: Case, settings: ExpectedBleuSettings, dev: Batches, found: Sequence[Candidates]
+    task: ShapedTask, case: Case, settings: ExpectedBleuSettings, dev: Batches, found: Sequence[Candidates]
 ) -> dict[str, Callable[[], Any]]:
     student = ours.student(case)
     params = student.flat_params()
@@ -92,7 +92,7 @@ def _parts(
     }
 
 
-def _generate(task: SentenceTask, case: Case, settings: ExpectedBleuSettings, dev: Batches) -> None:
+def _generate(task: ShapedTask, case: Case, settings: ExpectedBleuSettings, dev: Batches) -> None:
     for batch in dev:
         with evaluating(case.module), torch.no_grad():
             torch.manual_seed(SEED)
@@ -102,7 +102,7 @@ def _generate(task: SentenceTask, case: Case, settings: ExpectedBleuSettings, de
             generator.generate([case.module], batch)
 
 
-def _score_by_bleu(task: SentenceTask, dev: Batches, found: Sequence[Candidates]) -> None:
+def _score_by_bleu(task: ShapedTask, dev: Batches, found: Sequence[Candidates]) -> None:
     words = WordJoiner(task.target_dictionary)
     for batch, candidates in zip(dev, found, strict=True):
         references = [words.reference(target).split() for target in batch["target"]]
@@ -112,10 +112,14 @@ def _score_by_bleu(task: SentenceTask, dev: Batches, found: Sequence[Candidates]
 
 
 def _score_with_gradient(
-    task: SentenceTask, student: Student, params: Tensor, settings: ExpectedBleuSettings, found: Sequence[Candidates]
+    task: ShapedTask, student: Student, params: Tensor, settings: ExpectedBleuSettings, found: Sequence[Candidates]
 ) -> None:
     leaf, padding = params.detach().requires_grad_(), task.target_dictionary.pad()
     for candidates in found:
+        score = partial(_summed_bleu, candidates=candidates, settings=settings, padding=padding)
         with evaluating(student.module):
-            value = student.run(leaf, lambda forward, c=candidates: expected_bleu(forward, c, settings, padding).sum())
-            torch.autograd.grad(value, leaf)
+            torch.autograd.grad(student.run(leaf, score), leaf)
+
+
+def _summed_bleu(forward: Forward, candidates: Candidates, settings: ExpectedBleuSettings, padding: int) -> Tensor:
+    return expected_bleu(forward, candidates, settings, padding).sum()

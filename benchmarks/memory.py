@@ -5,9 +5,9 @@ from functools import cache, partial
 from typing import Any
 
 from benchmarks import ours, peers
-from benchmarks.measure import markdown, progress
+from benchmarks.cases import Size, build
 from benchmarks.peak import peak_mib
-from benchmarks.students import Size, build
+from benchmarks.timing import markdown, progress
 
 STUDENT = "lstm"
 QUICK_STEPS, FULL_STEPS = (8, 64), (8, 32, 128, 256)

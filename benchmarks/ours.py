@@ -1,23 +1,29 @@
-"""This package's episode on a measured student: the only file here that knows the core's interface."""
+"""Episodes and lessons of this package on a measured student: the only file here that runs the core."""
 
 import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
-from benchmarks.students import LEARNING_RATE, Case
+from benchmarks.cases import LEARNING_RATE, Case
 from fairseq_dlf.core.hypergradient.curvature import CentralDifference, Curvature, Exact, ForwardDifference
+from fairseq_dlf.core.hypergradient.episode import EpisodePlan, Measure, MeasuredCotangent, run_episode
 from fairseq_dlf.core.hypergradient.probe import twice_differentiable
 from fairseq_dlf.core.hypergradient.reverse import reverse
 from fairseq_dlf.core.hypergradient.schedules import Binomial, Checkpoints, Everything
 from fairseq_dlf.core.hypergradient.storage import OnDisk
-from fairseq_dlf.core.hypergradient.student import Student
+from fairseq_dlf.core.hypergradient.student import Buffers, Point, Student
 from fairseq_dlf.core.hypergradient.trajectory import TrajectoryPlan
 from fairseq_dlf.core.hypergradient.unroll import Step, unroll
-from fairseq_dlf.core.hypergradient.update_rules import SGD
+from fairseq_dlf.core.hypergradient.update_rules import SGD, StudentState
+from fairseq_dlf.core.teaching.estimators import Reverse, estimate
+from fairseq_dlf.core.teaching.lesson import LessonStep
+from fairseq_dlf.core.teaching.teachers import Teacher, untaught_teacher
 
 
 class Way(NamedTuple):
@@ -34,6 +40,11 @@ WAYS = {
     EXACT: Way(Exact, twice_differentiable),
 }
 
+# v·ω may well be negative, and a measure that falls by half counts as a collapse.
+FAR_FROM_COLLAPSE = 1e6
+# Features of s_t besides t / T, as in translation.
+OBSERVED = 2
+
 ALL_STATES = "everything"
 SOME_STATES = "checkpoints √T"
 FEWEST_STATES = "binomial √(2T)"
@@ -47,7 +58,17 @@ TRAJECTORIES: dict[str, Callable[[int], TrajectoryPlan]] = {
 
 
 def student(case: Case, way: str = EXACT) -> Student:
+    """Return the case's module and loss as a student of the core."""
     return Student(case.module, case.objective, WAYS[way].forward_context)
+
+
+def gradient(case: Case, batch: Any) -> Tensor:
+    """Return the gradient of a batch's loss at ω_0, (parameters,)."""
+    taught = student(case)
+    return taught.gradients(Point(taught.flat_params(), case.coefficients, batch, case.seed(0))).params
+
+
+# Episodes ---------------------------------------------------------------------------
 
 
 def episode(case: Case, steps: int, way: str = EXACT, trajectory: str = ALL_STATES) -> Tensor:
@@ -67,3 +88,75 @@ def forward(case: Case, steps: int) -> Tensor:
 def _source(case: Case, steps: int) -> Callable[[int], Step]:
     phis = case.phis(steps)
     return lambda t: Step(phis[t], case.batch(t), case.seed(t), LEARNING_RATE)
+
+
+# Lessons ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LinearMeasure:
+    """v·ω and a constant: a measure that costs nothing, so that what is around it can be seen."""
+
+    vector: Tensor
+
+    def value(self, params: Tensor) -> float:
+        return FAR_FROM_COLLAPSE + float(self.vector @ params)
+
+    def value_and_cotangent(self, params: Tensor) -> MeasuredCotangent:
+        return MeasuredCotangent(self.value(params), self.vector)
+
+
+@dataclass(frozen=True)
+class CaseLesson:
+    """A case as a `Lesson` of the core, whose student is observed at no cost."""
+
+    case: Case
+    student: Student
+    updates: int
+    interval: int
+    measure: Measure
+    rule: SGD = SGD()
+
+    @classmethod
+    def of(cls, case: Case, steps: int, interval: int) -> "CaseLesson":
+        """Return the lesson of `steps` updates, with a look at the student every `interval`."""
+        return cls(case, student(case), steps, interval, LinearMeasure(case.measure_gradient()))
+
+    @property
+    def start(self) -> StudentState:
+        return self.rule.initial(self.student.flat_params())
+
+    def step(self, t: int) -> LessonStep:
+        return LessonStep(self.case.batch(t), self.case.seed(t), LEARNING_RATE)
+
+    def observe(self, t: int, params: Tensor, buffers: Buffers) -> Tensor:
+        return torch.full((OBSERVED,), t / self.updates)
+
+
+def teacher(case: Case) -> Teacher:
+    """Return the paper's teacher, untaught, for the case's coefficients."""
+    torch.manual_seed(5)
+    return untaught_teacher("attention", case.coefficients, 1 + OBSERVED, {})
+
+
+def bare_episode(case: Case, steps: int) -> Tensor:
+    """Run an episode with a measure and the same Φ in each step, and return dΦ, (steps, coefficients)."""
+    lesson = CaseLesson.of(case, steps, steps)
+
+    def source(t: int) -> Step:
+        return Step(case.coefficients, *lesson.step(t))
+
+    result = run_episode(lesson.student, lesson.rule, source, lesson.start, lesson.measure, EpisodePlan(steps))
+    assert result.hypergradient is not None
+    return result.hypergradient.coefficients
+
+
+def lesson(case: Case, taught_by: Teacher, steps: int, interval: int) -> list[Tensor]:
+    """Give the same episode as a teacher's lesson, and return −∂M̃/∂θ of each of θ's parameters.
+
+    Args:
+        interval: updates between two looks at the student, each with a forward of the teacher.
+    """
+    found = estimate(Reverse(EpisodePlan(steps)), CaseLesson.of(case, steps, interval), taught_by, 1 + OBSERVED)
+    assert found.collapse is None
+    return list(torch.autograd.grad(found.loss, list(taught_by.parameters())))

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.measure import ROOT
+from benchmarks.timing import ROOT
 
 # Large tensors in pages of their own, given back when freed: without this a figure depends
 # on how the allocator happened to split its heap.

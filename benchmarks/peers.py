@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from benchmarks import ours, students
-from benchmarks.students import LEARNING_RATE, Case
+from benchmarks import cases, ours
+from benchmarks.cases import LEARNING_RATE, Case
 from fairseq_dlf.core.hypergradient.probe import twice_differentiable
 
 # In float64, relative to the norm of dΦ.
@@ -85,7 +85,7 @@ PEERS: Mapping[str, Callable[[Case, int], Tensor]] = {
 
 def error_of(peer: str, student: str) -> float:
     """Return the relative difference between a peer's dΦ and ours on a small student in float64."""
-    case = students.build(student, "small").double()
+    case = cases.build(student, "small").double()
     wanted = ours.episode(case, CHECKED_STEPS)
     return float((PEERS[peer](case, CHECKED_STEPS) - wanted).norm() / wanted.norm())
 

@@ -1,4 +1,4 @@
-"""Synthetic sentence pairs of Multi30k's shape, without files."""
+"""Made-up sentence pairs without files: tiny ones for tests, and ones of Multi30k's shape."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -27,14 +27,21 @@ MULTI30K = Shape(source_types=3200, target_types=2504, sentences=32)
 SMALL = Shape(source_types=24, target_types=16, sentences=3)
 
 
-class SentenceTask(FairseqTask):
-    """Just enough of a fairseq task to build models and generators on random sentences."""
+def made_dictionary(types: int) -> Dictionary:
+    """Make a dictionary of so many types, fairseq's own symbols included: w0, w1, …"""
+    dictionary = Dictionary()
+    for number in range(types - dictionary.nspecial):
+        dictionary.add_symbol(f"w{number}")
+    return dictionary
 
-    def __init__(self, shape: Shape):
+
+class SentenceTask(FairseqTask):
+    """Just enough of a fairseq task to build models and generators on made-up sentences."""
+
+    def __init__(self, source: Dictionary, target: Dictionary):
         super().__init__(None)
-        self.shape = shape
-        self._source = _dictionary(shape.source_types)
-        self._target = _dictionary(shape.target_types)
+        self._source = source
+        self._target = target
 
     @property
     def source_dictionary(self) -> Dictionary:
@@ -43,6 +50,20 @@ class SentenceTask(FairseqTask):
     @property
     def target_dictionary(self) -> Dictionary:
         return self._target
+
+    def paired(self, source: Sequence[Tensor], target: Sequence[Tensor], shuffle: bool = True) -> LanguagePairDataset:
+        """Return sentences, each with its end, as fairseq's data set of pairs."""
+        return LanguagePairDataset(
+            source, _lengths(source), self._source, target, _lengths(target), self._target, shuffle=shuffle
+        )
+
+
+class ShapedTask(SentenceTask):
+    """A task whose random sentences have a corpus's numbers of types and words."""
+
+    def __init__(self, shape: Shape):
+        super().__init__(made_dictionary(shape.source_types), made_dictionary(shape.target_types))
+        self.shape = shape
 
     def batches(self, number: int, seed: int, sentences: int = 0) -> list[dict[str, Any]]:
         """Return batches of sentences of similar length, as fairseq makes them, in random order.
@@ -53,21 +74,12 @@ class SentenceTask(FairseqTask):
         draw, size = np.random.RandomState(seed), sentences or self.shape.sentences
         total = number * size
         words = draw.normal(WORDS_MEAN, WORDS_SD, total)
-        source = _sentences(draw, words, self._source)
-        target = _sentences(draw, words + draw.normal(0, SIDES_DIFFER_SD, total), self._target)
-        pairs = LanguagePairDataset(
-            source, _lengths(source), self._source, target, _lengths(target), self._target, shuffle=False
-        )
-        by_length = np.lexsort((_lengths(source), _lengths(target)))
+        source = _sentences(draw, words, self.source_dictionary)
+        target = _sentences(draw, words + draw.normal(0, SIDES_DIFFER_SD, total), self.target_dictionary)
+        pairs = self.paired(source, target, shuffle=False)
+        by_length = np.lexsort((pairs.src_sizes, pairs.tgt_sizes))
         groups = by_length.reshape(number, size)[draw.permutation(number)]
         return [pairs.collater([pairs[index] for index in group]) for group in groups]
-
-
-def _dictionary(types: int) -> Dictionary:
-    dictionary = Dictionary()
-    for number in range(types - dictionary.nspecial):
-        dictionary.add_symbol(f"w{number}")
-    return dictionary
 
 
 def _sentences(draw: np.random.RandomState, words: np.ndarray, dictionary: Dictionary) -> list[Tensor]:

@@ -1,29 +1,26 @@
 """One episode over a whole training run of the MLP, with its past in bounded memory."""
 
 import copy
-import gzip
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor
-
 from benchmarks import ours, peers
-from benchmarks.measure import figure, interleaved, markdown, progress, ratios
+from benchmarks.cases import Case, build, image_case
 from benchmarks.peak import peak_mib
-from benchmarks.students import Case, build, image_case, mlp
+from benchmarks.timing import figure, interleaved, markdown, progress, ratios
+from fairseq_dlf.images.data.batches import Batches
+from fairseq_dlf.images.data.mnist import read_mnist
+from fairseq_dlf.images.data.splits import ImageSet
+from fairseq_dlf.images.students.lesson import TimedBatch
 
 QUICK_STEPS, FULL_STEPS = (1000,), (5000,)
 REPEATS = 3
 WARM_UP_STEPS = 20
 IMAGES = 20
 PLAIN, EPISODE = "plain", "episode"
-# Bytes before the data of an IDX file: magic number and sizes.
-IMAGE_HEADER, LABEL_HEADER = 16, 8
-SIDE = 28
+ORDER_SEED = 1
 
 
 def run(
@@ -73,21 +70,7 @@ def _row(case: Case, steps: int, repeats: int, mnist: str | None) -> dict[str, A
 def _case(mnist: str | None) -> Case:
     if mnist is None:
         return build("mlp", "quick")
-    torch.manual_seed(1)
-    return image_case(mlp(), _mnist_batches(Path(mnist).expanduser()))
-
-
-def _mnist_batches(folder: Path) -> list[tuple[Tensor, Tensor]]:
-    """Read MNIST's training images in [0, 1], in batches, in an order of a fixed seed."""
-    images = _idx(folder / "train-images-idx3-ubyte.gz", IMAGE_HEADER).reshape(-1, 1, SIDE, SIDE)
-    labels = _idx(folder / "train-labels-idx1-ubyte.gz", LABEL_HEADER)
-    order = torch.randperm(len(labels)).split(IMAGES)
-    return [(torch.from_numpy(images[i]) / 255.0, torch.from_numpy(labels[i]).long()) for i in order]
-
-
-def _idx(path: Path, header: int) -> np.ndarray:
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"there is no {path.name} in {path.parent}: --mnist wants a folder of MNIST's .gz files"
-        )
-    return np.frombuffer(gzip.decompress(path.read_bytes()), dtype=np.uint8, offset=header)
+    pixels, labels = read_mnist(Path(mnist).expanduser(), "train")
+    batches = Batches(ImageSet(pixels / 255.0, labels), IMAGES, ORDER_SEED)
+    steps = batches.steps_per_epoch
+    return image_case("mlp", [TimedBatch(*batches.batch(t), t, steps) for t in range(steps)])

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from benchmarks import ours, peers, students
+from benchmarks import cases, ours, peers
 
 
-@pytest.mark.parametrize("student", students.STUDENTS)
+@pytest.mark.parametrize("student", cases.STUDENTS)
 @pytest.mark.parametrize("peer", peers.PEERS)
 def test_agrees_with_the_reverse_pass(peer, student):
     if peer != "autograd":
@@ -20,9 +20,9 @@ def test_a_peer_that_disagrees_is_refused(monkeypatch):
         peers.check("autograd", "mlp")
 
 
-@pytest.mark.parametrize("student", students.STUDENTS)
+@pytest.mark.parametrize("student", cases.STUDENTS)
 def test_plain_training_takes_the_same_steps(student):
-    case = students.build(student, "small").double()
-    module = students.build(student, "small").double().module
+    case = cases.build(student, "small").double()
+    module = cases.build(student, "small").double().module
     plain = peers.train_plainly(case, module, peers.CHECKED_STEPS)
     torch.testing.assert_close(plain, ours.forward(case, peers.CHECKED_STEPS), rtol=1e-10, atol=1e-12)

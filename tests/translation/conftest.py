@@ -8,49 +8,30 @@ import fairseq.models.transformer.transformer_legacy as transformer_legacy
 import numpy as np
 import pytest
 import torch
-from fairseq.data import Dictionary, LanguagePairDataset
+from fairseq.data import LanguagePairDataset
 from fairseq.models.transformer import TransformerModel
-from fairseq.tasks import FairseqTask
 
 import fairseq_dlf.translation  # noqa: F401
+from benchmarks.sentences import SentenceTask, made_dictionary
 
 
-class TinyTask(FairseqTask):
-    """Just enough of a task to build models and generators on random sentences."""
+class TinyTask(SentenceTask):
+    """Short random sentences of a dozen types, the same on both sides."""
 
     def __init__(self, types: int = 12):
-        super().__init__(None)
-        dictionary = Dictionary()
-        for number in range(types - dictionary.nspecial):
-            dictionary.add_symbol(f"w{number}")
-        self._dictionary = dictionary
-
-    @property
-    def source_dictionary(self):
-        return self._dictionary
-
-    @property
-    def target_dictionary(self):
-        return self._dictionary
+        dictionary = made_dictionary(types)
+        super().__init__(dictionary, dictionary)
 
     def pairs(self, number: int, seed: int = 0, longest: int = 6) -> LanguagePairDataset:
         """Random sentence pairs of 1 to `longest` words."""
-        draw = np.random.RandomState(seed)
-        first, last = self._dictionary.nspecial, len(self._dictionary)
+        draw, dictionary = np.random.RandomState(seed), self.target_dictionary
 
         def sentence():
-            words = draw.randint(first, last, size=draw.randint(1, longest + 1))
-            return torch.tensor([*words, self._dictionary.eos()])
+            words = draw.randint(dictionary.nspecial, len(dictionary), size=draw.randint(1, longest + 1))
+            return torch.tensor([*words, dictionary.eos()])
 
         source, target = [sentence() for _ in range(number)], [sentence() for _ in range(number)]
-        return LanguagePairDataset(
-            source,
-            np.array([len(s) for s in source]),
-            self._dictionary,
-            target,
-            np.array([len(t) for t in target]),
-            self._dictionary,
-        )
+        return self.paired(source, target)
 
 
 def _lstm(task, dropout):

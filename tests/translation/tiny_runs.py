@@ -12,6 +12,7 @@ from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq_cli.train import main
 
 import fairseq_dlf.translation  # noqa: F401
+from benchmarks.sentences import made_dictionary
 
 TYPES = 14
 SIZES = [f"--{side}-{name}=6" for side in ("encoder", "decoder") for name in ("embed-dim", "hidden-size")]
@@ -30,10 +31,7 @@ TEACHING += ["--episodes-per-epoch=2", "--optimizer=adam", "--lr=0.05"]
 
 
 def dictionary() -> Dictionary:
-    made = Dictionary()
-    for number in range(TYPES - made.nspecial):
-        made.add_symbol(f"w{number}")
-    return made
+    return made_dictionary(TYPES)
 
 
 def make_data_bin(folder: Path, train: int = 16, valid: int = 4) -> Path:

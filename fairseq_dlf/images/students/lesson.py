@@ -79,7 +79,7 @@ class ImageCourse:
         if warm is not None:
             warm.load_into(module)
         self.student = Student(
-            module.to(device).train(), _objective(loss, form), twice_differentiable if exact else nullcontext
+            module.to(device).train(), image_objective(loss, form), twice_differentiable if exact else nullcontext
         )
         self.settings = settings
         self.form = form
@@ -148,7 +148,9 @@ def coefficient_path(course: ImageCourse, guidance: Guidance, data: ImageData) -
     )
 
 
-def _objective(loss: Loss, form: Form) -> Objective:
+def image_objective(loss: Loss, form: Form = PAPER_FORM) -> Objective:
+    """L_Φ of a `TimedBatch`: the mean loss of its images."""
+
     def objective(forward: Forward, coefficients: Tensor, batch: TimedBatch) -> Tensor:
         scores: Any = forward(batch.images)
         return loss(LossInput(scores, batch.labels, coefficients, batch.iteration, batch.iterations, form))

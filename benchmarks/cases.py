@@ -9,23 +9,27 @@ from typing import Any, Literal
 import torch
 from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_REGISTRY
 from torch import Tensor, nn
-from torch.nn import functional
 
 import fairseq_dlf.translation  # noqa: F401
-from benchmarks.sentences import MULTI30K, SMALL, SentenceTask, Shape
+from benchmarks.sentences import MULTI30K, SMALL, Shape, ShapedTask
+from fairseq_dlf.core.hypergradient.student import Objective
 from fairseq_dlf.core.teaching.forms import Diagonal
 from fairseq_dlf.core.teaching.loss import DynamicLoss
+from fairseq_dlf.images.losses import make_loss
+from fairseq_dlf.images.losses.registry import PAPER_FORM
+from fairseq_dlf.images.students.lesson import TimedBatch, image_objective
+from fairseq_dlf.images.students.models import build_model
 from fairseq_dlf.translation.episodes.checkpoints import translation_objective
 
-Objective = Callable[[Callable[..., Any], Tensor, Any], Tensor]
 # 'small' serves comparisons in float64, where nothing is timed; 'quick' has smaller batches than 'full'.
 Size = Literal["small", "quick", "full"]
 SHAPES: dict[Size, Shape] = {"small": SMALL, "quick": MULTI30K._replace(sentences=16), "full": MULTI30K}
-CONV_IMAGES: dict[Size, int] = {"small": 5, "quick": 100, "full": 500}
+LENET_IMAGES: dict[Size, int] = {"small": 5, "quick": 100, "full": 500}
 
 LEARNING_RATE = 0.1
 DROPOUT = 0.1
 CLASSES = 10
+MODEL_SEED = 1
 TRANSLATION_BATCHES = 16
 IMAGE_BATCHES = 64
 
@@ -90,9 +94,9 @@ def build(name: str, size: Size) -> Case:
     return STUDENTS[name](size)
 
 
-def build_translation(arch: str, size: Size, **options: Any) -> tuple[SentenceTask, nn.Module]:
+def build_translation(arch: str, size: Size, **options: Any) -> tuple[ShapedTask, nn.Module]:
     """Build a task of synthetic sentences and an untrained model for it."""
-    task = SentenceTask(SHAPES[size])
+    task = ShapedTask(SHAPES[size])
     args = Namespace(criterion="dlf", dropout=DROPOUT, max_source_positions=64, max_target_positions=64, **options)
     if size == "small":
         for side in ("encoder", "decoder"):
@@ -104,68 +108,45 @@ def build_translation(arch: str, size: Size, **options: Any) -> tuple[SentenceTa
     return task, ARCH_MODEL_REGISTRY[arch].build_model(args, task)
 
 
-def translation_case(task: SentenceTask, module: nn.Module) -> Case:
+def translation_case(task: ShapedTask, module: nn.Module) -> Case:
     """Return a translation model with the paper's diagonal loss and Φ = 1."""
     dictionary = task.target_dictionary
     objective, cross_entropy = (
         translation_objective(DynamicLoss(Diagonal(), dictionary.pad(), share)) for share in (0.0, 1.0)
     )
     batches = task.batches(TRANSLATION_BATCHES, seed=2)
-    return Case(module.train(), batches, objective, torch.ones(len(dictionary)), cross_entropy)
+    return Case(module.train(), batches, objective, Diagonal().neutral(len(dictionary)), cross_entropy)
 
 
-def matrix_loss(forward: Callable[..., Any], coefficients: Tensor, batch: tuple[Tensor, Tensor]) -> Tensor:
-    """Return the mean of −σ(yᵀ Φ log p) over the images; Φ is a flattened matrix (paper, section 3.2)."""
-    images, labels = batch
-    log_probs = functional.log_softmax(forward(images), dim=-1)
-    rows = coefficients.view(CLASSES, CLASSES)[labels]
-    return -torch.sigmoid((rows * log_probs).sum(dim=-1)).mean()
+def image_case(model: str, batches: Sequence[TimedBatch]) -> Case:
+    """Return a classifier of images with images' own dynamic loss and Φ = I, the identity."""
+    _, channels, height, width = batches[0].images.shape
+    module = build_model(model, (channels, height, width), CLASSES, MODEL_SEED)
+    objective, cross_entropy = (image_objective(make_loss(name)) for name in ("dlf", "cross_entropy"))
+    return Case(module.train(), batches, objective, PAPER_FORM.neutral(CLASSES), cross_entropy)
 
 
-def image_cross_entropy(forward: Callable[..., Any], coefficients: Tensor, batch: tuple[Tensor, Tensor]) -> Tensor:
-    """Return the mean of −log p(y) over the images."""
-    images, labels = batch
-    return functional.cross_entropy(forward(images), labels)
-
-
-def image_case(module: nn.Module, batches: Sequence[tuple[Tensor, Tensor]]) -> Case:
-    """Return a classifier of images with Φ = I, the identity."""
-    return Case(module.train(), batches, matrix_loss, torch.eye(CLASSES).flatten(), image_cross_entropy)
-
-
-def mlp(inputs: int = 784, hidden: int = 500) -> nn.Module:
-    return nn.Sequential(nn.Flatten(), nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, CLASSES))
-
-
-def random_images(images: int, batches: int = IMAGE_BATCHES, side: int = 28) -> list[tuple[Tensor, Tensor]]:
+def random_images(images: int, batches: int = IMAGE_BATCHES, side: int = 28) -> list[TimedBatch]:
     """Draw batches of uniform noise with random labels."""
-    return [(torch.rand(images, 1, side, side), torch.randint(CLASSES, (images,))) for _ in range(batches)]
+    return [
+        TimedBatch(torch.rand(images, 1, side, side), torch.randint(CLASSES, (images,)), t, batches)
+        for t in range(batches)
+    ]
 
 
 def _mlp(size: Size) -> Case:
     if size == "small":
-        return image_case(mlp(inputs=36, hidden=7), random_images(5, side=6))
-    return image_case(mlp(), random_images(20))
+        return image_case("mlp-7", random_images(5, side=6))
+    return image_case("mlp", random_images(20))
 
 
-def _conv(size: Size) -> Case:
-    channels, hidden = ((2, 3), 6) if size == "small" else ((20, 50), 500)
-    module = nn.Sequential(
-        nn.Conv2d(1, channels[0], 5),
-        nn.MaxPool2d(2),
-        nn.Conv2d(channels[0], channels[1], 5),
-        nn.MaxPool2d(2),
-        nn.Flatten(),
-        nn.Linear(16 * channels[1], hidden),
-        nn.ReLU(),
-        nn.Linear(hidden, CLASSES),
-    )
-    return image_case(module, random_images(CONV_IMAGES[size], batches=8))
+def _lenet(size: Size) -> Case:
+    return image_case("lenet", random_images(LENET_IMAGES[size], batches=8, side=16 if size == "small" else 28))
 
 
 def _double(batch: Any) -> Any:
     """Return images in float64; a batch of sentences, which has integers only, is returned unchanged."""
-    return batch if isinstance(batch, dict) else (batch[0].double(), batch[1])
+    return batch._replace(images=batch.images.double()) if isinstance(batch, TimedBatch) else batch
 
 
 STUDENTS: dict[str, Callable[[Size], Case]] = {
@@ -177,5 +158,5 @@ STUDENTS: dict[str, Callable[[Size], Case]] = {
         *build_translation("transformer_dlf_small", size, activation_fn="relu")
     ),
     "mlp": _mlp,
-    "conv": _conv,
+    "lenet": _lenet,
 }

@@ -1,4 +1,4 @@
-"""How things are timed, summed up and written down."""
+"""How benchmarks are timed, summed up and written down."""
 
 import gc
 import json
@@ -69,7 +69,7 @@ def interleaved(
     Args:
         warm_up: what each process calls once before, in place of `runs` where these are long.
     """
-    # What is there already is no garbage: collecting between the runs need not go through it.
+    # What exists already is no garbage: collecting between the runs need not go through it.
     gc.collect()
     gc.freeze()
     names, workers = list(runs), {}
@@ -89,7 +89,7 @@ def interleaved(
 
 
 class _Worker:
-    """A forked process that runs one thing when asked to."""
+    """A forked process that runs one thing at a time, whenever it is told to."""
 
     def __init__(self, run: Callable[[], Any], warm_up: Callable[[], Any]):
         context = multiprocessing.get_context("fork")
@@ -147,6 +147,7 @@ def circumstances() -> dict[str, Any]:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a mapping as JSON, and its folder if it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 

@@ -1,0 +1,93 @@
+"""The command refuses what it does not know, and every benchmark fills its table."""
+
+import gzip
+
+import pytest
+import torch
+
+from benchmarks import __main__ as command
+from benchmarks import cases, episode, expected_bleu, lesson, memory, teacher_file, whole_run
+from benchmarks import error as error_benchmark
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nothing"], "no benchmark 'nothing'; choose from episode"),
+        (["episode", "--students", "nobody"], "no student 'nobody'; choose from lstm"),
+        (["episode", "--steps", "0"], "argument --steps: got 0, wanted 1 or more"),
+        (["episode", "--mnist", "."], "--mnist means nothing to episode"),
+    ],
+)
+def test_the_command_refuses_what_it_does_not_know(arguments, message, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["benchmarks", *arguments])
+    with pytest.raises(SystemExit):
+        command.main()
+    assert message in capsys.readouterr().err
+
+
+def test_mnist_that_is_missing_is_named_in_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["benchmarks", "whole_run", "--mnist", str(tmp_path), "--out", str(tmp_path)])
+    monkeypatch.setattr(command, "settle", lambda: None)
+    assert command.main() == 1
+    assert "error: there is none of train-images-idx3-ubyte.gz" in capsys.readouterr().err.splitlines()[-1]
+
+
+def write_mnist(folder, count):
+    """A train split of so many images of 28 x 28, of which image i is all i and has label i % 10."""
+    for name, header, content in (
+        ("images-idx3", (0x803, count, 28, 28), bytes(i for i in range(count) for _ in range(28 * 28))),
+        ("labels-idx1", (0x801, count), bytes(i % 10 for i in range(count))),
+    ):
+        packed = b"".join(number.to_bytes(4, "big") for number in header) + content
+        (folder / f"train-{name}-ubyte.gz").write_bytes(gzip.compress(packed))
+
+
+def test_a_whole_run_trains_on_the_images_of_mnist(tmp_path, monkeypatch):
+    write_mnist(tmp_path, 60)
+    monkeypatch.setattr(whole_run, "peak_mib", lambda job, **arguments: float(arguments["mnist"] == str(tmp_path)))
+    result = whole_run.run(True, steps=[2], repeats=1, mnist=str(tmp_path))
+    assert (result["data"], result["rows"][0]["mib"]) == ("MNIST", 1.0)
+    batches = whole_run._case(str(tmp_path)).batches
+    values = torch.cat([batch.images[:, 0, 0, 0] for batch in batches]) * 255.0
+    assert values.sort().values.tolist() == pytest.approx(list(range(60)))
+    assert torch.equal(values.round().long() % 10, torch.cat([batch.labels for batch in batches]))
+
+
+def test_a_short_error_and_a_short_whole_run_fill_their_tables(monkeypatch):
+    monkeypatch.setattr(whole_run, "peak_mib", lambda job, **arguments: 1.0)
+    for module, options in ((error_benchmark, {"students": ["mlp"]}), (whole_run, {"repeats": 1})):
+        lines = module.table(module.run(True, steps=[2], **options)).splitlines()
+        assert len(lines) == 3
+        assert len({line.count("|") for line in lines}) == 1
+
+
+def test_a_short_episode_fills_its_table(monkeypatch):
+    monkeypatch.setattr(memory, "expected_peer_mib", lambda student, size, steps: 4096.0 * steps)
+    result = episode.run(True, students=["mlp"], steps=[1, 2], repeats=1)
+    first, second = episode.table(result).splitlines()[2:]
+    assert "left out" not in first.split("|")[7]
+    assert "left out: about 8 GiB" in second
+
+
+def test_a_short_lesson_fills_its_table(monkeypatch):
+    monkeypatch.setattr(lesson, "build", lambda student, size: cases.build(student, "small"))
+    lines = lesson.table(lesson.run(True, steps=[2], repeats=1)).splitlines()
+    assert [line.split(" | ")[:4] for line in lines[2:]] == [["| lstm", "16", "2", "1"], ["| mlp", "100", "2", "1"]]
+
+
+def test_teacher_files_fill_their_table(monkeypatch):
+    monkeypatch.setattr(teacher_file, "TYPES", 20)
+    lines = teacher_file.table(teacher_file.run(True, repeats=1)).splitlines()
+    assert [line.split(" | ")[0] for line in lines[2:]] == ["| writing", "| reading"]
+
+
+def test_expected_bleu_fills_its_table(monkeypatch):
+    monkeypatch.setattr(expected_bleu, "build_translation", lambda arch, size: cases.build_translation(arch, "small"))
+    lines = expected_bleu.table(expected_bleu.run(True, repeats=1)).splitlines()
+    assert [line.split(" | ")[0] for line in lines[2:]] == [
+        "| generation",
+        "| BLEU",
+        "| scores with gradient",
+        "| whole measure",
+    ]
