@@ -30,7 +30,7 @@ def test_mnist_that_is_missing_is_named_in_one_line(tmp_path, monkeypatch, capsy
     monkeypatch.setattr("sys.argv", ["benchmarks", "whole_run", "--mnist", str(tmp_path), "--out", str(tmp_path)])
     monkeypatch.setattr(command, "settle", lambda: None)
     assert command.main() == 1
-    assert "error: there is none of train-images-idx3-ubyte.gz" in capsys.readouterr().err.splitlines()[-1]
+    assert "error: found none of train-images-idx3-ubyte.gz" in capsys.readouterr().err.splitlines()[-1]
 
 
 def write_mnist(folder, count):
