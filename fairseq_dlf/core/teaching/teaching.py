@@ -17,6 +17,7 @@ from fairseq_dlf.core.support.checks import require_at_least, require_between, r
 from fairseq_dlf.core.support.errors import InputError, brief
 from fairseq_dlf.core.support.run_folder import STATE_NAME, read_state, save_state
 from fairseq_dlf.core.support.signature import Signature
+from fairseq_dlf.core.support.tensor_file import require_float32
 from fairseq_dlf.core.teaching.collapse import CollapseWatch
 from fairseq_dlf.core.teaching.estimators.estimator import Estimate, Estimator, estimate
 from fairseq_dlf.core.teaching.journal import LOG_NAME, TeacherStep, append_step, read_steps, replace_steps
@@ -237,18 +238,26 @@ class Teaching:
     def _take(self, saved: "_SavedTeaching") -> None:
         """Go on from a state, whose fields have the right types but may not fit this teacher."""
         self.done, self.best_step, self.best_value = saved.done, saved.best_step, saved.best_value
+        require_float32(self.folder / STATE_NAME, saved.teacher, f"delete {self.folder} to start that run again")
         try:
             self.collapses.restore(saved.collapses)
             self.teacher.load_state_dict(saved.teacher)
-            self.optimizer.load_state_dict(saved.optimizer)
-            fits = all(
-                {value.shape for value in self.optimizer.state.get(each, {}).values()} <= {each.shape, torch.Size()}
-                for each in self.teacher.parameters()
-            )
+            # The settings are those of this plan; only the moments are the run's.
+            self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": saved.optimizer["state"]})
+            fits = all(map(self._has_moments, self.teacher.parameters()))
         except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise self._damaged(brief(error)) from error
         if not fits or not -1 <= self.best_step <= self.done:
             raise self._damaged("its numbers do not fit this teacher")
+
+    def _has_moments(self, parameter: torch.nn.Parameter) -> bool:
+        """Whether Adam has moments of a parameter, or none at all as before its first step."""
+        moments = self.optimizer.state.get(parameter, {})
+        if not moments:
+            return True
+        shapes = {"step": torch.Size(), "exp_avg": parameter.shape, "exp_avg_sq": parameter.shape}
+        found = {name: value.shape for name, value in moments.items()}
+        return found == shapes and all(bool(value.isfinite().all()) for value in moments.values())
 
     def _damaged(self, cause: str) -> InputError:
         return InputError(

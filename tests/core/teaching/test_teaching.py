@@ -240,7 +240,17 @@ def changed(state, **changes):
         (lambda state: changed(state, collapses={}), "is damaged .'in_a_row'.: delete"),
         (lambda state: changed(state, teacher={}), "is damaged .*Missing key|is damaged .*state_dict"),
         (lambda state: changed(state, teacher={"values": torch.ones(2, 9), "keys": torch.ones(9, 2)}), "is damaged"),
+        (
+            lambda state: changed(state, teacher=turned(state["teacher"], torch.Tensor.long)),
+            "is int64, but must",
+        ),
+        (lambda state: changed(state, teacher=turned(state["teacher"], torch.log)), "infinite or NaN"),
         (lambda state: changed(state, optimizer={}), "is damaged"),
+        (
+            lambda state: changed(state, optimizer={"state": {0: {"step": torch.tensor(1.0)}}}),
+            "do not fit this teacher",
+        ),
+        (lambda state: changed(state, optimizer={"state": {0: {"step": "one"}}}), "is damaged"),
         (lambda state: changed(state, optimizer=reshaped(state["optimizer"])), "do not fit this teacher"),
         (
             lambda state: {name: value for name, value in state.items() if name != "teacher"},
@@ -255,6 +265,10 @@ def test_a_state_that_does_not_fit_is_named(tmp_path, damage, words):
         torch.save(state, partial)
     with pytest.raises(ValueError, match=f"last.pt .*{words}"):
         taught(tmp_path)
+
+
+def turned(tensors, change):
+    return {name: change(-tensor.abs()) for name, tensor in tensors.items()}
 
 
 def reshaped(optimizer):
