@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,12 +11,15 @@ from fairseq_dlf.core.hypergradient.student import Student
 from fairseq_dlf.core.teaching.expectations import expected_score
 from fairseq_dlf.core.teaching.forms import Diagonal
 from fairseq_dlf.core.teaching.loss import DynamicLoss
+from fairseq_dlf.translation.bleu import expected
 from fairseq_dlf.translation.bleu.decoding import WordJoiner, fixed_sample, greedy_bleu, select_rows, subword_symbol
 from fairseq_dlf.translation.bleu.expected import (
     ExpectedBleu,
+    ExpectedBleuConfig,
     ExpectedBleuSettings,
     _collate,
     expected_bleu,
+    expected_bleu_settings,
     find_candidates,
 )
 from fairseq_dlf.translation.bleu.scores import sentence_bleu
@@ -203,3 +207,97 @@ def test_the_signature_holds_what_changes_the_measure():
         "normalize": False,
         "with_reference": True,
     }
+
+
+# The measure in detail ----------------------------------------------------------
+
+
+@pytest.fixture
+def measure(made, monkeypatch):
+    """A measure of three sentences in two batches, one of five in all being another worker's, with fixed candidates."""
+    built = made()
+    built.model.train()
+    student = Student(built.model, translation_objective(DynamicLoss(Diagonal(), built.task.target_dictionary.pad())))
+    parts = [select_rows(built.batch, torch.tensor(rows), True) for rows in ([0], [1, 2])]
+    settings = ExpectedBleuSettings(4, with_reference=True)
+    found = {id(part): find_candidates(built.task, built.model, part, settings, seed=3) for part in parts}
+    monkeypatch.setattr(expected, "find_candidates", lambda task, model, batch, *more: found[id(batch)])
+    return ExpectedBleu(built.task, student, parts, settings, seed=8, sentences=5)
+
+
+def test_the_cotangent_is_the_slope_of_the_value(measure):
+    params, h = measure.student.flat_params(), 1e-6
+    gradient = measure.value_and_cotangent(params).cotangent
+    for _ in range(3):
+        direction = torch.randn_like(params)
+        wanted = (measure.value(params + h * direction) - measure.value(params - h * direction)) / (2 * h)
+        assert abs(wanted) > 1e-8
+        assert (gradient * direction).sum().item() == pytest.approx(wanted, rel=1e-5)
+
+
+def test_values_are_means_over_the_sentences_of_all_workers(measure):
+    params = measure.student.flat_params()
+    own = ExpectedBleu(measure.task, measure.student, measure.batches, measure.settings, 8, sentences=3)
+    assert measure.value(params) == pytest.approx(own.value(params) * 3 / 5)
+    assert measure.value_and_cotangent(params).value == pytest.approx(measure.value(params))
+
+
+def test_both_are_summed_over_workers(measure):
+    plain = measure.value_and_cotangent(measure.student.flat_params())
+    measure.student.combine = lambda tensor: 2 * tensor
+    summed = measure.value_and_cotangent(measure.student.flat_params())
+    assert summed.value == pytest.approx(2 * plain.value) == pytest.approx(measure.value(measure.student.flat_params()))
+    torch.testing.assert_close(summed.cotangent, 2 * plain.cotangent)
+
+
+def test_scores_have_no_dropout(measure):
+    params, values = measure.student.flat_params(), set()
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        values.add((measure.value(params), measure.value_and_cotangent(params).value))
+    assert len(values) == 1 and len(set(*values)) == 1
+    assert measure.student.module.training
+
+
+def test_a_measure_decodes_the_parameters_that_it_is_given(made, monkeypatch):
+    built, decoded = made(), []
+    student = Student(built.model, None)
+    plain = find_candidates
+
+    def spy(task, model, *more):
+        decoded.append(student.flat_params())
+        return plain(task, model, *more)
+
+    monkeypatch.setattr(expected, "find_candidates", spy)
+    measure = ExpectedBleu(built.task, student, [built.batch], ExpectedBleuSettings(2), seed=8, sentences=3)
+    params = student.flat_params()
+    measure.value(params + 0.5)
+    student.load_flat_params(params)
+    measure.value_and_cotangent(params - 0.5)
+    assert torch.equal(decoded[0], params + 0.5) and torch.equal(decoded[1], params - 0.5)
+
+
+def test_candidates_that_come_twice_count_once(made, monkeypatch):
+    built = made()
+    eos = built.task.target_dictionary.eos()
+    proposals = [[{"tokens": torch.tensor([word, eos])} for word in (5, 6, 5, 5)] for _ in range(3)]
+    fake = SimpleNamespace(generate=lambda models, batch: proposals)
+    monkeypatch.setattr(expected, "build_generator", lambda *a, **k: fake)
+    found = find_candidates(built.task, built.model, built.batch, ExpectedBleuSettings(4), seed=1)
+    assert found.present.sum(dim=1).tolist() == [2, 2, 2]
+    assert found.targets.tolist() == [[5, eos], [6, eos]] * 3
+
+
+def test_candidates_are_those_of_their_seed(made):
+    built = made()
+    settings = ExpectedBleuSettings(6)
+    first, second = (find_candidates(built.task, built.model, built.batch, settings, seed) for seed in (1, 2))
+    assert first.targets.shape != second.targets.shape or not torch.equal(first.targets, second.targets)
+
+
+def test_options_are_the_measure_s():
+    cfg = ExpectedBleuConfig(
+        candidates=5, candidate_method="beam", candidate_sharpness=2.0, candidate_sum=True, candidate_reference=True
+    )
+    assert expected_bleu_settings(cfg) == ExpectedBleuSettings(5, "beam", 2.0, normalize=False, with_reference=True)
+    assert expected_bleu_settings(ExpectedBleuConfig()) == ExpectedBleuSettings()

@@ -1,0 +1,119 @@
+"""Words of a dictionary, fixed samples, greedy decoding: of which parameters, how long, in which mode."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from fairseq_dlf.core.hypergradient.student import Student
+from fairseq_dlf.core.support.errors import InputError
+from fairseq_dlf.translation.bleu import decoding
+from fairseq_dlf.translation.bleu.decoding import (
+    WordJoiner,
+    batches_of,
+    build_generator,
+    evaluating,
+    fixed_sample,
+    greedy_bleu,
+    module_at,
+    on_device,
+    unwrapped,
+)
+
+
+def test_an_unknown_word_of_a_reference_matches_no_unknown_of_a_hypothesis(tiny):
+    dictionary = tiny("lstm").task.target_dictionary
+    words = WordJoiner(dictionary)
+    row = torch.tensor([dictionary.unk(), dictionary.nspecial, dictionary.eos(), dictionary.pad()])
+    assert words.reference(row).split() == ["UNKNOWNTOKENINREF", "w0"]
+    hypothesis = words.hypothesis(row[:3]).split()
+    assert hypothesis[1:] == ["w0"] and hypothesis[0] not in words.reference(row).split()
+
+
+def test_subwords_are_joined(tiny):
+    dictionary = tiny("lstm").task.target_dictionary
+    first, last = dictionary.add_symbol("ha@@"), dictionary.add_symbol("us")
+    assert WordJoiner(dictionary).hypothesis(torch.tensor([first, last, dictionary.eos()])) == "haus"
+
+
+def test_translations_are_at_most_half_as_long_again_and_ten(tiny):
+    made = tiny("lstm")
+    generator = build_generator(made.task, made.model, beam=1)
+    assert (generator.max_len_a, generator.max_len_b, generator.beam_size) == (1.5, 10, 1)
+
+
+def test_a_degenerate_student_stops_there(tiny):
+    """One that never ends a sentence."""
+    made = tiny("lstm")
+    eos = made.task.target_dictionary.eos()
+    with torch.no_grad():
+        for parameter in made.model.decoder.fc_out.parameters() if hasattr(made.model.decoder, "fc_out") else ():
+            parameter[eos] = 0.0
+        made.model.decoder.fc_out.bias[eos] = -50.0
+    pairs = made.task.pairs(1, longest=4)
+    batch = pairs.collater([pairs[0]])
+    length = batch["net_input"]["src_tokens"].size(1)
+    with evaluating(made.model), torch.no_grad():
+        found = build_generator(made.task, made.model, beam=1).generate([made.model], batch)[0][0]["tokens"]
+    assert len(found) == int(1.5 * length + 10) + 1
+
+
+def test_decoding_is_of_the_parameters_that_are_given(tiny, monkeypatch):
+    made = tiny("lstm")
+    student = Student(made.model, None)
+    params, seen = student.flat_params(), []
+    monkeypatch.setattr(
+        decoding,
+        "build_generator",
+        lambda task, model, **more: SimpleNamespace(
+            generate=lambda models, batch: (
+                seen.append((student.flat_params().clone(), models[0].training)),
+                [[{"tokens": row}] for row in batch["target"]],
+            )[1]
+        ),
+    )
+    pairs = made.task.pairs(3)
+    for other in (params + 1, params - 1):
+        greedy_bleu(made.task, module_at(student, other), pairs, [0, 1, 2])
+    assert torch.equal(seen[0][0], params + 1) and torch.equal(seen[1][0], params - 1)
+    assert not any(training for _, training in seen) and made.model.training
+
+
+def test_batches_are_of_like_length_and_of_bounded_size(tiny):
+    pairs = tiny("lstm").task.pairs(9)
+    batches = list(batches_of(pairs, range(9), torch.device("cpu"), sentences=4))
+    assert [len(batch["id"]) for batch in batches] == [4, 4, 1]
+    lengths = [pairs.num_tokens(int(i)) for batch in batches for i in sorted(batch["id"].tolist())]
+    assert max(lengths[:4]) <= min(lengths[4:8]) <= max(lengths[4:8]) <= lengths[8]
+    assert on_device(batches[0], torch.device("cpu")) is batches[0]
+
+
+@pytest.mark.parametrize("sentences", [-1, 9])
+def test_samples_of_more_than_there_is_are_refused(tiny, sentences):
+    with pytest.raises(InputError, match=f"{sentences} sentences were asked for, the data set has 8"):
+        fixed_sample(tiny("lstm").task.pairs(8), sentences, 1)
+
+
+def test_a_model_is_found_inside_its_wrappers(tiny):
+    model = tiny("lstm").model
+    assert unwrapped(nn.ModuleDict({"module": model})["module"]) is model
+    wrapper = nn.Module()
+    wrapper.module = nn.Module()
+    wrapper.module.module = model
+    assert unwrapped(wrapper) is model
+
+
+def test_evaluation_leaves_modes_and_random_numbers_alone(tiny):
+    model = tiny("lstm").model
+    model.train()
+    model.encoder.eval()
+    torch.manual_seed(3)
+    wanted = torch.rand(2)
+    torch.manual_seed(3)
+    with pytest.raises(KeyError), evaluating(model):
+        assert not model.training
+        torch.rand(5)
+        raise KeyError
+    assert torch.equal(torch.rand(2), wanted)
+    assert model.training and model.decoder.training and not model.encoder.training
