@@ -10,8 +10,10 @@ from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEn
 from fairseq.data.iterators import EpochBatchIterator
 from fairseq.logging import metrics
 
+from fairseq_dlf.core.support.errors import InputError, MissingFileError
+from fairseq_dlf.core.teaching.forms import FORMS
 from fairseq_dlf.core.teaching.teacher_file import write_teacher
-from fairseq_dlf.core.teaching.teachers import AttentionTeacher
+from fairseq_dlf.core.teaching.teachers import AttentionTeacher, StaticTeacher
 from fairseq_dlf.translation.bleu import progress as bleu_progress
 from fairseq_dlf.translation.bleu.decoding import fixed_sample
 from fairseq_dlf.translation.bleu.progress import FEATURES
@@ -289,3 +291,49 @@ def test_what_is_remembered_stays_out_of_the_runs_own_figures(made, teacher_file
         step(made, criterion_of(made, teacher=teacher_file.path), update=0)
     assert "dev_bleu" not in run.get_smoothed_values()
     assert metrics.get_smoothed_values("dlf_progress")["dev_bleu"] == 0.3
+
+
+# Forms and kinds of teachers ------------------------------------------------------
+
+
+def test_the_neutral_coefficients_of_all_forms_are_one_loss(made):
+    """The neutral matrix gives what the neutral diagonal gives; other constants multiply both."""
+    for constant in (None, 2.0):
+        losses = {
+            float(criterion_of(made, form=form, coefficients=constant)(made.model, made.batch)[0]) for form in FORMS
+        }
+        assert max(losses) - min(losses) < 1e-9
+
+
+def test_an_unknown_form_is_named(made):
+    with pytest.raises(InputError, match=r"no form named 'round': .* \(--form\)"):
+        criterion_of(made, form="round")
+
+
+def test_the_form_is_the_teachers_own(made, tmp_path):
+    dictionary = made.task.target_dictionary
+    phi = torch.rand(len(dictionary) ** 2)
+    path = tmp_path / "teacher.safetensors"
+    write_teacher(path, StaticTeacher(phi), header_of("static", "matrix", dictionary, "dlf|test"))
+    criterion = criterion_of(made, teacher=str(path), progress_sentences=0)
+    assert criterion.loss.form.spec == "matrix"
+    loss, _, log = criterion(made.model, made.batch)
+    logits = made.model(**made.batch["net_input"])[0]
+    wanted = criterion.loss(logits, made.batch["target"], phi.to(logits.dtype)).loss
+    assert loss.item() == pytest.approx(wanted.item())
+    assert log["phi_mean"] == pytest.approx(phi.mean().item())
+    with pytest.raises(InputError, match="--form diagonal would be ignored, for the teacher's file names the form"):
+        criterion_of(made, teacher=str(path), form="diagonal")
+
+
+def test_teachers_that_remember_are_refused(made, teacher_file, monkeypatch):
+    monkeypatch.setattr(AttentionTeacher, "start", lambda self: (torch.zeros(1),))
+    with pytest.raises(InputError, match=r"the kind attention, which remembers .* pass a teacher without one"):
+        criterion_of(made, teacher=teacher_file.path)
+
+
+def test_the_teacher_is_read_when_training_begins_only(made):
+    criterion = DlfCriterion(SimpleNamespace(**{**DEFAULTS, "teacher": "gone.pt"}), made.task)
+    criterion.eval()
+    with pytest.raises(MissingFileError, match=r"teacher file gone.pt does not exist: .* \(--teacher\)"):
+        criterion.train()
