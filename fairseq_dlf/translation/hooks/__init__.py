@@ -1,12 +1,12 @@
-"""All that leans on fairseq's inside, one function a hook; each says what in fairseq forces it.
+"""Everything that depends on the internals of fairseq, one function per hook; each says what in fairseq forces it.
 
-- `safe_globals`: what `torch.load` must take in fairseq's checkpoints.
-- `launch`: launches that fairseq would take and that train nothing, or the same thing twice.
+- `safe_globals`: the classes that `torch.load` must accept in fairseq's checkpoints.
+- `launch`: launches that fairseq accepts although they train nothing, or the same model twice.
 - `saving`: checkpoints that are replaced whole.
-- `run_start`: the folder of a run, unreadable checkpoints, runs that have ended before.
-- `checkpoint_files`: reading checkpoints, with one message for all that can be wrong.
-- `dictionaries`: which dictionaries a checkpoint was trained with.
+- `run_start`: the folder of a run, unreadable checkpoints, finished runs.
+- `checkpoint_files`: reading checkpoints, with one message for everything that can be wrong with a file.
+- `dictionaries`: the dictionaries that a checkpoint was trained with.
 - `batch_order`: the same batches before and after a resume.
-- `run_options`, `naming`: what a task is not told, and how errors are shown.
-- `updates`, `meters`: what a criterion is not told, and cannot keep.
+- `run_options`, `naming`: options of the run that a task does not get, and options in error messages.
+- `updates`, `meters`: the update number that a criterion does not get, and figures that it cannot save.
 """

@@ -15,15 +15,15 @@ def resumable_batches(
     epoch: int,
     limits: dict[str, Any],
 ) -> EpochBatchIterating:
-    """The iterator over a data set, with the batches of the first epoch in whichever epoch the run begins.
+    """Return the iterator over a data set, with the batches of the first epoch, whichever epoch the run begins with.
 
-    Forced by: fairseq batches a data set once a process, with sentences of one length in an order that
-    it draws with `seed + epoch`; a run that resumes in a later epoch would draw another.
+    Forced by: fairseq batches a data set once per process, with sentences of equal length in an order that
+    it draws with `seed + epoch`; a run that resumes in a later epoch would draw another order.
 
     Args:
         build: fairseq's own `get_batch_iterator`.
         epoch: the epoch to begin with.
-        limits: its other arguments.
+        limits: the other arguments of `build`.
     """
     kept = not limits.get("update_epoch_batch_itr") and not limits.get("disable_iterator_cache")
     if not kept or dataset in task.dataset_to_epoch_iter:

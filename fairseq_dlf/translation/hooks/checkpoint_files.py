@@ -1,4 +1,4 @@
-"""Checkpoints of fairseq as they are read here, with one message for all that can be wrong with a file."""
+"""Reading of fairseq's checkpoints, with one message for everything that can be wrong with a file."""
 
 from pathlib import Path
 from typing import Any, Optional
@@ -14,9 +14,9 @@ WANTED = "a checkpoint that fairseq-train has written"
 
 
 def load_checkpoint(path: Path, wanted: str = WANTED) -> dict[str, Any]:
-    """Read a checkpoint of `fairseq-train`, on the CPU, in the form of the present fairseq.
+    """Read a checkpoint of `fairseq-train` on the CPU, in the format of the installed fairseq.
 
-    Forced by: fairseq's `load_checkpoint_to_cpu` names neither the file nor what to do.
+    Forced by: the errors of fairseq's `load_checkpoint_to_cpu` say neither which file nor what to do.
 
     Args:
         path: the file.
@@ -28,7 +28,7 @@ def load_checkpoint(path: Path, wanted: str = WANTED) -> dict[str, Any]:
 
     Raises:
         MissingFileError: there is no such file.
-        InputError: the file is damaged, holds objects that are not safe to load, or is no checkpoint.
+        InputError: the file is damaged, holds objects that are not safe to load, or is not a checkpoint.
     """
     state = read_checkpoint(path, wanted)
     model = state.get("model") if isinstance(state, dict) else None
@@ -36,16 +36,16 @@ def load_checkpoint(path: Path, wanted: str = WANTED) -> dict[str, Any]:
         raise InputError(f"{path} holds no tensors of a model: pass {wanted}")
     try:
         return _upgraded(state)
-    # fairseq and omegaconf raise anything where parts are missing or of another type.
+    # fairseq and omegaconf may raise any exception if parts are missing or of another type.
     except Exception as error:
         text = f"{path} holds a model, but not what fairseq keeps with it ({brief(error)}): pass {wanted}"
         raise InputError(text) from error
 
 
 def _upgraded(state: dict[str, Any]) -> dict[str, Any]:
-    """Bring the state of older versions of fairseq into the present form.
+    """Convert the state of older versions of fairseq to the format of the installed one.
 
-    Forced by: fairseq's own function for this reads the file as well.
+    Forced by: fairseq's own function for this also reads the file.
     """
     if state.get("cfg") is not None:
         state["cfg"] = OmegaConf.create(state["cfg"], flags={"allow_objects": True})
@@ -59,14 +59,17 @@ def _upgraded(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def updates_of(state: dict[str, Any]) -> int:
-    """The updates after which a checkpoint was saved."""
+    """Return the number of updates after which a checkpoint was saved."""
     return int(state["optimizer_history"][-1]["num_updates"])
 
 
 def newest_readable(folder: Path, besides: Path) -> Optional[Path]:
-    """The checkpoint of a folder that was written last, of those that can be read.
+    """Return the newest readable checkpoint of a folder, or None.
 
-    Cost: reads them, from the newest on, until one is whole.
+    Args:
+        besides: a checkpoint to leave out.
+
+    Cost: reads checkpoints, from the newest on, until one can be read.
     """
     found = [path for path in folder.glob("checkpoint*.pt") if path.is_file() and path != besides]
     for path in sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name), reverse=True):

@@ -1,4 +1,4 @@
-"""Which dictionaries a checkpoint was trained with: two of one size may have their types in another order."""
+"""The dictionaries that a checkpoint was trained with: two of equal size may order their types differently."""
 
 from typing import Any, Optional
 
@@ -12,12 +12,12 @@ DIGITS = 16
 
 
 def dictionary_fingerprint(dictionary: Dictionary) -> str:
-    """The first 16 hex digits of SHA-256 over the symbols in order."""
+    """Return the first 16 hex digits of SHA-256 over the symbols in order."""
     return digest("\n".join(dictionary.symbols), DIGITS)
 
 
 def fingerprints(task: FairseqTask) -> Optional[dict[str, str]]:
-    """The fingerprints of a task's dictionaries, by side; None where it has not both."""
+    """Return the fingerprints of a task's dictionaries by side, or None if it lacks one of them."""
     try:
         source, target = task.source_dictionary, task.target_dictionary
     except NotImplementedError:
@@ -28,18 +28,18 @@ def fingerprints(task: FairseqTask) -> Optional[dict[str, str]]:
 
 
 def keep_fingerprints(task: FairseqTask) -> None:
-    """Have the fingerprints saved with every checkpoint of a run.
+    """Make fairseq save the fingerprints with every checkpoint of a run.
 
-    Forced by: fairseq's checkpoints say how many types a dictionary had, not which.
+    Forced by: fairseq's checkpoints tell how many types a dictionary had, but not which ones.
     """
-    found = fingerprints(task)
-    if found is not None:
-        task.state.merge_state_dict({TASK_STATE_KEY: found})
+    by_side = fingerprints(task)
+    if by_side is not None:
+        task.state.merge_state_dict({TASK_STATE_KEY: by_side})
 
 
 def kept_fingerprints(state: dict[str, Any]) -> Optional[dict[str, str]]:
-    """The fingerprints in a checkpoint; None where it has none, as those of plain fairseq."""
-    found = state["task_state"].get(TASK_STATE_KEY)
-    if not isinstance(found, dict) or not {"source", "target"} <= set(found):
+    """Return the fingerprints in a checkpoint; None if it has none, like the checkpoints of plain fairseq."""
+    by_side = state["task_state"].get(TASK_STATE_KEY)
+    if not isinstance(by_side, dict) or not {"source", "target"} <= set(by_side):
         return None
-    return {side: str(found[side]) for side in ("source", "target")}
+    return {side: str(by_side[side]) for side in ("source", "target")}

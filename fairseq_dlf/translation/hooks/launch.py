@@ -1,4 +1,4 @@
-"""Launches that fairseq would take, and that train nothing, the same thing twice, or not as they say."""
+"""Launches that fairseq accepts although they train nothing, the same model twice, or not as their options say."""
 
 import math
 import os
@@ -16,12 +16,9 @@ from fairseq_dlf.core.support.errors import InputError, MissingFileError
 
 
 def require_data_bin(data: Optional[str]) -> None:
-    """Raise unless the first data path holds fairseq's binarised data.
+    """Raise MissingFileError unless the first data path holds fairseq's binarised data.
 
-    Forced by: fairseq asserts, or cannot infer the languages, where the folder is wrong.
-
-    Raises:
-        MissingFileError: there is no such data.
+    Forced by: in a wrong folder fairseq fails in an assertion, or cannot infer the languages.
     """
     first = Path(utils.split_paths(data)[0]) if data else None
     if first is None or not any(first.glob("dict.*.txt")):
@@ -42,10 +39,10 @@ _COMMAND = (
 def require_processes(args: Namespace) -> None:
     """Refuse a launch in which fairseq would start no process, train nothing, and report success.
 
-    Forced by: fairseq spawns one process for each GPU it sees; without any it spawns none.
+    Forced by: fairseq spawns one process for each GPU that it sees; without a GPU it spawns none.
 
     Args:
-        args: parsed arguments of `fairseq-train`; others pass.
+        args: parsed arguments of `fairseq-train`; those of other commands pass.
 
     Raises:
         InputError: with the command to use.
@@ -60,9 +57,9 @@ def require_processes(args: Namespace) -> None:
 
 
 def show_command_line(arch: str) -> None:
-    """Have the launch of an architecture of ours checked, in place of a function that sets no default.
+    """Check the launches of one of our architectures, in place of its function of defaults, which would set none.
 
-    Forced by: fairseq shows the whole command line to architectures alone before it starts processes.
+    Forced by: before it starts processes, fairseq shows the whole command line only to architectures.
     """
     ARCH_CONFIG_REGISTRY[arch] = require_processes
 
@@ -70,7 +67,7 @@ def show_command_line(arch: str) -> None:
 def require_joined() -> None:
     """Refuse a process that torchrun has started, but that trains alone.
 
-    Forced by: fairseq reads torchrun's variables only where it is told to be distributed.
+    Forced by: fairseq reads torchrun's variables only if its options say that the run is distributed.
 
     Raises:
         InputError: with the command to use.
@@ -89,12 +86,12 @@ NOTHING_TO_SMOOTH = "--ce-share is 0, so that there is nothing to smooth: raise 
 
 
 def option_of(setting: str) -> str:
-    """The command line's name of a setting."""
+    """Return the name of a setting's option."""
     return f"--{setting.replace('_', '-')}"
 
 
 def refuse_ignored(cfg: Any, setting: str, ignored: bool, why: str) -> None:
-    """Refuse a setting that was given, but would be ignored; 0, None and no text count as not given.
+    """Refuse a setting that was given, but would be ignored; 0, None and empty text count as not given.
 
     Raises:
         InputError: naming the option; `why` also says what to do.
@@ -104,9 +101,9 @@ def refuse_ignored(cfg: Any, setting: str, ignored: bool, why: str) -> None:
 
 
 def require_rates(rates: Optional[Sequence[float]]) -> None:
-    """Refuse learning rates that end a run at once.
+    """Refuse learning rates that would end a run at once.
 
-    Forced by: fairseq takes a rate below `--stop-min-lr`, -1, for the end of training, and reports success.
+    Forced by: fairseq takes a rate below `--stop-min-lr` (-1) as the end of training, and reports success.
 
     Raises:
         InputError: a rate is negative or not finite.

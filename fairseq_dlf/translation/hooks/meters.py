@@ -1,4 +1,4 @@
-"""Figures that a criterion keeps across a resume, in fairseq's meters."""
+"""Figures that a criterion keeps across a resume in fairseq's meters."""
 
 from collections.abc import Mapping
 from typing import Optional
@@ -9,10 +9,10 @@ AGGREGATOR = "dlf_progress"
 
 
 def remember(figures: Mapping[str, float]) -> None:
-    """Keep figures in an aggregator of our own, until others take their place.
+    """Keep figures in a separate aggregator, until others replace them.
 
-    Forced by: fairseq saves meters with every checkpoint, also for tasks that are not ours, and
-    restores them within an epoch; a criterion without parameters has nothing else that is saved.
+    Forced by: nothing else of a criterion without parameters is saved. fairseq saves meters with
+    every checkpoint, whatever the task, and restores them within an epoch.
     """
     # A new root keeps the figures out of the run's own log, where the criterion reports them.
     with metrics.aggregate(AGGREGATOR, new_root=True):
@@ -21,6 +21,6 @@ def remember(figures: Mapping[str, float]) -> None:
 
 
 def recall() -> Optional[dict[str, float]]:
-    """The figures that were kept last; None where there are none."""
+    """Return the figures that were kept last, or None."""
     meters = metrics.get_meters(AGGREGATOR)
     return {name: meter.val for name, meter in meters.items()} if meters else None

@@ -1,4 +1,4 @@
-"""Mistakes of the user in the words of the command line: the one place where a setting becomes an option."""
+"""Error messages in the words of the command line: the only place where a setting becomes an option."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -8,9 +8,9 @@ from fairseq_dlf.core.support.errors import UserError
 
 @contextmanager
 def naming_options(options: Mapping[str, str]) -> Iterator[None]:
-    """Name the option to turn in the errors that pass through.
+    """Add the option for the wrong setting to every `UserError` that passes through.
 
-    Forced by: fairseq shows whatever a plug-in raises as it is.
+    Forced by: fairseq shows the errors of a plug-in unchanged.
 
     Args:
         options: names of options by setting.

@@ -1,4 +1,4 @@
-"""Options of a run that fairseq shows to other parts of it."""
+"""Options of a run that fairseq passes to other parts of the run only."""
 
 from typing import Any, Mapping
 
@@ -6,17 +6,17 @@ from omegaconf import DictConfig, OmegaConf
 
 
 def options_of_run(cfg: Any, group: str) -> Mapping[str, Any]:
-    """The options of a group, such as `optimizer`, by name; none where `cfg` is of no run.
+    """Return the options of a group, such as `optimizer`, by name; an empty mapping if `cfg` is not part of a run.
 
-    Forced by: fairseq shows a task its own options alone, but the optimiser's and the schedule's change
-    what it teaches, too.
+    Forced by: fairseq passes only the task's own options to a task, although those of the optimiser and the
+    schedule also change what it teaches.
 
     Args:
-        cfg: a task's options, as fairseq gave them.
+        cfg: a task's options, as passed by fairseq.
     """
     root: Any = cfg._get_root() if isinstance(cfg, DictConfig) else None
-    found = root.get(group) if root is not None and root is not cfg else None
-    if found is None:
+    members = root.get(group) if root is not None and root is not cfg else None
+    if members is None:
         return {}
-    options: Any = OmegaConf.to_container(found, resolve=True) if OmegaConf.is_config(found) else vars(found)
+    options: Any = OmegaConf.to_container(members, resolve=True) if OmegaConf.is_config(members) else vars(members)
     return {str(name): value for name, value in options.items()}

@@ -1,4 +1,4 @@
-"""The start of `fairseq-train`: its folder, a checkpoint that cannot be read, a run that has ended before."""
+"""The start of `fairseq-train`: its folder, unreadable checkpoints, finished runs."""
 
 import logging
 import shlex
@@ -29,7 +29,7 @@ _folder = ExitStack()
 
 
 def watch_start() -> None:
-    """Have fairseq begin its runs as below; idempotent."""
+    """Make fairseq begin its runs with the functions below; idempotent."""
     checkpoint_utils.verify_checkpoint_directory = open_folder
     checkpoint_utils.load_checkpoint = begin
 
@@ -38,13 +38,13 @@ def watch_start() -> None:
 
 
 def open_folder(save_dir: str) -> None:
-    """Make the folder of a run, keep other runs out of it, and remove what a killed one left half-written.
+    """Make the folder of a run, keep other runs out of it, and remove the incomplete files of a killed run.
 
-    Forced by: two runs of fairseq in one folder overwrite each other without a word. It calls this in the
-    first of a run's processes alone, and neither to generate nor to validate.
+    Forced by: two runs of fairseq in one folder overwrite each other silently. fairseq calls this function
+    only in the first process of a run, and neither to generate nor to validate.
 
     Raises:
-        InputError: another run is there, or there can be no such folder.
+        InputError: another run uses the folder, or it cannot be created.
     """
     if PathManager.path_requires_pathmanager(save_dir):
         _fairseq_verify(save_dir)
@@ -64,10 +64,10 @@ def open_folder(save_dir: str) -> None:
 
 
 def begin(cfg: CheckpointConfig, trainer: Trainer, **passed_on: Any) -> tuple[Any, EpochBatchIterating]:
-    """Restore a run as fairseq does; name a checkpoint that cannot be read, and end a run that is done.
+    """Restore a run like fairseq, but name a checkpoint that cannot be read, and end a finished run.
 
-    Forced by: fairseq ends in a traceback that names no file, and looks at `--max-update` only after a
-    further update.
+    Forced by: fairseq ends in a traceback without the file's name, and compares `--max-update` only after
+    another update.
 
     Raises:
         InputError: the checkpoint cannot be read, or a learning rate would end the run at once.
@@ -88,7 +88,7 @@ def begin(cfg: CheckpointConfig, trainer: Trainer, **passed_on: Any) -> tuple[An
 
 
 def _restored(cfg: CheckpointConfig, suffix: str) -> Path:
-    """The file that fairseq restores."""
+    """Return the file that fairseq restores."""
     if cfg.restore_file != LAST:
         return Path(cfg.restore_file.replace(".pt", f"{suffix}.pt"))
     last = Path(cfg.save_dir) / LAST.replace(".pt", f"{suffix}.pt")
@@ -103,7 +103,7 @@ def _require_readable(path: Path, cause: Exception) -> None:
 
 
 def _way_on(path: Path) -> str:
-    """How to go on where the last checkpoint of a run cannot be read."""
+    """Return how to continue if the last checkpoint of a run cannot be read."""
     if not path.name.startswith(Path(LAST).stem):
         return ""
     other = newest_readable(path.parent, besides=path)
@@ -114,11 +114,11 @@ def _way_on(path: Path) -> str:
 
 
 def _end_if_done(cfg: CheckpointConfig, trainer: Trainer) -> None:
-    """Let fairseq's loop over epochs begin with none where the updates are done."""
+    """Make fairseq's loop over epochs end before the first one if all updates are done."""
     limits = trainer.cfg.optimization
     if 0 < limits.max_update <= trainer.get_num_updates():
         logger.info(
             f"the run in {cfg.save_dir} is finished: its {trainer.get_num_updates():,} updates are done, "
-            f"--max-update {limits.max_update:,} has no further one; nothing is changed"
+            f"--max-update {limits.max_update:,} allows no more; nothing is changed"
         )
         limits.max_epoch = -1

@@ -1,7 +1,7 @@
-"""What present-day torch needs to be told to work with fairseq's checkpoints.
+"""Declarations with which present-day torch reads fairseq's checkpoints.
 
 Since torch 2.6 `torch.load` reads weights only, unless a global is declared safe.
-fairseq's checkpoints hold its configuration and, made with `--eval-bleu`, NumPy
+fairseq's checkpoints hold its configuration and, if a run had `--eval-bleu`, NumPy
 figures; without the declarations below generation, validation and every resume
 fail. The check itself stays on: a hostile pickle is still refused.
 """
@@ -32,15 +32,15 @@ _OMEGACONF_NODES = (
 
 
 def allow_checkpoint_globals() -> None:
-    """Declare safe what fairseq's own checkpoints hold; idempotent.
+    """Declare the classes in fairseq's own checkpoints as safe; idempotent.
 
-    Forced by: fairseq calls `torch.load` without a word on what its checkpoints hold.
+    Forced by: fairseq calls `torch.load` without such declarations.
     """
     torch.serialization.add_safe_globals([argparse.Namespace, *_numpy_globals(), *_broadcast_globals()])
 
 
 def _numpy_globals() -> list[Any]:
-    """NumPy scalars and arrays: BLEU counts in the meters of `--eval-bleu` runs."""
+    """Return the classes of NumPy scalars and arrays: BLEU counts in the meters of `--eval-bleu` runs."""
     name = "numpy.core.multiarray" if np.lib.NumpyVersion(np.__version__) < "2.0.0" else "numpy._core.multiarray"
     multiarray: Any = importlib.import_module(name)
     dtypes = {type(np.dtype(kind)) for kind in ("?", "i1", "i2", "i4", "i8", "u1", "f2", "f4", "f8")}
@@ -48,7 +48,7 @@ def _numpy_globals() -> list[Any]:
 
 
 def _broadcast_globals() -> list[Any]:
-    """What rank 0 sends to the others when several ranks resume."""
+    """Return the classes in what rank 0 sends to the others when several ranks resume."""
     nodes = [getattr(omegaconf_nodes, name) for name in _OMEGACONF_NODES if hasattr(omegaconf_nodes, name)]
     return [
         omegaconf.DictConfig,

@@ -1,4 +1,4 @@
-"""Checkpoints that are replaced whole: a kill, a full disk or a power cut leaves the old file."""
+"""Checkpoints that are replaced whole: after a kill, a full disk or a power cut the old file is still there."""
 
 import shutil
 from pathlib import Path
@@ -15,16 +15,16 @@ _fairseq_copy = PathManager.copy
 
 
 def save_whole_files() -> None:
-    """Have fairseq write and copy its checkpoints as below; idempotent."""
+    """Make fairseq write and copy its checkpoints with the functions below; idempotent."""
     checkpoint_utils.torch_persistent_save = save_whole
     PathManager.copy = staticmethod(copy_whole)
 
 
 def save_whole(state: Any, filename: Union[str, BinaryIO], async_write: bool = False) -> None:
-    """Save a checkpoint, flushed to the disk before it takes its name.
+    """Save a checkpoint, and flush it to the disk before it gets its name.
 
-    Forced by: fairseq's `torch_persistent_save` flushes nothing, leaves a `.tmp` behind where the
-    disk is full, and never says so.
+    Forced by: fairseq's `torch_persistent_save` flushes nothing, and on a full disk leaves a `.tmp` file
+    behind without an error.
 
     Raises:
         DiskError: the disk is full; the old file is whole.
@@ -37,10 +37,10 @@ def save_whole(state: Any, filename: Union[str, BinaryIO], async_write: bool = F
 
 
 def copy_whole(src_path: str, dst_path: str, overwrite: bool = False) -> bool:
-    """Copy beside the target, then rename; say whether there is a copy now.
+    """Copy to a file beside the target, then rename it; return whether the target is a copy now.
 
-    Forced by: fairseq's `save_checkpoint` copies over `checkpoint_best.pt` and `checkpoint_last.pt` in
-    place, so that a kill leaves an empty file from which no run can go on.
+    Forced by: fairseq's `save_checkpoint` overwrites `checkpoint_best.pt` and `checkpoint_last.pt` in
+    place, so that a kill leaves an empty file from which no run can continue.
 
     Raises:
         DiskError: the disk is full; the old file is whole.

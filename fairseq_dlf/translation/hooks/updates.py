@@ -1,4 +1,4 @@
-"""What fairseq tells tasks, but no criterion."""
+"""The update number, which fairseq passes to tasks, but not to criterions."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,10 +7,10 @@ from fairseq.tasks import FairseqTask
 
 
 def watch_updates(task: FairseqTask, report: Callable[[int], None]) -> None:
-    """Report the number of updates done before each training step of this one task.
+    """Report the number of completed updates before each training step of this one task.
 
-    Forced by: fairseq hands the number to `task.train_step` alone. Wrapping this one task's method is
-    the only way that also holds with `--update-freq`, after a resume, and for tasks that are not ours.
+    Forced by: fairseq passes the number to `task.train_step` only. Wrapping this one task's method is the
+    only way that also works with `--update-freq`, after a resume, and for tasks that are not ours.
     """
     inner = task.train_step
 
