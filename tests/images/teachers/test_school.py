@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from fairseq_dlf.core.hypergradient.student import Point
 from fairseq_dlf.core.teaching.estimators import ESTIMATORS
+from fairseq_dlf.core.teaching.forms import Matrix
 from fairseq_dlf.core.teaching.journal import LOG_NAME, read_steps
+from fairseq_dlf.core.teaching.loss import DynamicLoss
 from fairseq_dlf.core.teaching.teaching import BEST_NAME, LAST_NAME
 from fairseq_dlf.images.measures import MEASURES, ExpectedAccuracy
 from fairseq_dlf.images.records.coefficients import PATH_NAME
@@ -134,6 +137,53 @@ def test_lessons_can_start_from_a_student(data, student):
     assert torch.equal(found[0], found[1])
     assert not torch.equal(fresh.lesson(1).start.params, found[0])
     assert warm.digest in str(made.signature(made.estimator()))
+
+
+def test_every_lesson_has_a_student_of_its_own(data, student):
+    made = ImageSchool(data(), student(), PLAIN)
+    starts = [made.lesson(step).start.params for step in (1, 2, 1)]
+    assert torch.equal(starts[0], starts[2]) and not torch.equal(starts[0], starts[1])
+
+
+def test_validation_is_the_mean_of_students_that_are_the_same_for_every_teacher(data, student, monkeypatch):
+    made, started = ImageSchool(data(), student(), dataclasses.replace(PLAIN, validation_students=3)), []
+    values = iter([0.2, 0.4, 0.9] * 2)
+    monkeypatch.setattr(
+        school, "accuracy", lambda course_student, *rest: started.append(course_student) or next(values)
+    )
+    for _ in range(2):
+        assert made.validate(made.untaught()).value == pytest.approx(0.5)
+    starts = [each.flat_params() for each in started]
+    for place in range(3):
+        assert torch.equal(starts[place], starts[place + 3])
+        assert not torch.equal(starts[place], starts[(place + 1) % 3])
+
+
+def test_the_estimator_has_the_plan_of_the_settings(data, student):
+    changes = {"truncate": 5, "clip_cotangent": 0.7, "collapse_share": 0.25, "growth_limit": 50.0}
+    plan = ImageSchool(data(), student(), dataclasses.replace(PLAIN, **changes)).estimator().plan
+    found = (plan.steps, plan.truncation, plan.cotangent_clip, plan.collapse_share, plan.growth_limit)
+    assert found == (12, 5, 0.7, 0.25, 50.0)
+
+
+def test_lessons_have_the_loss_and_the_measure_of_the_settings(data, student):
+    images = data()
+    made = ImageSchool(images, student(), dataclasses.replace(PLAIN, ce_share=0.25, sharpness=4.0))
+    lesson = made.lesson(1)
+    params, step = lesson.start.params, lesson.step(0)
+    logits = lesson.student.run(params, lambda forward: forward(step.batch.images).logits)
+    phi = torch.randn(9)
+    wanted = DynamicLoss(Matrix(), ce_share=0.25)(logits, step.batch.labels, phi).loss / 10
+    torch.testing.assert_close(lesson.student.loss(Point(params, phi, step.batch, step.seed)), wanted)
+    assert lesson.measure.value(params) == ExpectedAccuracy(lesson.student, images.dev, 4.0).value(params)
+    assert lesson.measure.value(params) != ExpectedAccuracy(lesson.student, images.dev, 1.0).value(params)
+
+
+def test_a_header_says_what_the_teacher_is_and_what_it_was_taught_on(data, student):
+    changes = {"ce_share": 0.25, "form": "diagonal", "teacher": "static", "keys": None, "key_scale": None}
+    header = ImageSchool(data(), student(), dataclasses.replace(PLAIN, **changes)).header("signed")
+    assert (header.kind, header.form, header.signature) == ("static", "diagonal", "signed")
+    assert header.fits == {"class_names": ["a", "b", "c"], "data": "mnist", "model": "mlp-5", "ce_share": 0.25}
 
 
 def test_the_measure_can_take_some_dev_images_anew_each_time(data, student):
