@@ -1,1 +1,1 @@
-"""BLEU of a student: by sentence and corpus, expected, and along its run."""
+"""BLEU of a student: of sentences and corpora, expected, and along its run."""

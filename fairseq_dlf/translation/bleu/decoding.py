@@ -17,7 +17,7 @@ from fairseq_dlf.core.hypergradient.student import Student
 from fairseq_dlf.core.support.errors import InputError
 from fairseq_dlf.translation.bleu.scores import CorpusBleu, corpus_bleu
 
-# Translations are rarely longer; a degenerate student would run to fairseq's 200.
+# Translations are rarely longer; those of a degenerate student would reach fairseq's limit of 200.
 MAX_LENGTH_FACTOR = 1.5
 MAX_LENGTH_OFFSET = 10
 UNKNOWN_IN_REFERENCE = "UNKNOWNTOKENINREF"
@@ -25,7 +25,7 @@ DECODE_SENTENCES = 64
 
 
 def subword_symbol(dictionary: Dictionary) -> Optional[str]:
-    """How this dictionary's subwords are joined: '@@ ', 'sentencepiece' or None."""
+    """Return the symbol by which this dictionary's subwords are joined: '@@ ', 'sentencepiece' or None."""
     symbols = dictionary.symbols[dictionary.nspecial :]
     if any(symbol.endswith("@@") for symbol in symbols):
         return "@@ "
@@ -35,7 +35,7 @@ def subword_symbol(dictionary: Dictionary) -> Optional[str]:
 
 
 class WordJoiner:
-    """Token ids to text with subwords joined, as BLEU wants it."""
+    """A converter of token ids to the text that BLEU is computed on, with subwords joined."""
 
     def __init__(self, dictionary: Dictionary, symbol: Optional[str] = None):
         self.dictionary = dictionary
@@ -45,16 +45,16 @@ class WordJoiner:
         return self.dictionary.string(tokens.int().cpu(), self.symbol)
 
     def reference(self, tokens: Tensor) -> str:
-        """The text of a target row, padding dropped; its unknown words match nothing."""
+        """Return the text of a target row, without padding; its unknown words match nothing."""
         tokens = utils.strip_pad(tokens, self.dictionary.pad())
         return self.dictionary.string(tokens.int().cpu(), self.symbol, unk_string=UNKNOWN_IN_REFERENCE)
 
 
 def fixed_sample(dataset: FairseqDataset, sentences: int, seed: int) -> list[int]:
-    """Indices of a seeded sample of a dataset, in ascending order.
+    """Return the indices of a seeded sample of a dataset, in ascending order.
 
     Args:
-        sentences: how many; 0 is all.
+        sentences: size of the sample; 0 takes all sentences.
 
     Raises:
         InputError: the dataset is empty or holds fewer.
@@ -74,7 +74,7 @@ def fixed_sample(dataset: FairseqDataset, sentences: int, seed: int) -> list[int
 def batches_of(
     dataset: FairseqDataset, indices: Sequence[int], device: torch.device, sentences: int = DECODE_SENTENCES
 ) -> Iterator[dict[str, Any]]:
-    """Batches of up to `sentences` sentences of like length, on the device."""
+    """Yield batches of up to `sentences` sentences of similar length, on the device."""
     by_length = sorted(indices, key=lambda index: (dataset.num_tokens(index), index))
     for start in range(0, len(by_length), sentences):
         batch = dataset.collater([dataset[index] for index in by_length[start : start + sentences]])
@@ -82,15 +82,15 @@ def batches_of(
 
 
 def on_device(batch: dict[str, Any], device: torch.device) -> dict[str, Any]:
-    """A fairseq batch on the device."""
+    """Return a fairseq batch on the device."""
     return utils.move_to_cuda(batch, device) if device.type == "cuda" else batch
 
 
 def select_rows(batch: dict[str, Any], rows: Tensor, left_pad_source: bool) -> dict[str, Any]:
-    """Some sentences of a fairseq batch, in order, the source's padding cut to their longest.
+    """Return some sentences of a fairseq batch, in order, with the source's padding cut to the longest of them.
 
     Args:
-        rows: (sentences,), int64, ascending, so that lengths stay sorted.
+        rows: (sentences,), int64, ascending, so that the lengths stay sorted.
     """
     source = batch["net_input"]
     lengths = source["src_lengths"][rows]
@@ -108,7 +108,7 @@ def select_rows(batch: dict[str, Any], rows: Tensor, left_pad_source: bool) -> d
 
 
 def unwrapped(model: nn.Module) -> BaseFairseqModel:
-    """The model inside fairseq's and torch's wrappers for several workers."""
+    """Return the model inside fairseq's and torch's wrappers for several workers."""
     inner: Any = model
     while not isinstance(inner, BaseFairseqModel):
         inner = inner.module
@@ -117,7 +117,7 @@ def unwrapped(model: nn.Module) -> BaseFairseqModel:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """The model without dropout, its modules' modes and the generator of random numbers kept."""
+    """Put the model into evaluation mode; restore the modes of its modules and the random numbers afterwards."""
     modes = [(module, module.training) for module in model.modules()]
     devices = [p.device for p in model.parameters() if p.is_cuda][:1]
     model.eval()
@@ -130,7 +130,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def build_generator(task: FairseqTask, model: BaseFairseqModel, **options: Any) -> Any:
-    """fairseq's sequence generator with a bound on length that suits evaluation."""
+    """Return fairseq's sequence generator with a bound on length that suits evaluation."""
     settings = {"max_len_a": MAX_LENGTH_FACTOR, "max_len_b": MAX_LENGTH_OFFSET, **options}
     return FairseqTask.build_generator(task, [model], Namespace(**settings))
 
@@ -138,10 +138,10 @@ def build_generator(task: FairseqTask, model: BaseFairseqModel, **options: Any) 
 def greedy_bleu(
     task: FairseqTask, model: BaseFairseqModel, dataset: FairseqDataset, indices: Sequence[int]
 ) -> CorpusBleu:
-    """BLEU of a model's greedy translations of these sentences, tokenised, subwords joined.
+    """Return tokenised BLEU of a model's greedy translations of these sentences, with subwords joined.
 
-    Cost: one greedy decoding; on two CPU cores about 150 short sentences a second
-    for a small LSTM.
+    Cost: one greedy decoding; a small LSTM on two CPU cores decodes about 150 short
+        sentences per second.
     """
     words = WordJoiner(task.target_dictionary)
     hypotheses, references = [], []
@@ -149,14 +149,14 @@ def greedy_bleu(
         generator = build_generator(task, model, beam=1)
         device = next(model.parameters()).device
         for batch in batches_of(dataset, indices, device):
-            for row, found in zip(batch["target"], generator.generate([model], batch), strict=True):
-                hypotheses.append(words.hypothesis(found[0]["tokens"]))
+            for row, translations in zip(batch["target"], generator.generate([model], batch), strict=True):
+                hypotheses.append(words.hypothesis(translations[0]["tokens"]))
                 references.append(words.reference(row))
     return corpus_bleu(hypotheses, references)
 
 
 def module_at(student: Student, params: Tensor) -> BaseFairseqModel:
-    """The student's module with these parameters, for decoding; good until other parameters are decoded.
+    """Return the student's module with these parameters, for decoding, until other parameters are loaded into it.
 
     Args:
         params: ω, (parameters,).

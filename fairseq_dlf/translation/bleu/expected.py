@@ -1,7 +1,7 @@
 """Expected BLEU over a set of candidates: the teacher's smoothed measure in translation.
 
-m̃(x, y) = Σ_{y* ∈ C(x)} BLEU(y*, y) q(y*|x) with q = softmax over C of α · score, where the
-candidates C come from the student itself and are scored again with a graph.
+m̃(x, y) = Σ_{y* ∈ C(x)} BLEU(y*, y) q(y*|x) with q = softmax over C of α · score. The candidates C
+come from the student itself and are scored again with a graph.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,20 +25,20 @@ from fairseq_dlf.core.teaching.expectations import expected_score
 from fairseq_dlf.translation.bleu.decoding import WordJoiner, build_generator, evaluating, module_at
 from fairseq_dlf.translation.bleu.scores import sentence_bleu
 
-# Candidates of one batch are padded to the longest: small batches of like length waste least.
+# Candidates of one batch are padded to the longest: small batches of similar length waste least.
 MEASURE_SENTENCES = 16
 
 
 @dataclass(frozen=True)
 class ExpectedBleuSettings:
-    """What defines the measure.
+    """Settings that define the measure.
 
     Attributes:
         candidates: size of C before duplicates are removed, at least 2.
         method: 'sample' (from the student's distribution) or 'beam'.
-        sharpness: α on the score.
-        normalize: score = log p / length (then α near 1), else log p (then near 0.005).
-        with_reference: adds the reference to C.
+        sharpness: α, the factor of the score.
+        normalize: whether the score is log p / length (α is then near 1) or log p (near 0.005).
+        with_reference: whether C includes the reference.
     """
 
     candidates: int = 8
@@ -64,10 +64,10 @@ class ExpectedBleuSettings:
 
 
 class Candidates(NamedTuple):
-    """Candidate translations of a batch, and what scoring them again needs.
+    """Candidate translations of a batch, and the tensors for scoring them again.
 
     Attributes:
-        batch: net_input of a forward over all candidates, sources repeated.
+        batch: net_input of a forward pass over all candidates, with repeated sources.
         targets: (inputs · C, length), padded.
         owners: input and slot of each row, (2, inputs · C).
         bleu: sentence BLEU, (inputs, C), float64.
@@ -90,15 +90,15 @@ def find_candidates(
 ) -> Candidates:
     """Decode a set of distinct candidates for each sentence and score their BLEU.
 
-    Cost: one decoding with a beam of `candidates`, and 0.1 ms of BLEU a candidate.
+    Cost: one decoding with a beam of `candidates`, and 0.1 ms of BLEU per candidate.
     """
     with evaluating(model), torch.no_grad():
         torch.manual_seed(seed)
         generator = build_generator(task, model, beam=settings.candidates, sampling=settings.method == "sample")
-        found = generator.generate([model], batch)
+        translations = generator.generate([model], batch)
     words = WordJoiner(task.target_dictionary)
     rows = []
-    for index, (hypotheses, target) in enumerate(zip(found, batch["target"], strict=True)):
+    for index, (hypotheses, target) in enumerate(zip(translations, batch["target"], strict=True)):
         proposals = [h["tokens"] for h in hypotheses]
         reference = target[target != task.target_dictionary.pad()]
         if settings.with_reference:
@@ -136,10 +136,10 @@ def _collate(
 def expected_bleu(
     forward: Callable[..., Any], candidates: Candidates, settings: ExpectedBleuSettings, padding: int
 ) -> Tensor:
-    """m̃ of each input, (inputs,), with a graph to the parameters behind `forward`.
+    """Return m̃ of each input, (inputs,), with a graph to the parameters that `forward` uses.
 
-    Cost: one forward over all candidates: (inputs · C, length, types) log-probabilities.
-    Paper: section 4.1 and the design of minimum-risk training (Shen et al. 2016, Eq 13).
+    Cost: one forward pass over all candidates: (inputs · C, length, types) log-probabilities.
+    Paper: section 4.1; the design is that of minimum-risk training (Shen et al. 2016, Eq 13).
     """
     logits = forward(**candidates.batch)[0]
     precision = torch.promote_types(logits.dtype, torch.float32)
@@ -159,11 +159,11 @@ def expected_bleu(
 class ExpectedBleu:
     """The measure M̃(ω): mean expected BLEU over dev batches, for an episode.
 
-    Candidates are drawn anew from the student at every ω, by the same seed.
+    Candidates are drawn anew from the student at every ω, with the same seed.
 
     Args:
-        batches: this worker's.
-        sentences: those of all workers.
+        batches: the dev batches of this worker.
+        sentences: number of sentences of all workers.
     """
 
     def __init__(
@@ -183,7 +183,10 @@ class ExpectedBleu:
         self.sentences = sentences
 
     def value(self, params: Tensor) -> float:
-        """M̃(ω). Cost: a decoding and a forward over all candidates."""
+        """Return M̃(ω).
+
+        Cost: a decoding, and a forward pass over all candidates.
+        """
         total = params.new_zeros((), dtype=torch.float64)
         with torch.no_grad():
             for batch in self.batches:
@@ -191,7 +194,10 @@ class ExpectedBleu:
         return float(self.student.combine(total)) / self.sentences
 
     def value_and_cotangent(self, params: Tensor) -> MeasuredCotangent:
-        """M̃(ω) and its gradient, one dev batch at a time. Cost: as `value`, and a backward."""
+        """Return M̃(ω) and its gradient, computed one dev batch at a time.
+
+        Cost: that of `value`, and a backward pass.
+        """
         params = params.detach().requires_grad_()
         total, cotangent = params.new_zeros((), dtype=torch.float64), torch.zeros_like(params)
         for batch in self.batches:
@@ -230,7 +236,7 @@ class ExpectedBleuConfig(FairseqDataclass):
 
 
 def expected_bleu_settings(cfg: ExpectedBleuConfig) -> ExpectedBleuSettings:
-    """The measure that these options ask for."""
+    """Return the settings of the measure in these options."""
     return ExpectedBleuSettings(
         candidates=cfg.candidates,
         method=str(cfg.candidate_method),

@@ -31,23 +31,23 @@ def sampled_bleu(
     sentences: int,
     seed: int,
 ) -> dict[str, float]:
-    """The BLEU features of s_t: greedy BLEU / 100 of fixed samples of train and dev, by name.
+    """Return the BLEU features of s_t: greedy BLEU / 100 of fixed samples of train and dev, by name.
 
     Cost: two greedy decodings.
     """
-    found = {}
+    values = {}
     for name, dataset in (("train_bleu", train), ("dev_bleu", dev)):
-        found[name] = greedy_bleu(task, model, dataset, fixed_sample(dataset, sentences, seed)).score / 100
-    return found
+        values[name] = greedy_bleu(task, model, dataset, fixed_sample(dataset, sentences, seed)).score / 100
+    return values
 
 
 class StudentProgress:
-    """Measures the students of episodes for s_t.
+    """The BLEU features of s_t for the students of episodes.
 
     Args:
-        task: gives dictionaries and generators.
-        train, dev: where the fixed samples are drawn from.
-        sentences: of each; 0 is all.
+        task: provides dictionaries and generators.
+        train, dev: data sets from which the fixed samples are drawn.
+        sentences: size of each sample; 0 takes all sentences.
         seed: of the samples.
     """
 
@@ -59,7 +59,10 @@ class StudentProgress:
         self._seed = seed
 
     def measure(self, student: Student, params: Tensor) -> Tensor:
-        """BLEU / 100 of train and dev for a student at ω, (2,), float32. Cost: as `sampled_bleu`."""
+        """Return BLEU / 100 of train and dev for a student at ω, (2,), float32.
+
+        Cost: that of `sampled_bleu`.
+        """
         model = module_at(student, params)
-        found = sampled_bleu(self._task, model, self._train, self._dev, self._sentences, self._seed)
-        return torch.tensor([found[name] for name in FEATURES[1:]])
+        values = sampled_bleu(self._task, model, self._train, self._dev, self._sentences, self._seed)
+        return torch.tensor([values[name] for name in FEATURES[1:]])

@@ -13,7 +13,7 @@ PAPER_WIDTH = 256
 
 
 def _set_defaults(args: Namespace, **defaults: Any) -> None:
-    # fairseq shows the whole command line to architectures alone before it starts processes.
+    # Before it starts processes, fairseq shows the whole command line only to architectures.
     require_processes(args)
     for name, value in defaults.items():
         setattr(args, name, getattr(args, name, value))

@@ -1,4 +1,4 @@
-"""The criterion `dlf`: trains a student on the loss that a teacher chooses."""
+"""The criterion `dlf`, which trains a student on the loss that a teacher chooses."""
 
 import logging
 import math
@@ -45,24 +45,25 @@ class DlfCriterionConfig(FairseqDataclass):
     )
     form: Optional[str] = field(
         default=None,
-        metadata={"help": f"form of the coefficients without --teacher: {', '.join(FORMS)}; by default {PLAIN_FORM}"},
+        metadata={"help": f"form of Φ without --teacher: {', '.join(FORMS)}; by default {PLAIN_FORM}"},
     )
     coefficients: Optional[float] = field(
-        default=None, metadata={"help": "the neutral coefficients times this, without --teacher; by default 1"}
+        default=None,
+        metadata={"help": "constant coefficients, without --teacher: the neutral ones times this; by default 1"},
     )
     ce_share: float = field(
-        default=0.0, metadata={"help": "share of plain cross-entropy in the loss, 0 (the paper) to 1"}
+        default=0.0, metadata={"help": "share of plain cross-entropy in the loss, from 0 (the paper's loss) to 1"}
     )
     label_smoothing: float = field(default=0.0, metadata={"help": "label smoothing within the share of cross-entropy"})
     progress_interval: int = field(
         default=0,
-        metadata={"help": "updates between two measurements of the student's BLEU; 0 is once an epoch"},
+        metadata={"help": "updates between two measurements of the student's BLEU; 0 measures once an epoch"},
     )
     progress_sentences: Optional[int] = field(
         default=None,
         metadata={
-            "help": "sentences of train, and of dev, on which BLEU is measured for the teacher; 0 is all, "
-            f"by default {PROGRESS_SENTENCES}"
+            "help": "number of sentences of train, and of dev, on which BLEU is measured for the teacher; 0 uses "
+            f"all; by default {PROGRESS_SENTENCES}"
         },
     )
     sentence_avg: bool = II("optimization.sentence_avg")
@@ -76,10 +77,10 @@ class DlfCriterionConfig(FairseqDataclass):
 
 @register_criterion("dlf", dataclass=DlfCriterionConfig)
 class DlfCriterion(FairseqCriterion):
-    """The dynamic loss summed over target tokens, Φ from the teacher for the student's progress.
+    """The dynamic loss, summed over target tokens, with the teacher's Φ for the student's progress.
 
     Validation is plain cross-entropy in base 2, and so are `nll_loss` and `ppl` in
-    training, so that runs with different losses compare.
+    training, so that runs with different losses can be compared.
     """
 
     def __init__(self, cfg: DlfCriterionConfig, task: FairseqTask):
@@ -90,20 +91,20 @@ class DlfCriterion(FairseqCriterion):
             self.loss = self._loss_of(cfg.form or PLAIN_FORM)
         self.cross_entropy = DynamicLoss(Diagonal(), self.padding_idx, ce_share=1.0)
         self.progress = RunProgress(cfg, task)
-        # Inside a dataclass, so that it is no submodule: the student's optimiser must
-        # not train the teacher, nor the student's checkpoint hold it.
+        # The dataclass keeps the teacher from being a submodule: the student's optimiser must
+        # not train it, and the student's checkpoint must not hold it.
         self._teacher_file: Optional[TeacherFile] = None
 
     def train(self, mode: bool = True) -> "DlfCriterion":
         """Read the teacher when training begins.
 
-        Not before: fairseq builds the criterion to validate and to decode as well, with the options of the
-        student's training, when the teacher's file may be gone; only here does it say that it trains.
+        It is not read earlier, because fairseq builds the criterion also to validate and to decode, with the
+        options of the student's training, when the teacher's file may be gone; only this call means training.
 
         Raises:
             MissingFileError, InputError: the teacher cannot be used.
         """
-        # Only here: checkpoints of earlier versions, which refused no such options, can still be validated.
+        # Checked only for training: checkpoints of earlier versions, which accepted such options, still validate.
         if mode:
             _require_effect(self.cfg)
         if mode and self.cfg.teacher is not None and self._teacher_file is None:
@@ -130,7 +131,7 @@ class DlfCriterion(FairseqCriterion):
     def forward(
         self, model: nn.Module, sample: dict[str, Any], reduce: bool = True
     ) -> tuple[Tensor, int, dict[str, Any]]:
-        """(loss summed over tokens, sample size, logging output), as fairseq's criterions."""
+        """Return (loss summed over tokens, sample size, logging output), like fairseq's criterions."""
         logits = model(**sample["net_input"])[0]
         target = sample["target"]
         if self.training and model.training:
@@ -150,9 +151,9 @@ class DlfCriterion(FairseqCriterion):
         return losses.loss, sample_size, logging_output
 
     def _present_coefficients(self, model: nn.Module, logits: Tensor) -> tuple[Tensor, dict[str, float]]:
-        """Φ for the update under way, (coefficients,), and figures of Φ and s_t for the log.
+        """Return Φ of the present update, (coefficients,), and figures of Φ and s_t for the log.
 
-        The figures sum over workers and are divided again by `dlf_logs`.
+        The figures are summed over workers and then divided by `dlf_logs`.
         """
         precision = torch.promote_types(logits.dtype, torch.float32)
         state: dict[str, float] = {}
@@ -174,7 +175,7 @@ class DlfCriterion(FairseqCriterion):
 
     @classmethod
     def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:
-        """Log the loss per token (in base 2, as fairseq's criterions do), and Φ and s_t."""
+        """Log the loss per token (in base 2, like fairseq's criterions), and figures of Φ and s_t."""
 
         def total(key: str) -> Any:
             return utils.item(sum(log.get(key, 0) for log in logging_outputs))
@@ -190,7 +191,7 @@ class DlfCriterion(FairseqCriterion):
 
     @staticmethod
     def logging_outputs_can_be_summed() -> bool:
-        """True: every entry is a number that sums over workers."""
+        """Return True: every entry is a number that can be summed over workers."""
         return True
 
 

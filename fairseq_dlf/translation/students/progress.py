@@ -1,4 +1,4 @@
-"""s_t of a student in `fairseq-train`: how far the run is, and how good the student."""
+"""s_t of a student in `fairseq-train`: the completed share of the run, and the student's BLEU."""
 
 import math
 from typing import Any, NamedTuple, Optional
@@ -17,7 +17,7 @@ PROGRESS_SENTENCES = 200
 
 
 class Measurement(NamedTuple):
-    """Greedy BLEU / 100 of fixed samples, and when it was measured."""
+    """Greedy BLEU / 100 of fixed samples, with the epoch and update of the measurement."""
 
     epoch: int
     updates: int
@@ -26,10 +26,10 @@ class Measurement(NamedTuple):
 
 
 class RunProgress:
-    """Measures the progress of a student's run and remembers it across a resume.
+    """The progress of a student's run, which is remembered across a resume.
 
     Greedy BLEU is measured on fixed samples of train and dev at the first update
-    of every epoch and, where asked, every `progress_interval` updates after it.
+    of every epoch and, if `progress_interval` is set, every so many updates after it.
 
     Args:
         cfg: the criterion's configuration.
@@ -47,7 +47,10 @@ class RunProgress:
         self._update = done
 
     def now(self, model: BaseFairseqModel) -> ProgressValues:
-        """s_t for the update under way. Cost: two greedy decodings where BLEU is due, else nothing."""
+        """Return s_t of the present update.
+
+        Cost: two greedy decodings if BLEU is due, otherwise nothing.
+        """
         updates, epoch = self._update, self._epoch()
         known = _recall()
         interval = self.cfg.progress_interval
@@ -82,7 +85,7 @@ class RunProgress:
         iterator = self.task.dataset_to_epoch_iter.get(dataset)
         if iterator is None:
             raise StateError(
-                "fairseq keeps no epoch iterator for a training set in several shards, so that s_t is unknown: "
+                "fairseq keeps no epoch iterator for a training set in several shards, so s_t is unknown: "
                 "merge the shards into one data-bin"
             )
         return iterator

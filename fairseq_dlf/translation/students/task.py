@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class DlfTranslationConfig(TranslationConfig, ExpectedBleuConfig):
-    # One beam: the greedy BLEU by which students are compared while they learn.
+    # A beam of 1: students are compared by greedy BLEU while they learn.
     eval_bleu_args: Optional[str] = field(
         default='{"beam": 1}', metadata={"help": "generation options of the BLEU at validation, as JSON"}
     )
@@ -43,12 +43,12 @@ class DlfTranslationConfig(TranslationConfig, ExpectedBleuConfig):
     expected_bleu_every: int = field(
         default=1, metadata={"help": "measure expected BLEU on every N-th dev sentence only, to save time"}
     )
-    measure_seed: int = field(default=1, metadata={"help": "seeds the sampling of candidates"})
+    measure_seed: int = field(default=1, metadata={"help": "seed of the sampling of candidates"})
     seed: int = II("common.seed")
 
 
 def _require_options(cfg: DlfTranslationConfig) -> None:
-    """Raise InputError for options out of range that fairseq would take, or end at without a word on them."""
+    """Raise InputError for options out of range, which fairseq would accept, or fail at without naming them."""
     if cfg.expected_bleu_every < 1:
         raise InputError(f"--expected-bleu-every is {cfg.expected_bleu_every}, but must be at least 1")
     if not cfg.no_dev_bleu:
