@@ -2,6 +2,9 @@
 
 import logging
 
+from fairseq.data import FairseqDataset
+from torch import Tensor
+
 from fairseq_dlf.core.hypergradient.curvature import Curvature
 from fairseq_dlf.core.hypergradient.guard import compare_with_exact, require_agreement
 from fairseq_dlf.core.hypergradient.probe import require_second_derivatives, require_smooth, twice_differentiable
@@ -10,11 +13,15 @@ from fairseq_dlf.core.hypergradient.unroll import Step
 from fairseq_dlf.core.support.errors import StateError
 from fairseq_dlf.core.teaching.guidance import Guidance
 from fairseq_dlf.core.teaching.lesson import Lesson
+from fairseq_dlf.translation.bleu.decoding import batches_of
 from fairseq_dlf.translation.episodes.config import DlfTeachingConfig
 from fairseq_dlf.translation.episodes.options import takes_differences
 from fairseq_dlf.translation.episodes.precision import require_precision
 
 logger = logging.getLogger(__name__)
+
+# Sentences among which a short one is looked for.
+LOOKED_AT = 1000
 
 
 class Guard:
@@ -78,3 +85,14 @@ class Guard:
         )
         # Who allows kinks has been told; a step that cannot be repeated is no such thing.
         require_agreement(found._replace(hessian=0.0, mixed=0.0) if self._kinks else found)
+
+
+def easy_point(student: Student, pairs: FairseqDataset, coefficients: Tensor) -> Point:
+    """A student as it is on the shortest of the first sentences, to try it on.
+
+    Args:
+        coefficients: Φ, (coefficients,), on the student's device.
+    """
+    shortest = min(range(min(len(pairs), LOOKED_AT)), key=pairs.num_tokens)
+    batch = next(batches_of(pairs, [shortest], coefficients.device))
+    return Point(student.flat_params(), coefficients, batch, 0)

@@ -9,9 +9,8 @@ from fairseq.data import FairseqDataset
 from fairseq.tasks import FairseqTask
 from torch import Tensor
 
-from fairseq_dlf.core.hypergradient.episode import EpisodePlan
 from fairseq_dlf.core.hypergradient.probe import twice_differentiable
-from fairseq_dlf.core.hypergradient.student import Point, Student
+from fairseq_dlf.core.hypergradient.student import Student
 from fairseq_dlf.core.hypergradient.trajectory import record_bytes
 from fairseq_dlf.core.support.allocation import keep_freed_memory
 from fairseq_dlf.core.support.seeds import mixed_seed
@@ -28,13 +27,13 @@ from fairseq_dlf.translation.bleu.scores import CorpusBleu
 from fairseq_dlf.translation.episodes.batches import BatchLimits, StudentBatches
 from fairseq_dlf.translation.episodes.checkpoints import StudentCheckpoint, student_of
 from fairseq_dlf.translation.episodes.config import DlfTeachingConfig
-from fairseq_dlf.translation.episodes.guard import Guard
+from fairseq_dlf.translation.episodes.guard import Guard, easy_point
 from fairseq_dlf.translation.episodes.lesson import TranslationLesson
 from fairseq_dlf.translation.episodes.options import (
     curvature,
+    episode_plan,
     estimator_of,
     student_context,
-    trajectory_plan,
     update_rule,
 )
 from fairseq_dlf.translation.episodes.rates import student_rates
@@ -86,7 +85,10 @@ class Lessons:
         checkpoint = StudentCheckpoint(cfg.student or "", task)
         self._student = student_of(checkpoint, self._loss, cfg.student_dropout, workers.combine)
         self._starts = Starts(checkpoint, self._student, str(cfg.student_start))
-        self.plan = self._plan()
+        coefficients = self.form.size(len(task.target_dictionary))
+        way = curvature(cfg)
+        self._record_bytes = record_bytes(self._rule, sum(self._student.sizes), coefficients, way.reuses_gradients)
+        self.plan = episode_plan(cfg, way, self._record_bytes)
         self.estimator: Estimator = estimator_of(cfg, self.plan)
         self._rates(cfg.student_steps)
         self._guard = Guard(cfg, self.plan.curvature)
@@ -188,29 +190,10 @@ class Lessons:
             f"({self.cfg.trajectory_storage})"
         )
         train, task, cfg = self._pairs(self.cfg.train_subset), self._task, self.cfg
-        self._guard.probe(self._student, self._easy_point(train, device))
+        neutral = self.form.neutral(len(task.target_dictionary))
+        self._guard.probe(self._student, easy_point(self._student, train, neutral.to(device)))
         self._progress = StudentProgress(task, train, self._dev(), cfg.progress_sentences, cfg.seed)
         return StudentBatches(train, self._limits, task.max_positions(), self._workers, cfg.seed)
-
-    def _easy_point(self, pairs: FairseqDataset, device: torch.device) -> Point:
-        """The warm student on a short sentence, with neutral coefficients."""
-        shortest = min(range(min(len(pairs), 1000)), key=pairs.num_tokens)
-        batch = next(batches_of(pairs, [shortest], device))
-        neutral = self.form.neutral(len(self._task.target_dictionary)).to(device)
-        return Point(self._student.flat_params(), neutral, batch, 0)
-
-    def _plan(self) -> EpisodePlan:
-        cfg, way = self.cfg, curvature(self.cfg)
-        coefficients = self.form.size(len(self._task.target_dictionary))
-        self._record_bytes = record_bytes(self._rule, sum(self._student.sizes), coefficients, way.reuses_gradients)
-        return EpisodePlan(
-            cfg.student_steps,
-            cfg.truncate,
-            way,
-            trajectory_plan(cfg, self._record_bytes),
-            cfg.clip_cotangent,
-            cfg.collapse_share,
-        )
 
     def _rates(self, epoch_steps: int) -> list[float]:
         cfg = self.cfg

@@ -84,6 +84,26 @@ def curvature(cfg: DlfTeachingConfig) -> Curvature:
     return way() if cfg.difference_step is None else way(cfg.difference_step)
 
 
+def episode_plan(cfg: DlfTeachingConfig, way: Curvature, record_bytes: int) -> EpisodePlan:
+    """How episodes are run.
+
+    Args:
+        way: to second-order products.
+        record_bytes: the size of what is kept of one step.
+
+    Raises:
+        InputError: an option is out of range, or two contradict each other.
+    """
+    return EpisodePlan(
+        cfg.student_steps,
+        cfg.truncate,
+        way,
+        trajectory_plan(cfg, record_bytes),
+        cfg.clip_cotangent,
+        cfg.collapse_share,
+    )
+
+
 def estimator_of(cfg: DlfTeachingConfig, plan: EpisodePlan) -> Estimator:
     """The way to the gradient of θ.
 
