@@ -10,7 +10,7 @@ from fairseq_dlf.core.hypergradient.curvature import (
     Linearization,
     Products,
 )
-from fairseq_dlf.core.hypergradient.guard import Disagreement, compare_with_exact, require_agreement
+from fairseq_dlf.core.hypergradient.guard import Disagreement, _relative_error, compare_with_exact, require_agreement
 from fairseq_dlf.core.hypergradient.student import Point, Student
 from fairseq_dlf.core.support.errors import StateError
 
@@ -84,3 +84,11 @@ def test_errors_are_relative(point, length):
     student, at = point
     found = compare_with_exact(student, Stretched(), at, torch.full_like(at.params, length))
     assert found == pytest.approx((0.0, 0.25, 0.5), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted", "error"),
+    [([0.0, 0.0], [0.0, 0.0], 0.0), ([1.0, 0.0], [0.0, 0.0], float("inf")), ([3.0, 0.0], [0.0, 4.0], 1.25)],
+)
+def test_the_error_is_relative_to_what_is_exact(found, wanted, error):
+    assert _relative_error(torch.tensor(found), torch.tensor(wanted)) == error
