@@ -1,10 +1,14 @@
 """The allocator's setting, seen in the page faults of a fresh process."""
 
+import ctypes
 import platform
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
+
+from fairseq_dlf.core.support.allocation import keep_freed_memory
 
 FAULTS = """
 import resource, sys, torch
@@ -31,3 +35,11 @@ def test_memory_is_used_again():
         return int(done.stdout)
 
     assert faults("keep") * 2 < faults("leave")
+
+
+def test_glibc_is_told_what_its_header_names(monkeypatch):
+    told = []
+    library = SimpleNamespace(mallopt=lambda name, value: told.append((name, value)) or name != -2)
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: library)
+    assert not keep_freed_memory()
+    assert sorted(told) == [(-3, 2_147_483_647), (-2, 67_108_864), (-1, 2_147_483_647)]

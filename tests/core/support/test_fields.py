@@ -158,3 +158,26 @@ def test_texts_that_cannot_be_read_are_named(tmp_path):
         read_text(tmp_path, "train again")
     path.write_text("Φ", encoding="utf-8")
     assert read_text(path) == "Φ"
+
+
+@pytest.mark.parametrize("number", [2**63 - 1, 1 - 2**63])
+def test_whole_numbers_of_64_bits_are_read(number):
+    assert read_dataclass(Record, {**GIVEN, "places": [number]}, FILE).places == [number]
+
+
+@pytest.mark.parametrize("number", [2**63, -(2**63)])
+def test_whole_numbers_beyond_64_bits_are_named(number):
+    with pytest.raises(InputError, match="wanted a whole number of 64 bits"):
+        read_dataclass(Record, {**GIVEN, "places": [number]}, FILE)
+
+
+@pytest.mark.parametrize(("count", "ending"), [(8, "'h'"), (9, "'h', …")])
+def test_eight_unknown_fields_are_listed(count, ending):
+    unknown = dict.fromkeys("abcdefghi"[:count])
+    with pytest.raises(InputError, match=f"has the unknown fields 'a', .*{ending}($|;)"):
+        read_dataclass(Small, unknown, FILE)
+
+
+@dataclass(frozen=True)
+class Small:
+    """Needs nothing."""

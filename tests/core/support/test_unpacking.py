@@ -67,3 +67,10 @@ def test_no_more_than_the_bound_is_unpacked(tmp_path, monkeypatch):
         assert stream.given == 2**20 + 2**16
     with pytest.raises(InputError, match="a.gz has"):
         read_gzip(path)
+
+
+def test_as_much_as_the_bound_is_unpacked(tmp_path, monkeypatch):
+    monkeypatch.setattr(unpacking, "SMALL", 2**20)
+    path = tmp_path / "a.gz"
+    path.write_bytes(gzip.compress(bytes(2**20)))
+    assert len(read_gzip(path)) == 2**20
