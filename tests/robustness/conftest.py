@@ -10,17 +10,6 @@ from tests.robustness import made
 
 torch.set_num_threads(1)
 KEY = "robustness"
-# Being mended.
-NOT_YET = [
-    "test_a_dozen_damaged_files[teacher]",
-    "test_a_dozen_damaged_files[checkpoint of a teacher]",
-]
-
-
-def pytest_collection_modifyitems(items):
-    for item in items:
-        if "robustness" in item.path.parts and item.name in NOT_YET:
-            item.add_marker(pytest.mark.xfail(strict=False))
 
 
 @pytest.fixture(scope="session")

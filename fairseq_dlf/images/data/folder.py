@@ -87,8 +87,8 @@ def _read(path: Path) -> Tensor:
             mode, grey = image.mode, image.mode in _GREY_MODES
             readable = grey or mode in _COLOUR_MODES
             pixels = np.array(image.convert("L" if grey else "RGB")) if readable else None
-    # Pillow raises all of these for damaged files.
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    # Pillow raises all of these for damaged files; the last where a part claims to be huge.
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, MemoryError) as error:
         raise InputError(f"{path} cannot be read as an image ({brief(error)}): replace or delete it") from error
     if pixels is None:
         raise InputError(f"{path} is of Pillow's mode {mode}, but 8 bits a channel are wanted: convert it")

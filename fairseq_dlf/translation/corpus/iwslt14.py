@@ -75,6 +75,8 @@ def read_members(archive: Path, wanted: Collection[str]) -> dict[str, bytes]:
                 if name in wanted and member.isfile() and not member.issparse():
                     file = tar.extractfile(member)
                     contents[name] = file.read() if file is not None else b""
+            while stream.read(2**20):
+                pass  # gzip's checksum comes after all that tar looks at
     except tarfile.TarError as error:
         raise InputError(
             f"{archive} is not a whole tar archive ({brief(error)}): delete it and fetch it again"

@@ -23,6 +23,15 @@ def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch, b
         read_members(archive, {"de-en/a", "de-en/z"})
 
 
+def test_a_byte_of_the_checksum_that_changed_is_noticed(tmp_path):
+    archive = write_archive(tmp_path / "de-en.tgz", {"de-en/a": "eins"})
+    content = bytearray(archive.read_bytes())
+    content[-8] ^= 1
+    archive.write_bytes(content)
+    with pytest.raises(InputError, match="de-en.tgz"):
+        read_members(archive, {"de-en/a"})
+
+
 def test_mark_up_of_train_and_test_is_taken_off():
     lines = ["<url>x</url>", "<title> Ein Titel </title>", " Text ", "<translator href='x'>N</translator>"]
     assert train_lines(lines) == ["Ein Titel", "Text"]
