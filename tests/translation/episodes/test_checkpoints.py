@@ -85,10 +85,15 @@ def test_a_student_is_read_in_training_mode(trained, caplog):
     assert "dictionaries" not in caplog.text
 
 
-def test_a_fresh_student_has_new_weights(trained):
-    weights = torch.load(trained[0], weights_only=True)["model"]
-    fresh = StudentCheckpoint(str(trained[0]), trained[1]).fresh(seed=1).state_dict()
-    assert not torch.equal(weights["decoder.fc_out.weight"], fresh["decoder.fc_out.weight"])
+def test_a_fresh_student_has_new_weights_of_its_seed(trained):
+    name, checkpoint = "decoder.fc_out.weight", StudentCheckpoint(str(trained[0]), trained[1])
+    torch.manual_seed(5)
+    wanted = torch.rand(1)
+    torch.manual_seed(5)
+    first, same, second = (checkpoint.fresh(seed).state_dict()[name] for seed in (1, 1, 2))
+    assert torch.equal(first, same) and not torch.equal(first, second)
+    assert not torch.equal(first, torch.load(trained[0], weights_only=True)["model"][name])
+    assert torch.equal(torch.rand(1), wanted)
 
 
 @pytest.mark.parametrize("path", ["", "none.pt", "tests"])
