@@ -181,3 +181,15 @@ def test_eight_unknown_fields_are_listed(count, ending):
 @dataclass(frozen=True)
 class Small:
     """Needs nothing."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Takes one of three types."""
+
+    value: bool | list[int] | str
+
+
+@pytest.mark.parametrize("value", [True, [1, 2], "text"])
+def test_any_of_three_types_is_read(value):
+    assert read_dataclass(Choice, {"value": value}, FILE).value == value

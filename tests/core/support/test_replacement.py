@@ -142,3 +142,10 @@ def test_a_failure_leaves_the_old_folder(folder, tmp_path, error):
         (partial / "b").write_text("half")
         raise error
     assert names(folder) == ["a"] and (folder / "a").read_text() == "old" and names(tmp_path) == ["folder"]
+
+
+@pytest.mark.parametrize(("free", "full"), [(replacement._LITTLE - 1, True), (replacement._LITTLE, False)])
+def test_little_room_makes_a_fault_of_torch_a_full_disk(file, monkeypatch, free, full):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**12, 0, free))
+    with pytest.raises(RuntimeError if not full else DiskError), replacing(file):
+        raise FULL[2]

@@ -1,9 +1,11 @@
 """Signatures: made of parts, written, parsed, compared."""
 
+from dataclasses import dataclass
+
 import pytest
 
 from fairseq_dlf.core.support.errors import InputError
-from fairseq_dlf.core.support.signature import Signature
+from fairseq_dlf.core.support.signature import Signature, described, part_of
 
 PARTS = (
     {"steps": 200, "lr": 0.1, "clip": None, "exact": True, "warm": False},
@@ -62,3 +64,24 @@ def test_differences_are_told_field_by_field():
         "d is not given, the other has 4",
     ]
     assert one.differences(one) == []
+
+
+@dataclass
+class Rule:
+    """Stands for an update rule."""
+
+    rate: float
+    momentum: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.999)
+
+
+def test_an_object_is_described_by_the_fields_that_are_no_defaults():
+    assert described(Rule(0.5)) == "Rule(rate=0.5)"
+    assert described(Rule(0.5, 0.9, (0.8, 0.9))) == "Rule(rate=0.5,momentum=0.9,betas=0.8,0.9)"
+    assert described(Rule(0.5), "sgd") == "sgd(rate=0.5)"
+    assert described(object()) == "object"
+
+
+def test_a_part_has_every_field_but_those_left_out():
+    assert part_of(Rule(0.5), without=["betas"]) == {"rate": 0.5, "momentum": 0.0}
+    assert list(part_of(Rule(0.5))) == ["rate", "momentum", "betas"]

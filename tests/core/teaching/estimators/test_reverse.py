@@ -114,3 +114,9 @@ def test_it_is_made_by_name_from_a_plan():
     assert made == Reverse(plan)
     assert made.signature == {"estimator": "reverse", **plan.signature}
     assert made.signature["truncation"] == 2 and made.signature["cotangent_clip"] == 0.5
+
+
+def test_a_collapsed_lesson_whose_coefficients_sum_to_nothing_has_a_loss_of_zero():
+    teacher = StaticTeacher(torch.tensor([1.0, -1.0]).double())
+    found = estimate(Reverse(EpisodePlan(STEPS)), lesson_of(rate=1e20), teacher, len(FEATURES))
+    assert found.collapse and found.loss.item() == 0.0
