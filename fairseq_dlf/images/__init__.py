@@ -1,1 +1,1 @@
-"""Image classification taught by dynamic losses: the companion of `translation`, on the same core."""
+"""Image classification with dynamic losses, on the same core as `translation`."""

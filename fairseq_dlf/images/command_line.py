@@ -65,7 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _import_named_modules(arguments: Sequence[str]) -> None:
-    """Import the modules of --import, whose losses, forms, teachers, … the other options may name."""
+    """Import the modules of --import, so that other options can name their losses, forms, teachers, and so on."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     _add_import(parser)
     for name in parser.parse_known_args(arguments)[0].modules:
@@ -108,11 +108,11 @@ def _train(options: argparse.Namespace) -> None:
 def _table(options: argparse.Namespace) -> None:
     if options.json is not None:
         require_writable(options.json, "json")
-    made = table(find_runs(options.runs), options.baseline)
-    print(markdown(made))
+    compared = table(find_runs(options.runs), options.baseline)
+    print(markdown(compared))
     if options.json is not None:
         with replacing(options.json) as partial:
-            partial.write_text(to_json(made) + "\n", encoding="utf-8")
+            partial.write_text(to_json(compared) + "\n", encoding="utf-8")
 
 
 def _plot(options: argparse.Namespace) -> None:
@@ -120,7 +120,7 @@ def _plot(options: argparse.Namespace) -> None:
         print(path)
 
 
-# What options ask for ------------------------------------------------------------
+# From options to settings ----------------------------------------------------------
 
 
 def _data(options: argparse.Namespace) -> ImageData:
@@ -134,8 +134,8 @@ def _data(options: argparse.Namespace) -> ImageData:
 
 def _student_settings(options: argparse.Namespace, data: str, rate: float | None = None) -> StudentSettings:
     paper = paper_settings(data, options.model)
-    given = {name: getattr(options, name, None) for name in paper}
-    chosen = {name: value if given[name] is None else given[name] for name, value in paper.items()}
+    values = {name: getattr(options, name, None) for name in paper}
+    chosen = {name: value if values[name] is None else values[name] for name, value in paper.items()}
     return settings_of(StudentSettings, options, **{**chosen, **({} if rate is None else {"learning_rate": rate})})
 
 
@@ -143,7 +143,7 @@ def _student_settings(options: argparse.Namespace, data: str, rate: float | None
 
 
 def _add_teach(commands) -> None:  # type: ignore[no-untyped-def]
-    parser = _command(commands, "teach", _teach, "learn a teacher's parameters from lessons, in which students train")
+    parser = _command(commands, "teach", _teach, "train a teacher in lessons, each of which trains a student")
     _add_run_options(parser, without=())
     group = parser.add_argument_group("teacher")
     add_settings(group, TeachingSettings)
@@ -151,7 +151,7 @@ def _add_teach(commands) -> None:  # type: ignore[no-untyped-def]
 
 
 def _add_train(commands) -> None:  # type: ignore[no-untyped-def]
-    parser = _command(commands, "train", _train, "train students and read test once")
+    parser = _command(commands, "train", _train, "train students and test the best epoch of each once")
     _add_run_options(parser, without=("learning_rate",))
     listed = "; ".join(f"{name}: {LOSSES[name].help}" for name in LOSSES)
     parser.add_argument("--loss", choices=list(LOSSES), default="cross_entropy", help=listed.replace("%", "%%"))
@@ -167,19 +167,19 @@ def _add_train(commands) -> None:  # type: ignore[no-untyped-def]
         dest="rates",
         type=numbers,
         metavar="RATE[,RATE…]",
-        help="learning rate (default: the paper's for the data); of several the first seed's best by dev is taken",
+        help="learning rate (default: the paper's for the data); if several, the one whose first seed is best on dev",
     )
 
 
 def _add_table(commands) -> None:  # type: ignore[no-untyped-def]
-    parser = _command(commands, "table", _table, "error rates with tests against cross-entropy, as Markdown")
+    parser = _command(commands, "table", _table, "compare test errors with those of cross-entropy, as Markdown")
     parser.add_argument("runs", nargs="+", type=place, help="--out folders of `train`")
-    parser.add_argument("--baseline", metavar="NAME", help="folder to compare with (default: the one of cross_entropy)")
-    parser.add_argument("--json", type=place, metavar="FILE", help="also write all figures there")
+    parser.add_argument("--baseline", metavar="NAME", help="folder to compare with (default: that of cross_entropy)")
+    parser.add_argument("--json", type=place, metavar="FILE", help="file to which all figures are written")
 
 
 def _add_plot(commands) -> None:  # type: ignore[no-untyped-def]
-    parser = _command(commands, "plot", _plot, "the paper's Figures 3 and 4, and training curves, as PNG and PDF")
+    parser = _command(commands, "plot", _plot, "draw the paper's Figures 3 and 4, and training curves, as PNG and PDF")
     parser.add_argument("folders", nargs="+", type=place, help="--out folders of `teach` and `train`")
     parser.add_argument("--out", type=place, default=Path("plots"), help="folder of the plots (default: plots)")
     parser.add_argument("--classes", type=counts, metavar="N[,N…]", help="rows of Φ to show (default: all)")
@@ -205,20 +205,20 @@ def _add_import(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_run_options(parser: argparse.ArgumentParser, without: Sequence[str]) -> None:
-    """What teaching and training have in common: data, the student, the machine."""
-    parser.add_argument("--out", type=place, required=True, help="folder of the run; the same command again goes on")
+    """Add the options that teaching and training have in common: data, the student, the machine."""
+    parser.add_argument("--out", type=place, required=True, help="folder of the run; the same command again continues")
     parser.add_argument(
         "--data",
         default="digits",
         metavar="KIND[:DIR]",
         help="digits, mnist:DIR, cifar10:DIR, cifar100:DIR, folder:DIR",
     )
-    parser.add_argument("--download", action="store_true", help="fetch what is missing in DIR, with a checksum")
-    parser.add_argument("--split-seed", type=whole, default=0, help="of the split into train and dev (default: 0)")
-    parser.add_argument("--train-images", type=whole, default=0, help="first images of train to use; 0 is all")
+    parser.add_argument("--download", action="store_true", help="fetch missing files into DIR and check them")
+    parser.add_argument("--split-seed", type=whole, default=0, help="seed of the split into train and dev (default: 0)")
+    parser.add_argument("--train-images", type=whole, default=0, help="use the first N images of train; 0 uses all")
     parser.add_argument("--model", default="mlp", help=StudentSettings.__dataclass_fields__["model"].metadata["help"])
-    group = parser.add_argument_group("student", "what is not given is the paper's for the data and the model")
+    group = parser.add_argument_group("student", "the defaults are the paper's for the data and the model")
     add_settings(group, StudentSettings, without=("model", *without), optional=True)
     group = parser.add_argument_group("machine")
-    group.add_argument("--device", help="cpu, cuda, cuda:1 (default: a GPU where there is one)")
+    group.add_argument("--device", help="cpu, cuda, cuda:1 (default: a GPU if the machine has one)")
     group.add_argument("--threads", type=count, help="threads on the CPU (default: torch's)")

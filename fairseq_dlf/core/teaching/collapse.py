@@ -1,4 +1,4 @@
-"""What happens when lessons collapse: the teacher does not learn from one, and a run of them ends teaching."""
+"""Policy for collapsed lessons: the teacher does not learn from such a lesson, and several in a row end teaching."""
 
 from fairseq_dlf.core.support.errors import StateError
 
@@ -6,15 +6,15 @@ MAX_COLLAPSES = 3
 
 
 class CollapsedError(StateError):
-    """Too many lessons collapsed in a row; the text names the last cause, the caller adds advice."""
+    """Too many collapsed lessons in a row; the text names the last cause, and the caller adds advice."""
 
 
 class CollapseWatch:
-    """Counts teacher steps without a usable lesson, and knows how well a lesson has ended so far.
+    """A counter of teacher steps without a usable lesson, with the best measure at the end of a lesson so far.
 
     Args:
         share: a lesson whose measure ends below this share of the best end so far counts as
-            collapsed; 0 leaves the judgement to each lesson's own start.
+            collapsed; with 0 a lesson is compared with its own start only.
 
     Attributes:
         in_a_row: teacher steps without a usable lesson since the last usable one.
@@ -33,7 +33,12 @@ class CollapseWatch:
         return self.share * self.best
 
     def see(self, collapse: str | None, measure: float = 0.0) -> None:
-        """Take note of a teacher step: why no lesson was usable, or the measure at the end of one that was."""
+        """Record a teacher step.
+
+        Args:
+            collapse: why its lesson was not usable; None if it was.
+            measure: at the end of a usable lesson.
+        """
         if collapse is None:
             self.in_a_row, self.best = 0, max(self.best, measure)
             return
@@ -48,9 +53,9 @@ class CollapseWatch:
             )
 
     def state(self) -> dict[str, float]:
-        """What must survive a resume."""
+        """Return the state that must survive a resume."""
         return {"in_a_row": self.in_a_row, "best": self.best}
 
     def restore(self, state: dict[str, float]) -> None:
-        """Go on from a state; who resumes a run that its collapses have ended has seen them."""
+        """Continue from a state; a resumed run that collapses had ended starts to count again."""
         self.in_a_row, self.best = int(state["in_a_row"]) % MAX_COLLAPSES, state["best"]

@@ -1,17 +1,17 @@
-"""Smoothed measures M̃: differentiable stand-ins for what the teacher wants to raise."""
+"""Smoothed measures M̃: differentiable substitutes for the measures that teaching is to raise."""
 
 import torch
 from torch import Tensor
 
 
 def expected_accuracy(logits: Tensor, labels: Tensor, sharpness: float = 1.0) -> Tensor:
-    """The accuracy of a class drawn from the student's distribution: q(y) of each example, q ∝ p^sharpness.
+    """Return the accuracy of a class drawn from the student's distribution: q(y) of each example, q ∝ p^sharpness.
 
     Args:
         logits: (examples, classes), with a graph.
         labels: (examples,), int64.
-        sharpness: β > 0; 1 is the paper's measure, which confidence alone can raise. With a
-            greater one only examples near a decision boundary count; in the limit it is accuracy.
+        sharpness: β > 0; 1 is the paper's measure, which confidence alone can raise. The greater β,
+            the more only examples near a decision boundary count; the limit is accuracy.
 
     Returns:
         (examples,), the dtype of logits.
@@ -22,19 +22,19 @@ def expected_accuracy(logits: Tensor, labels: Tensor, sharpness: float = 1.0) ->
 
 
 def expected_score(log_probs: Tensor, scores: Tensor, present: Tensor, sharpness: float) -> Tensor:
-    """E_q[score] under q = softmax over candidates of sharpness · log p.
+    """Return E_q[score] under q = softmax over candidates of sharpness · log p.
 
     Args:
         log_probs: log p_ω of each candidate, (inputs, candidates), with a graph.
-        scores: the measure of each candidate, (inputs, candidates), without one.
-        present: False where an input has fewer candidates, (inputs, candidates), bool;
-            every input needs at least one.
+        scores: the measure of each candidate, (inputs, candidates), without a graph.
+        present: False in slots without a candidate, (inputs, candidates), bool; every input needs
+            at least one candidate.
         sharpness: α > 0.
 
     Returns:
         (inputs,), the dtype of log_probs.
 
-    Paper: section 4.1 (smoothed BLEU), with the support cut down to candidates.
+    Paper: section 4.1 (smoothed BLEU), with the support restricted to the candidates.
     """
     weights = torch.softmax((sharpness * log_probs).masked_fill(~present, float("-inf")), dim=-1)
     return (weights * scores.to(weights.dtype).masked_fill(~present, 0.0)).sum(dim=-1)

@@ -1,4 +1,4 @@
-"""A teacher's coefficients along a student's course: what it sees of the student, and what it answers."""
+"""A teacher's coefficients along a student's course: the progress that it sees, and Φ_t."""
 
 import torch
 from torch import Tensor
@@ -40,7 +40,7 @@ class Guidance:
         self._block: tuple[int, Tensor] | None = None
 
     def observe(self, t: int, params: Tensor, buffers: Buffers) -> None:
-        """Observe the student before update t, where it is due and has not been done."""
+        """Observe the student before update t, if an observation is due and was not made before."""
         if t % self.course.interval or t in self._seen or not self.teacher.reads_progress:
             return
         measured = self.course.observe(t, params, buffers)
@@ -50,18 +50,18 @@ class Guidance:
         self._block = None
 
     def source(self, t: int) -> Step:
-        """All that update t depends on."""
+        """Return everything that update t depends on."""
         return Step(self.coefficients(t), *self.course.step(t))
 
     def coefficients(self, t: int) -> Tensor:
-        """Φ_t, (coefficients,), without a graph."""
+        """Return Φ_t, (coefficients,), without a graph."""
         begin = t - t % self.course.interval
         if self._block is None or self._block[0] != begin:
             self._block = begin, self._answer(begin)
         return self._block[1][t - begin]
 
     def observed(self) -> list[int]:
-        """The updates before which the student is observed."""
+        """Return the updates before which the student is observed."""
         return list(range(0, self.course.updates, self.course.interval))
 
     def restore(self, progress: Tensor, done: int) -> None:
@@ -72,7 +72,7 @@ class Guidance:
         self._block = None
 
     def _answer(self, begin: int) -> Tensor:
-        """Φ of the interval that begins at an update, (interval, coefficients)."""
+        """Return Φ of the interval that begins at an update, (interval, coefficients)."""
         # The intervals before it may have been answered by another process, or not in order.
         reached = max(known for known in self._memories if known <= begin)
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""The log of a teacher's steps: a line of JSON each."""
+"""The log of a teacher's steps, one line of JSON per step."""
 
 import json
 import math
@@ -20,15 +20,15 @@ class TeacherStep:
 
     Attributes:
         step: number of the teacher step.
-        measure_before, measure_after: expected dev accuracy of the episode's student, in [0, 1]; perhaps NaN where
-            the student collapsed.
-        student_loss: mean over the episode's updates; not finite where the student collapsed.
-        dev_accuracy: of the validation's students after this step, in [0, 1]; None where θ was not validated.
+        measure_before, measure_after: M̃ of the episode's student on dev, in [0, 1]; perhaps NaN if the student
+            collapsed.
+        student_loss: mean over the episode's updates; perhaps not finite if the student collapsed.
+        dev_accuracy: of the validation's students after this step, in [0, 1]; None if θ was not validated.
         gradient_norm: ‖∂M̃/∂θ‖.
         dtheta_norm: ‖θ' − θ‖ of the update.
         dphi_norm: ‖∂M̃/∂Φ‖ over all updates of the episode.
         leverage: ‖Σ_t ∂M̃/∂Φ_t‖₁, of a measure in [0, 1].
-        cotangent_growth: ‖∂M̃/∂ω‖ at the horizon over that at the end of the episode.
+        cotangent_growth: ‖∂M̃/∂ω‖ at the start of the horizon divided by that at the end of the episode.
         collapsed: whether the episode was discarded.
         elapsed_s: seconds of the step, validation included.
     """
@@ -68,13 +68,13 @@ def append_step(path: Path, step: TeacherStep) -> None:
 
 
 def replace_steps(path: Path, steps: Sequence[TeacherStep]) -> None:
-    """Write a log anew; a failure leaves the old one alone."""
+    """Write a log anew; a failure leaves the old log unchanged."""
     with replacing(path) as partial:
         partial.write_text("".join(map(_line, steps)), encoding="utf-8")
 
 
 def read_steps(path: Path) -> list[TeacherStep]:
-    """Read the lines of a teacher's log; a last one that a crash has torn is left out, and no file is an empty log.
+    """Read a teacher's log, without a last line that a crash has cut off; a missing file counts as an empty log.
 
     Raises:
         InputError: another line is damaged, or a step comes twice or too early.

@@ -1,4 +1,4 @@
-"""What a front end provides to teaching: a student's run, all but its coefficients."""
+"""What a front end provides to teaching: a student's run without its coefficients."""
 
 from typing import Any, NamedTuple, Protocol
 
@@ -10,7 +10,7 @@ from fairseq_dlf.core.hypergradient.update_rules import StudentState, UpdateRule
 
 
 class LessonStep(NamedTuple):
-    """All that a student's update depends on besides its state and Φ.
+    """Everything that a student's update depends on besides its state and Φ.
 
     Attributes:
         batch: the front end's batch.
@@ -29,7 +29,7 @@ class Course(Protocol):
     Attributes:
         student: the student; its parameters' device is the run's.
         updates: T.
-        interval: updates between two observations of the student; T where it is observed at the start only.
+        interval: updates between two observations of the student; T if it is observed at the start only.
     """
 
     @property
@@ -42,7 +42,7 @@ class Course(Protocol):
     def interval(self) -> int: ...
 
     def step(self, t: int) -> LessonStep:
-        """Return what update t needs; equal whenever it is called for the same t."""
+        """Return what update t needs, the same at every call for the same t."""
 
     def observe(self, t: int, params: Tensor, buffers: Buffers) -> Tensor:
         """Measure the student before update t: s_t without its first feature, t / T; each in [0, 1].

@@ -1,4 +1,4 @@
-"""Log-probabilities of targets straight from the logits, with all derivatives and little memory."""
+"""Log-probabilities of targets, computed from the logits with second derivatives and little memory."""
 
 from typing import Any, NamedTuple
 
@@ -7,14 +7,14 @@ from torch import Tensor
 
 
 class LogProbs(NamedTuple):
-    """What a form of Φ sees of a student's predictions.
+    """A student's predictions, as a form of Φ sees them.
 
     Attributes:
-        logits: (n, types), as the student gave them.
+        logits: (n, types), the student's output.
         target: y, (n,), int64.
         of_target: log p(y), (n,), float32 or better; 0 where the target is padding.
-        summed: Σ log p over all types, (n,); None where no one reads it.
-        every: log p, (n, types); None where no one reads it.
+        summed: Σ log p over all types, (n,); None if the form does not read it.
+        every: log p, (n, types); None if the form does not read it.
     """
 
     logits: Tensor
@@ -27,15 +27,15 @@ class LogProbs(NamedTuple):
 def log_probs(
     logits: Tensor, target: Tensor, padding: Tensor | None = None, summed: bool = False, every: bool = False
 ) -> LogProbs:
-    """Log-probabilities, as much of them as is read.
+    """Return the log-probabilities that will be read.
 
     Args:
         logits: (n, types), any float dtype; the computation is in float32 or better.
         target: (n,), int64.
-        padding: True where a target counts nothing, (n,), bool; None where all count.
-        summed, every: which fields are wanted.
+        padding: True where a target does not count, (n,), bool; None if all targets count.
+        summed, every: whether these fields are computed.
 
-    Cost: one (n, types) tensor in the backward pass, with `every` three.
+    Cost: one (n, types) tensor in the backward pass; three with `every`.
     """
     log_prob_sum = None
     if every:
@@ -54,14 +54,14 @@ def log_probs(
 class _TargetLogProbs(torch.autograd.Function):
     """log p(y), and Σ log p over all types on demand.
 
-    A log-softmax would keep a (n, types) tensor for the backward pass and make two
-    more there; this keeps none and makes one.
+    A log-softmax would keep an (n, types) tensor for the backward pass and make two
+    more there; this function keeps no such tensor and makes one.
     """
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, target: Tensor, with_sum: bool) -> tuple[Tensor, Tensor | None]:
         ctx.save_for_backward(logits, target)
-        # A whole log-softmax, not kept: its fused kernel is faster than a log-sum-exp.
+        # A whole log-softmax, which is not kept: its fused kernel is faster than a log-sum-exp.
         table = torch.log_softmax(logits, dim=-1, dtype=_precision(logits))
         log_prob = table.gather(1, target.unsqueeze(1)).squeeze(1)
         return log_prob, table.sum(dim=-1) if with_sum else None
@@ -72,7 +72,7 @@ class _TargetLogProbs(torch.autograd.Function):
 
 
 class _LogitsGradient(torch.autograd.Function):
-    """The backward of `_TargetLogProbs`, with a derivative of its own.
+    """The backward pass of `_TargetLogProbs`, which can be differentiated once more.
 
     With c and d the cotangents of log p(y) and Σ log p, the logits' gradient is
     c e_y + d 1 − (c + |V| d) p.
@@ -90,7 +90,7 @@ class _LogitsGradient(torch.autograd.Function):
     def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor, None, Tensor, Tensor | None]:
         logits, target, of_target, of_sum = ctx.saved_tensors
         types = logits.size(-1)
-        # In place where nobody differentiates further: each pass over (n, types) costs bandwidth.
+        # In place if no further derivative is taken: each pass over (n, types) costs bandwidth.
         times = torch.mul if torch.is_grad_enabled() else Tensor.mul_
         probs = _probs(logits)
         cotangent = cotangent.to(probs.dtype)
@@ -107,7 +107,7 @@ def _precision(logits: Tensor) -> torch.dtype:
 
 
 def _probs(logits: Tensor) -> Tensor:
-    """p in float32 or better, a new tensor."""
+    """Return p in float32 or better, as a new tensor."""
     return torch.softmax(logits, dim=-1, dtype=_precision(logits))
 
 

@@ -1,4 +1,4 @@
-"""The dynamic loss l_Φ: what the student minimises (Wu et al. 2018, section 3.2)."""
+"""The dynamic loss l_Φ, which the student minimises (Wu et al. 2018, section 3.2)."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -35,15 +35,15 @@ class DynamicLoss:
 
     Attributes:
         form: how Φ acts on log-probabilities.
-        padding: index of the padding symbol, whose tokens count nothing; None where there is none.
+        padding: index of the padding symbol, whose tokens do not count; None if there is no such symbol.
         ce_share: α in [0, 1]; 0 is the paper's loss, 1 is cross-entropy.
         label_smoothing: ε in [0, 1).
 
     Raises:
         InputError: a share is out of range.
 
-    Cost: that of the form; for the diagonal form one (tokens, types) tensor in the backward
-        pass, where fairseq's cross-entropy makes three.
+    Cost: that of the form; the diagonal form makes one (tokens, types) tensor in the backward
+        pass, while fairseq's cross-entropy makes three.
     Paper: section 3.2.
     """
 
@@ -61,14 +61,15 @@ class DynamicLoss:
         return {"form": self.form.spec, "ce_share": self.ce_share, "label_smoothing": self.label_smoothing}
 
     def __call__(self, logits: Tensor, target: Tensor, coefficients: Tensor) -> Losses:
-        """
+        """Return the loss and the cross-entropy of a batch.
+
         Args:
-            logits: (..., types), any float dtype; computed in float32 or better.
+            logits: (..., types), any float dtype; the computation is in float32 or better.
             target: (...), int64.
-            coefficients: Φ, (form.size(types),), float; not read where `ce_share` is 1.
+            coefficients: Φ, (form.size(types),), float; not read if `ce_share` is 1.
 
         Raises:
-            InputError: there are more or fewer coefficients than the form has.
+            InputError: the number of coefficients is not that of the form.
         """
         logits, target = logits.reshape(-1, logits.size(-1)), target.reshape(-1)
         padding = None if self.padding is None else target == self.padding

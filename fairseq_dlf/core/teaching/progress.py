@@ -9,7 +9,7 @@ from fairseq_dlf.core.support.errors import InputError
 
 
 def progress_vector(features: Sequence[str], values: Mapping[str, float]) -> Tensor:
-    """s_t in the order of `features`: (features,) float32, each in [0, 1].
+    """Return s_t in the order of `features`: (features,), float32, each in [0, 1].
 
     Raises:
         InputError: the names differ, or a value lies outside [0, 1].

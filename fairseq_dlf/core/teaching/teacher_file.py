@@ -1,4 +1,4 @@
-"""Teachers on disk: safetensors with a header, the same for every front end."""
+"""Teachers on disk: safetensors with a header, in the same format for every front end."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -14,20 +14,20 @@ from fairseq_dlf.core.support.tensor_file import read_tensor_file, require_float
 from fairseq_dlf.core.teaching.forms.form import FORMS
 from fairseq_dlf.core.teaching.teachers.teacher import TEACHERS, Teacher
 
-# What the first version of the headers left out.
+# The headers of the first version do not name the kind.
 FIRST_KIND = "attention"
 
 
 @dataclass(frozen=True)
 class TeacherHeader:
-    """What must be known of a teacher before it is used.
+    """Facts about a teacher that its use depends on.
 
     Attributes:
         kind: of teacher, a name in `TEACHERS`.
-        form: of Φ, a text that `FORMS.make` takes.
+        form: of Φ, a text that `FORMS.make` accepts.
         features: names of s_t, in order.
-        signature: how it was taught.
-        fits: what the data must agree with, by name; the front end decides what that is.
+        signature: everything that the teacher depends on.
+        fits: facts that the data must agree with, by name; the front end decides which.
     """
 
     kind: str
@@ -38,7 +38,7 @@ class TeacherHeader:
 
     @classmethod
     def from_mapping(cls, header: Mapping[str, Any], path: Path, first_form: str) -> "TeacherHeader":
-        """A header as it was written, by this version or the first one.
+        """Read a header that this version or the first one wrote.
 
         Args:
             header: fields by name, from a file.
@@ -57,10 +57,10 @@ class TeacherHeader:
         return read_dataclass(cls, known, path, "export the teacher again")
 
     def fit(self, name: str, kind: type, path: Path) -> Any:
-        """A field of `fits`, checked for its type.
+        """Return a field of `fits` after checking its type.
 
         Raises:
-            InputError: it is missing or of another type.
+            InputError: the field is missing or of another type.
         """
         value = self.fits.get(name)
         right = isinstance(value, (int, float)) if kind is float else isinstance(value, kind)
@@ -82,7 +82,7 @@ class TeacherFile:
 
     @property
     def digest(self) -> str:
-        """The first 8 hex digits of SHA-256 over θ and whatever else the file holds of the teacher."""
+        """The first 8 hex digits of SHA-256 over θ and the teacher's other tensors."""
         return tensor_digest(self.teacher.state_dict().values())
 
 
@@ -109,7 +109,7 @@ def read_teacher(path: Path, first_form: str, advice: str) -> TeacherFile:
 
 
 def teacher_of(tensors: Mapping[str, Tensor], header: TeacherHeader, path: Path) -> TeacherFile:
-    """The teacher of a file's tensors.
+    """Return the teacher of a file's tensors.
 
     Raises:
         InputError: they are not those of the kind that the header names, or form or kind are unknown.

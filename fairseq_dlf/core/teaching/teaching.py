@@ -1,4 +1,4 @@
-"""The loop over teacher steps: lessons, Adam on θ, validation, the best teacher, resuming."""
+"""The loop over teacher steps: lessons, Adam on θ, validation, choice of the best teacher, resuming."""
 
 import logging
 import time
@@ -31,11 +31,11 @@ BEST_NAME, LAST_NAME = "teacher.safetensors", "teacher_last.safetensors"
 
 
 class Validation(NamedTuple):
-    """How good a teacher is.
+    """The result of validating a teacher.
 
     Attributes:
-        value: the greater, the better.
-        keep: writes what goes with this teacher, if it is the best, into a folder.
+        value: a figure; greater is better.
+        keep: writes the files that belong to this teacher into a folder; called if it is the best.
     """
 
     value: float
@@ -43,7 +43,7 @@ class Validation(NamedTuple):
 
 
 class School(Protocol):
-    """What a front end provides to teach on.
+    """What a front end provides to the loop.
 
     Attributes:
         features: names of s_t.
@@ -55,10 +55,10 @@ class School(Protocol):
     value_name: str
 
     def lesson(self, step: int) -> Lesson:
-        """Return the lesson of a teacher step; the same for the same step."""
+        """Return the lesson of a teacher step, the same at every call for the same step."""
 
     def validate(self, teacher: Teacher) -> Validation:
-        """Teach fixed students without learning from it, the same for every teacher."""
+        """Teach fixed students, the same for every teacher, without learning from it."""
 
     def header(self, signature: str) -> TeacherHeader:
         """Return the header of a teacher file."""
@@ -76,7 +76,7 @@ class TeachingPlan:
         rate: Adam's learning rate on θ.
         validate_every: teacher steps between validations.
         collapse_share: as in `CollapseWatch`.
-        bounds: least and greatest Φ, (coefficients,) each; None where nothing is bound.
+        bounds: least and greatest Φ, (coefficients,) each; None if Φ has no bounds.
     """
 
     steps: int
@@ -92,15 +92,15 @@ class TeachingPlan:
 
 
 class Teaching:
-    """Teaches a teacher step by step, in a folder where it can be resumed bit for bit.
+    """Teaching in steps, in a folder where it can be resumed bit for bit.
 
     Args:
-        school: gives lessons and validates.
+        school: gives lessons and validates teachers.
         teacher: the untaught teacher, on the device of the run.
-        estimator: from a lesson to the gradient of θ.
-        plan: how long and how fast it learns.
-        signature: all that changes the teacher, but for the number of its steps.
-        folder: where teacher, log and state go; nothing is read or written before `run`.
+        estimator: estimates the gradient of θ from a lesson.
+        plan: how long and how fast the teacher learns.
+        signature: everything except the number of steps that changes the teacher.
+        folder: where teacher, log and state are written; nothing is read or written before `run`.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class Teaching:
         self.best_step, self.best_value = 0, 0.0
 
     def run(self) -> None:
-        """Teach until all steps are done, from where the folder's state is.
+        """Teach from the folder's state until all steps are done.
 
         Raises:
             CollapsedError: three lessons in a row collapsed.
@@ -144,7 +144,7 @@ class Teaching:
         logger.info(f"best {self.school.value_name} {self.best_value:.2%}, after {self.best_step} teacher steps")
 
     def _step(self, step: int) -> None:
-        """Step 0 validates the untaught teacher; every other is a lesson."""
+        """Validate the untaught teacher in step 0; run a lesson in every other step."""
         began = time.perf_counter()
         figures = self._lesson(step) if step else {}
         if step % self.plan.validate_every == 0 or step == self.plan.steps:
@@ -160,19 +160,19 @@ class Teaching:
         lesson = self.school.lesson(step)
         with self.school.watch(f"teacher step {step}/{self.plan.steps}", lesson) as watch:
             features, floor = len(self.school.features), self.collapses.floor
-            found = estimate(self.estimator, lesson, self.teacher, features, floor, watch)
-        self.collapses.see(found.collapse, found.figures["measure_after"])
-        figures = {name: value for name, value in found.figures.items() if name in NO_LESSON}
-        if found.collapse is not None:
-            logger.warning(f"lesson {step} collapsed, the teacher does not learn from it: {found.collapse}")
+            estimated = estimate(self.estimator, lesson, self.teacher, features, floor, watch)
+        self.collapses.see(estimated.collapse, estimated.figures["measure_after"])
+        figures = {name: value for name, value in estimated.figures.items() if name in NO_LESSON}
+        if estimated.collapse is not None:
+            logger.warning(f"lesson {step} collapsed, the teacher does not learn from it: {estimated.collapse}")
             return {**figures, "collapsed": True}
-        return {**figures, **self._learn(found)}
+        return {**figures, **self._learn(estimated)}
 
-    def _learn(self, found: Estimate) -> dict[str, float]:
+    def _learn(self, estimated: Estimate) -> dict[str, float]:
         """Update θ once."""
         parameters = list(self.teacher.parameters())
         before = _flat(parameters)
-        gradients = torch.autograd.grad(found.loss, parameters, materialize_grads=True)
+        gradients = torch.autograd.grad(estimated.loss, parameters, materialize_grads=True)
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient
         self.optimizer.step()
@@ -184,15 +184,15 @@ class Teaching:
         }
 
     def _validate(self, step: int) -> float:
-        """Validate the teacher; keep it where it is the best so far."""
-        found = self.school.validate(self.teacher)
+        """Validate the teacher, and keep it if it is the best so far."""
+        validation = self.school.validate(self.teacher)
         header = self.school.header(str(Signature.of(self.signature.program, self.signature.fields, {"step": step})))
         write_teacher(self.folder / LAST_NAME, self.teacher, header)
-        if step == 0 or found.value > self.best_value:
-            self.best_step, self.best_value = step, found.value
+        if step == 0 or validation.value > self.best_value:
+            self.best_step, self.best_value = step, validation.value
             write_teacher(self.folder / BEST_NAME, self.teacher, header)
-            found.keep(self.folder)
-        return found.value
+            validation.keep(self.folder)
+        return validation.value
 
     # The folder -----------------------------------------------------------------------
 
@@ -231,18 +231,18 @@ class Teaching:
             log.unlink(missing_ok=True)
             return
         self._take(saved)
-        # Rows of steps that were not saved any more come again.
+        # Steps after the last saved state will be taken again, so their rows are removed.
         replace_steps(log, [row for row in read_steps(log) if row.step <= self.done])
         logger.info(f"going on in {self.folder} after {self.done} teacher steps")
 
     def _take(self, saved: "_SavedTeaching") -> None:
-        """Go on from a state, whose fields have the right types but may not fit this teacher."""
+        """Continue from a state, whose fields have the right types but may not fit this teacher."""
         self.done, self.best_step, self.best_value = saved.done, saved.best_step, saved.best_value
         require_float32(self.folder / STATE_NAME, saved.teacher, f"delete {self.folder} to start that run again")
         try:
             self.collapses.restore(saved.collapses)
             self.teacher.load_state_dict(saved.teacher)
-            # The settings are those of this plan; only the moments are the run's.
+            # The settings come from this plan, and only the moments from the state.
             self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": saved.optimizer["state"]})
             fits = all(map(self._has_moments, self.teacher.parameters()))
         except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
@@ -251,7 +251,7 @@ class Teaching:
             raise self._damaged("its numbers do not fit this teacher")
 
     def _has_moments(self, parameter: torch.nn.Parameter) -> bool:
-        """Whether Adam has moments of a parameter, or none at all as before its first step."""
+        """Return whether Adam has moments that fit a parameter, or none at all, as before its first step."""
         moments = self.optimizer.state.get(parameter, {})
         if not moments:
             return True
@@ -267,12 +267,12 @@ class Teaching:
 
 @dataclass(frozen=True)
 class _SavedTeaching:
-    """What the state of a run in its folder holds.
+    """The state of a run in its folder.
 
     Attributes:
-        done: teacher steps.
+        done: number of completed teacher steps.
         teacher, optimizer: their states.
-        best_step, best_value: of the validations.
+        best_step, best_value: step and value of the best validation.
         collapses: as in `CollapseWatch.state`.
     """
 
@@ -284,7 +284,7 @@ class _SavedTeaching:
     collapses: dict[str, float]
 
 
-# What a line of the log says where there was no (usable) lesson.
+# Figures in a line of the log without a usable lesson.
 NO_LESSON: dict[str, Any] = {
     "measure_before": None,
     "measure_after": None,

@@ -28,7 +28,7 @@ class Scores(NamedTuple):
 
 
 class LossInput(NamedTuple):
-    """What a loss is computed from.
+    """Input of a loss.
 
     Attributes:
         scores: the model's output.
@@ -53,7 +53,7 @@ Loss = Callable[[LossInput], Tensor]
 
 @dataclass(frozen=True)
 class LossFamily:
-    """A loss and what must be known to use it.
+    """A loss and the facts that its use depends on.
 
     Attributes:
         function: (given, *, options) → mean loss.
@@ -72,7 +72,7 @@ class LossFamily:
 
 
 class Losses(Registry[Loss]):
-    """The families by name; their options are those of their functions."""
+    """Loss families by name; their options are those of their functions."""
 
     def maker(self, name: str) -> Callable[..., Loss]:
         return partial(partial, self[name].function)

@@ -1,4 +1,4 @@
-"""Smoothed measures of students of images, one file each; importing this registers them all."""
+"""Smoothed measures of students of images, one file each; importing this package registers them all."""
 
 from fairseq_dlf.images.measures.expected_accuracy import ExpectedAccuracy
 from fairseq_dlf.images.measures.measure import MEASURES, ImageMeasure

@@ -11,24 +11,24 @@ from fairseq_dlf.core.hypergradient.student import Forward, Student
 from fairseq_dlf.core.support.registry import Registry
 from fairseq_dlf.images.data.splits import ImageSet
 
-# As large as memory allows: the statistics of batch normalisation are those of a chunk.
+# As large as memory allows, since batch normalisation uses the statistics of a chunk.
 CHUNK = 1000
 
 
 class ImageMeasure(ABC):
     """M̃(ω), a mean over dev images, with batch normalisation by the images' own statistics.
 
-    A measure is a subclass in a file of its own, registered by `MEASURES.register(name)`; its
+    A measure is a subclass in a separate file, registered by `MEASURES.register(name)`; its
     constructor's further arguments, each with a default, are its options.
 
-    Running figures would make M̃ depend on earlier students, while its gradient would hold
-    them fixed; and they lag behind a student that is trained for a few steps only.
+    Running figures would make M̃ depend on earlier students, while its gradient would treat them
+    as constants; they also lag behind a student that is trained for only a few steps.
 
     Args:
         student: the student; its module is in training mode.
         images: dev images.
 
-    Cost: a forward over the images; with the gradient, a forward and a backward.
+    Cost: a forward pass over the images; with the gradient, also a backward pass.
     """
 
     def __init__(self, student: Student, images: ImageSet):
@@ -60,7 +60,7 @@ class ImageMeasure(ABC):
         return MeasuredCotangent(value, cotangent)
 
     def _sums(self, params: Tensor) -> Iterator[Tensor]:
-        # Parts of equal size: a small last one would have poor statistics.
+        # Parts of equal size, since a small last part would have poor statistics.
         parts = -(-len(self.images.labels) // CHUNK)
         for images, labels in zip(self.images.images.chunk(parts), self.images.labels.chunk(parts), strict=True):
 

@@ -1,1 +1,1 @@
-"""Teaching on images."""
+"""Teaching on images: lessons, settings, teacher files."""

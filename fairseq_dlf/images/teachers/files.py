@@ -1,4 +1,4 @@
-"""Teachers of image classification: what their headers say, and the check that one fits the data."""
+"""Files of teachers for image classification: their headers, and the check that a teacher fits the data."""
 
 from pathlib import Path
 
@@ -9,13 +9,13 @@ from fairseq_dlf.core.teaching.teacher_file import TeacherFile, TeacherHeader
 from fairseq_dlf.images.data.splits import ImageData
 from fairseq_dlf.images.students.progress import features
 
-# Of teachers whose header does not name it.
+# The form of teachers whose header does not name it.
 FIRST_FORM = "matrix"
 _ADVICE = "pass the teacher.safetensors that `python -m fairseq_dlf.images teach` has written"
 
 
 def header_of(data: ImageData, model: str, kind: str, form: str, ce_share: float, signature: str) -> TeacherHeader:
-    """The header of a teacher that was taught on these data with this model."""
+    """Return the header of a teacher that was taught on these data with this model."""
     fits = {"class_names": list(data.class_names), "data": data.name, "model": model, "ce_share": ce_share}
     return TeacherHeader(kind, form, features(data.classes), signature, fits)
 
@@ -33,13 +33,13 @@ def read_teacher(path: Path, data: ImageData) -> TeacherFile:
 
 
 def ce_share_of(read: TeacherFile) -> float:
-    """The share of cross-entropy in the loss that a teacher was taught with."""
+    """Return the share of cross-entropy in the loss that a teacher was taught with."""
     share: float = read.header.fit("ce_share", float, read.path)
     return share
 
 
 def model_of(read: TeacherFile) -> str:
-    """The model that a teacher was taught on."""
+    """Return the name of the model that a teacher was taught on."""
     model: str = read.header.fit("model", str, read.path)
     return model
 

@@ -1,4 +1,4 @@
-"""Teaching on images: lessons of fresh students, and the choice of the teacher by a fresh student's dev accuracy."""
+"""Teaching on images: lessons with fresh students, and the choice of the teacher by dev accuracy of fresh students."""
 
 import logging
 from contextlib import AbstractContextManager
@@ -50,15 +50,15 @@ def teaching_of(
     warm: StudentFile | None = None,
     estimator: Estimator | None = None,
 ) -> Teaching:
-    """The teaching that settings ask for; `run` starts it.
+    """Return the teaching that the settings describe; `run` starts it.
 
     Args:
         data: images, on the device of the run.
         student: how the students of lessons are trained.
         settings: how the teacher learns.
-        folder: where teacher, log and state go.
-        warm: a student that every lesson starts from; None is fresh weights (paper).
-        estimator: another way to θ's gradient than `settings` name.
+        folder: where teacher, log and state are written.
+        warm: a student that every lesson starts from; None starts from fresh weights (the paper).
+        estimator: replaces the estimator that `settings` name.
 
     Raises:
         InputError: settings contradict one another.
@@ -76,9 +76,10 @@ def teaching_of(
 
 
 class ImageSchool:
-    """Lessons on images; a `School` of the core.
+    """Lessons and validation on images; a `School` of the core.
 
-    Args: as for `teaching_of`.
+    Args:
+        data, student, settings, warm: as for `teaching_of`.
     """
 
     measure_name = "expected dev accuracy"
@@ -103,7 +104,7 @@ class ImageSchool:
             )
 
     def untaught(self) -> Teacher:
-        """The teacher before its first step."""
+        """Return the teacher before its first step."""
         settings, (kind, options) = self.settings, self.settings.chosen_teacher
         neutral = settings.phi_start * self.form.neutral(self.data.classes)
         with torch.random.fork_rng(devices=[]):
@@ -112,7 +113,7 @@ class ImageSchool:
         return teacher.to(self.data.train.images.device)
 
     def estimator(self) -> Estimator:
-        """The estimator that the settings name, with their horizon and memory."""
+        """Return the estimator that the settings name, with their horizon and memory."""
         settings, data = self.settings, self.data
         parameters = parameter_count(self.student.model, data.shape, data.classes)
         record = record_bytes(self.student.rule, parameters)
@@ -128,7 +129,7 @@ class ImageSchool:
         return ESTIMATORS.make(settings.estimator, plan=plan)
 
     def signature(self, estimator: Estimator) -> Signature:
-        """All that changes the teacher, but for the number of its steps."""
+        """Return everything except the number of steps that changes the teacher."""
         return Signature.of(
             "dlf-images-teach",
             {"start": "fresh" if self.warm is None else f"warm-{self.warm.digest}"},
@@ -139,7 +140,7 @@ class ImageSchool:
             {**self.data.signature, "version": fairseq_dlf.__version__},
         )
 
-    # What the loop asks for --------------------------------------------------------------
+    # What the loop calls -----------------------------------------------------------------
 
     def lesson(self, step: int) -> ImageLesson:
         seed = mixed_seed(self.settings.seed, LESSON_SALT, step)
@@ -150,7 +151,7 @@ class ImageSchool:
         )
 
     def validate(self, teacher: Teacher) -> Validation:
-        """Mean dev accuracy of students that are the same for every θ, and Φ along the first one's run."""
+        """Return the mean dev accuracy of students that are the same for every θ, and Φ along the first one's run."""
         values, path = [], None
         for place in range(self.settings.validation_students):
             course = self._course(mixed_seed(self.settings.seed, VALIDATION_SALT, place))
@@ -189,7 +190,7 @@ class ImageSchool:
         return ImageCourse(self.data, self.student, self.loss, seed, self.warm, exact=True, form=self.form)
 
     def _parts_of_dev(self) -> tuple[ImageSet, ImageSet]:
-        """The images of M̃, and those that choose θ."""
+        """Return the images of M̃, and those that choose the best θ."""
         dev, share = self.data.dev, self.settings.measure_share
         if share == 1.0:
             return dev, dev
@@ -203,7 +204,7 @@ class ImageSchool:
         return dev.at(slice(count)), dev.at(slice(count, None))
 
     def _drawn(self, seed: int) -> ImageSet:
-        """The images of one lesson's measure."""
+        """Return the images of one lesson's measure."""
         dev, count = self.measured, self.settings.measure_images
         if not 0 < count < len(dev.labels):
             return dev

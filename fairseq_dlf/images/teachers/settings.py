@@ -18,9 +18,9 @@ from fairseq_dlf.images.measures import MEASURES
 
 # N in the paper (section 5.1).
 PAPER_KEYS = 10
-# They change how long a teacher learns, and what memory that takes, but not what it is after so many steps.
+# These settings change how long a teacher learns and how much memory that takes, but not its state after a step.
 _WITHOUT_EFFECT = ("teacher_steps", "trajectory_memory")
-# The estimator gives its own part.
+# The estimator gives its own part of the signature.
 _OF_THE_ESTIMATOR = ("estimator", "truncate", "clip_cotangent", "collapse_share", "growth_limit")
 _CHOSEN = ("teacher", "keys", "key_scale", "measure", "sharpness")
 
@@ -38,7 +38,7 @@ class Chosen(NamedTuple):
 
 
 def _option(default: Any, text: str) -> Any:
-    """A field with its help, from which the command line is built."""
+    """Return a field with its help, from which the command line is built."""
     return field(default=default, metadata={"help": text})
 
 
@@ -50,39 +50,39 @@ class TeachingSettings:
         InputError: a setting is out of range, or has no effect beside the others.
     """
 
-    teacher_steps: int = _option(60, "lessons, each one update of θ")
-    teacher_lr: float = _option(1e-4, "Adam's rate on θ (the paper's: 1e-4)")
-    form: str = _option("matrix", f"of Φ: {', '.join(FORMS)}")
+    teacher_steps: int = _option(60, "number of teacher steps, each one lesson and one update of θ")
+    teacher_lr: float = _option(1e-4, "Adam's learning rate on θ (the paper's: 1e-4)")
+    form: str = _option("matrix", f"form of Φ: {', '.join(FORMS)}")
     teacher: str = _option("attention", f"kind of teacher: {', '.join(TEACHERS)}")
-    estimator: str = _option("reverse", f"of the gradient of θ: {', '.join(ESTIMATORS)}")
-    measure: str = _option("expected_accuracy", f"what is raised on dev: {', '.join(MEASURES)}")
+    estimator: str = _option("reverse", f"estimator of the gradient of θ: {', '.join(ESTIMATORS)}")
+    measure: str = _option("expected_accuracy", f"measure on dev, which teaching raises: {', '.join(MEASURES)}")
     keys: int | None = _option(
-        None, f"N, keys of the teacher attention; 1 gives a Φ that ignores s (default: {PAPER_KEYS})"
+        None, f"N, number of keys of the teacher attention; with 1, Φ ignores s (default: {PAPER_KEYS})"
     )
     key_scale: float | None = _option(
-        None, "standard deviation of V before teaching, of the teacher attention (default: 0.1)"
+        None, "standard deviation of V before teaching, in the teacher attention (default: 0.1)"
     )
-    phi_start: float = _option(1.0, "Φ before teaching is this times the neutral one, the identity of a matrix")
+    phi_start: float = _option(1.0, "Φ before teaching, as a multiple of the neutral one (the identity for a matrix)")
     ce_share: float = _option(0.0, "α, share of cross-entropy in the student's loss; 0 is the paper's loss")
     phi_diagonal: tuple[float, float] | None = _option(None, "bounds LOW,HIGH on the diagonal of a matrix Φ")
     phi_off_diagonal: tuple[float, float] | None = _option(None, "bounds LOW,HIGH on the rest of a matrix Φ")
-    truncate: int = _option(0, "K: go back through the last K updates; 0 is all")
-    trajectory_memory: str = _option("512MiB", "room for kept students")
-    clip_cotangent: float = _option(0.0, "bound on the norm of ∂M/∂ω on its way back; 0 is none")
+    truncate: int = _option(0, "K: go back through the last K updates only; 0 goes through all")
+    trajectory_memory: str = _option("512MiB", "memory for kept students")
+    clip_cotangent: float = _option(0.0, "bound on the norm of ∂M/∂ω in the reverse pass; 0 disables it")
     collapse_share: float = _option(
         0.9, "discard a lesson that ends below this share of the measure at its start, or of the best end so far"
     )
     growth_limit: float = _option(1e3, "discard a lesson whose cotangent grows by more than this factor")
-    measure_images: int = _option(0, "dev images of the measure, drawn anew for each lesson; 0 is all")
+    measure_images: int = _option(0, "number of dev images for the measure, drawn anew for each lesson; 0 uses all")
     measure_share: float = _option(
-        1.0, "share of dev for the measure; the rest chooses the best teacher (the paper takes all for both: 1)"
+        1.0, "share of dev for the measure; the rest chooses the best teacher; 1 uses all of dev for both (the paper)"
     )
     sharpness: float | None = _option(
         None, "β of expected accuracy, mean q(y) with q ∝ p^β; 1 is the paper's (default: 1)"
     )
-    validate_every: int = _option(5, "teacher steps between validations")
-    validation_students: int = _option(1, "students of a validation, whose accuracies are averaged")
-    seed: int = _option(1, "of everything drawn")
+    validate_every: int = _option(5, "teacher steps between two validations")
+    validation_students: int = _option(1, "number of students in a validation, whose accuracies are averaged")
+    seed: int = _option(1, "seed of everything random")
 
     def __post_init__(self) -> None:
         require_at_least(
@@ -105,13 +105,13 @@ class TeachingSettings:
             )
         if self.sharpness is not None:
             require_positive(sharpness=self.sharpness)
-        # What they name must be there.
+        # Raises an error for names that do not exist.
         _ = self.chosen_teacher, self.chosen_measure, ESTIMATORS.parse(self.estimator)
         self._require_bounds()
 
     def _require_bounds(self) -> None:
-        given = {"phi_diagonal": (self.phi_diagonal, self.phi_start), "phi_off_diagonal": (self.phi_off_diagonal, 0.0)}
-        for name, (bounds, initial) in given.items():
+        limits = {"phi_diagonal": (self.phi_diagonal, self.phi_start), "phi_off_diagonal": (self.phi_off_diagonal, 0.0)}
+        for name, (bounds, initial) in limits.items():
             if bounds is None:
                 continue
             if not isinstance(FORMS.make(self.form), Matrix):
@@ -148,7 +148,7 @@ class TeachingSettings:
         }
 
     def bounds(self, classes: int) -> tuple[Tensor, Tensor] | None:
-        """Least and greatest Φ, (classes²,) each; None where nothing is bound."""
+        """Return the least and the greatest Φ, (classes²,) each; None if Φ has no bounds."""
         if self.phi_diagonal is None and self.phi_off_diagonal is None:
             return None
         infinite = (float("-inf"), float("inf"))

@@ -1,4 +1,4 @@
-"""Estimators of θ's gradient, one file each; importing this registers them all."""
+"""Estimators of θ's gradient, one file each; importing this package registers them all."""
 
 from fairseq_dlf.core.teaching.estimators.estimator import ESTIMATORS, Estimate, Estimator, estimate
 from fairseq_dlf.core.teaching.estimators.reverse import Reverse

@@ -16,12 +16,12 @@ from fairseq_dlf.core.teaching.teachers.teacher import Teacher
 
 @dataclass(frozen=True)
 class Estimate:
-    """What one lesson says of θ.
+    """The result of one lesson for θ.
 
     Attributes:
-        loss: a scalar whose gradient is −∂M̃/∂θ, or an estimate of it; without weight where the lesson collapsed.
-        figures: for the log, by name; `measure_before`, `measure_after`, `student_loss` are always there.
-        collapse: why nothing can be learned from the lesson, in words; None where something can.
+        loss: a scalar whose gradient is −∂M̃/∂θ or an estimate of it; its weight is 0 if the lesson collapsed.
+        figures: for the log, by name; always with `measure_before`, `measure_after` and `student_loss`.
+        collapse: why the lesson is not usable, in words; None if it is usable.
         student: ω at the end of the lesson, (parameters,).
     """
 
@@ -32,14 +32,14 @@ class Estimate:
 
 
 class Estimator(Protocol):
-    """From a lesson and a teacher to a loss whose gradient moves θ.
+    """A way from a lesson and a teacher to a loss whose gradient moves θ.
 
-    An estimator is a class in a file of its own, registered by `ESTIMATORS.register(name)`.
+    An estimator is a class in a separate file, registered by `ESTIMATORS.register(name)`.
     """
 
     @property
     def signature(self) -> Part:
-        """All that changes the estimate."""
+        """Everything that changes the estimate."""
 
     def __call__(
         self,
@@ -53,11 +53,11 @@ class Estimator(Protocol):
 
         Args:
             lesson: the student's run, its start and its measure.
-            guidance: the teacher's coefficients along it, of which nothing was observed yet.
-            along: Φ_t of the whole run from s_t, (T, features) → (T, coefficients), with a graph to θ:
-                `Teacher.along`, or what wraps it for several processes.
+            guidance: the teacher's coefficients along the run, before any observation.
+            along: a function from s_t to Φ_t of the whole run, (T, features) → (T, coefficients), with a graph
+                to θ: `Teacher.along`, or a wrapper of it for several processes.
             floor: a lesson whose measure ends below this counts as collapsed.
-            watch: is told of the progress.
+            watch: receives the progress.
         """
 
 
@@ -72,5 +72,5 @@ def estimate(
     floor: float = 0.0,
     watch: Watch | None = None,
 ) -> Estimate:
-    """One lesson by an estimator, in this process alone."""
+    """Run one lesson by an estimator, in this process alone."""
     return estimator(lesson, Guidance(lesson, teacher, features), teacher.along, floor, watch)

@@ -21,9 +21,9 @@ class Reverse:
     loss = −Σ_t ⟨Φ_t(θ), dΦ_t⟩ over one batched forward of the teacher: its gradient is −∂M̃/∂θ.
 
     Attributes:
-        plan: horizon, curvature, trajectory, and when a lesson counts as collapsed.
+        plan: horizon, curvature, trajectory, and the conditions of a collapse.
 
-    Cost: T training steps forward, T products backward, two measures (`run_episode`).
+    Cost: T training steps in the forward pass, T products in the reverse pass, two measures (`run_episode`).
     Paper: Algorithm 1.
     """
 
@@ -52,22 +52,22 @@ class Reverse:
             observe=guidance.observe,
         )
         coefficients = along(guidance.progress)
-        found = result.hypergradient
-        # Without weight where the lesson collapsed, but with a graph: every process must take part.
-        loss = 0.0 * coefficients.sum() if found is None else -(coefficients * found.coefficients).sum()
+        gradient = result.hypergradient
+        # After a collapse the loss has weight 0, but still a graph, since every process must take part in the update.
+        loss = 0.0 * coefficients.sum() if gradient is None else -(coefficients * gradient.coefficients).sum()
         return Estimate(loss, _figures(result), result.collapse, result.final.params)
 
 
 def _figures(result: EpisodeResult) -> dict[str, float]:
-    found = result.hypergradient
+    gradient = result.hypergradient
     return {
         "measure_before": result.measure_before,
         "measure_after": result.measure_after,
         "student_loss": float(result.losses.mean()),
         "forward_s": result.forward_s,
         "reverse_s": result.reverse_s,
-        "dphi_norm": 0.0 if found is None else float(found.coefficients.norm()),
-        "leverage": 0.0 if found is None else found.leverage,
-        "cotangent_norm": 0.0 if found is None else found.norms[0],
-        "cotangent_growth": 0.0 if found is None else found.growth,
+        "dphi_norm": 0.0 if gradient is None else float(gradient.coefficients.norm()),
+        "leverage": 0.0 if gradient is None else gradient.leverage,
+        "cotangent_norm": 0.0 if gradient is None else gradient.norms[0],
+        "cotangent_growth": 0.0 if gradient is None else gradient.growth,
     }

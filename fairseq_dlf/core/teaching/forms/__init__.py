@@ -1,4 +1,4 @@
-"""Forms of Φ, one file each; importing this registers them all."""
+"""Forms of Φ, one file each; importing this package registers them all."""
 
 from fairseq_dlf.core.teaching.forms.diagonal import Diagonal
 from fairseq_dlf.core.teaching.forms.form import FORMS, Form

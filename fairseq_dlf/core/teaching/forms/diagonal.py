@@ -1,4 +1,4 @@
-"""One coefficient a type: reward = Φ[y] log p(y)."""
+"""One coefficient per type: reward = Φ[y] log p(y)."""
 
 from dataclasses import dataclass
 
@@ -12,9 +12,9 @@ from fairseq_dlf.core.teaching.log_probs import LogProbs
 @FORMS.register("diagonal")
 @dataclass(frozen=True)
 class Diagonal:
-    """A coefficient for every type of the target dictionary.
+    """One coefficient for every type of the target dictionary.
 
-    Cost: nothing beside log p(y); |V| coefficients.
+    Cost: nothing besides log p(y); |V| coefficients.
     Paper: section 5.2.
     """
 

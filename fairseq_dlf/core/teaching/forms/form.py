@@ -9,14 +9,14 @@ from fairseq_dlf.core.teaching.log_probs import LogProbs
 
 
 class Form(Protocol):
-    """How a flat coefficient vector Φ acts on log-probabilities.
+    """The action of a flat coefficient vector Φ on log-probabilities.
 
-    A form is a frozen dataclass in a file of its own, registered by `FORMS.register(name)`.
-    The reward of a token is what the dynamic loss puts through its sigmoid: l = −σ(reward).
+    A form is a frozen dataclass in a separate file, registered by `FORMS.register(name)`.
+    The dynamic loss applies its sigmoid to the reward of a token: l = −σ(reward).
 
     Attributes:
-        spec: the text by which `FORMS.make` makes it again, such as 'diagonal'.
-        reads_sum, reads_every: which fields of `LogProbs` it needs besides log p(y).
+        spec: the text from which `FORMS.make` makes the form again, such as 'diagonal'.
+        reads_sum, reads_every: which fields of `LogProbs` the form needs besides log p(y).
     """
 
     @property
@@ -29,13 +29,13 @@ class Form(Protocol):
     def reads_every(self) -> bool: ...
 
     def size(self, types: int) -> int:
-        """How many coefficients there are for so many types (of target words, or classes)."""
+        """Return the number of coefficients for so many types (target types or classes)."""
 
     def neutral(self, types: int) -> Tensor:
-        """The coefficients that teaching starts from, where reward = log p(y): (size,), float32."""
+        """Return the coefficients with which reward = log p(y), and from which teaching starts: (size,), float32."""
 
     def reward(self, coefficients: Tensor, log_probs: LogProbs) -> Tensor:
-        """The reward of each token, (n,), with second derivatives in coefficients and log-probabilities.
+        """Return the reward of each token, (n,), with second derivatives in coefficients and log-probabilities.
 
         Args:
             coefficients: Φ, (size,), in the dtype of the log-probabilities.

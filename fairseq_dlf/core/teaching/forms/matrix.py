@@ -12,7 +12,7 @@ from fairseq_dlf.core.teaching.log_probs import LogProbs
 @FORMS.register("matrix")
 @dataclass(frozen=True)
 class Matrix:
-    """A coefficient for every pair of classes, row by row: row y belongs to examples of class y.
+    """One coefficient for every pair of classes, row by row; row y is for examples of class y.
 
     Cost: three (n, classes) tensors; classes² coefficients.
     Paper: sections 3.2 and 5.1.

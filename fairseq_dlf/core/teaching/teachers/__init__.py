@@ -1,4 +1,4 @@
-"""Teachers, one file each; importing this registers them all."""
+"""Teachers, one file each; importing this package registers them all."""
 
 from fairseq_dlf.core.teaching.teachers.attention import AttentionTeacher
 from fairseq_dlf.core.teaching.teachers.static import StaticTeacher

@@ -41,17 +41,17 @@ class AttentionTeacher(Teacher):
     def untaught(  # type: ignore[override]
         cls, neutral: Tensor, features: int, keys: int = 5, key_scale: float = KEY_SCALE
     ) -> "AttentionTeacher":
-        """A teacher with Φ = `neutral` for every s.
+        """Return a teacher with Φ = `neutral` for every s.
 
-        Every column of W is `neutral`, while V is random: with both factors at zero the
-        gradient of both would be zero, and the teacher would never move.
+        Every column of W is `neutral`, while V is random: if both factors were zero, both gradients
+        would be zero, and the teacher would never move.
 
         Args:
             neutral: (coefficients,).
             features: length of s.
             keys: N (paper: 5 in translation, 10 for images).
             key_scale: standard deviation of V. The larger it is, the more the columns of W differ
-                in the s that they answer to, and with it in their gradients.
+                in the s to which they respond, and so in their gradients.
         """
         require_at_least(1, keys=keys)
         values = neutral.detach().unsqueeze(1).repeat(1, keys)

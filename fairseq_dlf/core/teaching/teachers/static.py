@@ -1,4 +1,4 @@
-"""A teacher that gives one Φ for the whole run: what teaching gains without a schedule."""
+"""A teacher with one Φ for the whole run, which shows what teaching gains without a schedule."""
 
 from collections.abc import Mapping
 
@@ -11,13 +11,13 @@ from fairseq_dlf.core.teaching.teachers.teacher import TEACHERS, Memory, Teacher
 
 @TEACHERS.register("static")
 class StaticTeacher(Teacher):
-    """Φ itself is θ; the student's progress does not matter, and is not measured.
+    """A teacher whose θ is Φ itself; the student's progress does not matter and is not measured.
 
     Args:
         phi: Φ, (coefficients,), float.
 
     Raises:
-        InputError: Φ is no vector, or not finite.
+        InputError: Φ is not a vector, or not finite.
     """
 
     reads_progress = False

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from fairseq_dlf.core.support.registry import Registry
 
-# What a teacher remembers from one step to the next; () where it remembers nothing.
+# What a teacher remembers from one step to the next; () if it remembers nothing.
 Memory = tuple[Tensor, ...]
 
 
@@ -28,7 +28,7 @@ class Teacher(nn.Module, ABC):
     @classmethod
     @abstractmethod
     def untaught(cls, neutral: Tensor, features: int, **options: Any) -> "Teacher":
-        """A teacher that gives `neutral`, (coefficients,), for every s of so many features, and can learn.
+        """Return a teacher that gives `neutral`, (coefficients,), for every s of so many features, and can learn.
 
         Its keyword arguments with defaults are the options of this kind.
         """
@@ -36,7 +36,7 @@ class Teacher(nn.Module, ABC):
     @classmethod
     @abstractmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> "Teacher":
-        """A teacher from its state by name; draws no random numbers.
+        """Return a teacher with this state, by name, without drawing random numbers.
 
         Raises:
             InputError: a tensor is missing, of a wrong shape, or not finite.
@@ -45,37 +45,37 @@ class Teacher(nn.Module, ABC):
     @property
     @abstractmethod
     def coefficients(self) -> int:
-        """How many coefficients it gives."""
+        """The number of coefficients."""
 
     @property
     @abstractmethod
     def features(self) -> int | None:
-        """The length of s; None where any will do."""
+        """The length of s; None if the teacher accepts any length."""
 
     def start(self) -> Memory:
-        """What is remembered before the first step."""
+        """Return the memory before the first step."""
         return ()
 
     @abstractmethod
     def forward(self, progress: Tensor, memory: Memory = ()) -> tuple[Tensor, Memory]:
-        """Coefficients of successive steps, and what is remembered after them.
+        """Return the coefficients of successive steps, and the memory after them.
 
         Args:
             progress: s_t, (steps, features).
-            memory: what was remembered before the first of these steps.
+            memory: before the first of these steps.
 
         Returns:
             Φ_t, (steps, coefficients), and the memory after the last step.
         """
 
     def along(self, progress: Tensor) -> Tensor:
-        """Φ_t of a whole run, (steps, coefficients), with a graph to θ."""
+        """Return Φ_t of a whole run, (steps, coefficients), with a graph to θ."""
         coefficients: Tensor = self(progress, self.start())[0]
         return coefficients
 
     @abstractmethod
     def bound(self, low: Tensor, high: Tensor) -> None:
-        """Move θ to where low ≤ Φ ≤ high for every s; both are (coefficients,)."""
+        """Move θ so that low ≤ Φ ≤ high for every s; both bounds are (coefficients,)."""
 
 
 class Teachers(Registry[Teacher]):
