@@ -247,7 +247,7 @@ class Teaching:
             fits = all(map(self._has_moments, self.teacher.parameters()))
         except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise self._damaged(brief(error)) from error
-        if not fits or not -1 <= self.best_step <= self.done:
+        if not fits or not 0 <= self.best_step <= self.done:
             raise self._damaged("its numbers do not fit this teacher")
 
     def _has_moments(self, parameter: torch.nn.Parameter) -> bool:

@@ -1,6 +1,7 @@
 """The loop over teacher steps, with a student of two numbers: learning, the best teacher, collapses, resuming."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -66,12 +67,20 @@ def test_the_log_says_what_each_step_did(tmp_path):
     assert [row.step for row in rows] == [0, 1, 2, 3, 4]
     assert [row.dev_accuracy is not None for row in rows] == [True, False, True, False, True]
     assert rows[0].measure_before is None and rows[0].dtheta_norm == rows[0].gradient_norm == 0.0
+    assert rows[0].dphi_norm == rows[0].leverage == rows[0].cotangent_growth == 0.0
     for row in rows[1:]:
         assert row.measure_before == pytest.approx(0.2865, abs=1e-3) and row.measure_after > row.measure_before
         assert row.gradient_norm > 0 and row.dphi_norm > 0 and row.leverage > 0 and not row.collapsed
     # Adam's first update moves every number of W by its rate, and V not at all: W's columns are equal at first.
     assert rows[1].dtheta_norm == pytest.approx(0.05 * 6**0.5, rel=1e-2)
     assert made.done == 4
+
+
+def test_the_time_of_a_step_is_logged(tmp_path, monkeypatch):
+    clock = iter([10.0, 12.0, 20.0, 25.0])
+    monkeypatch.setattr(teaching, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    taught(tmp_path, steps=1)
+    assert [row.elapsed_s for row in read_steps(tmp_path / LOG_NAME)] == [2.0, 5.0]
 
 
 def test_the_last_step_is_validated_whatever_the_interval(tmp_path):
@@ -164,6 +173,12 @@ def test_a_resumed_run_is_the_straight_run(tmp_path, stop):
     assert (straight.best_step, straight.best_value) == (resumed.best_step, resumed.best_value)
 
 
+def test_an_untaught_teacher_stays_the_best_over_a_resume(tmp_path):
+    taught(tmp_path, ToySchool(values=iter([0.9, 0.5])), steps=2)
+    resumed = taught(tmp_path, ToySchool(values=iter([0.6, 0.6])))
+    assert (resumed.done, resumed.best_step, resumed.best_value) == (4, 0, 0.9)
+
+
 def test_a_row_whose_state_was_not_saved_any_more_is_written_again(tmp_path, monkeypatch):
     """A kill between log and state: the log is a step ahead."""
     straight = taught(tmp_path / "straight")
@@ -236,6 +251,7 @@ def changed(state, **changes):
         (lambda state: changed(state, done="two"), "done is 'two', wanted a whole number"),
         (lambda state: changed(state, done=-3), "do not fit this teacher"),
         (lambda state: changed(state, best_step=5), "do not fit this teacher"),
+        (lambda state: changed(state, best_step=-1), "do not fit this teacher"),
         (lambda state: changed(state, best_value=None), "best_value is None, wanted a number"),
         (lambda state: changed(state, collapses={}), "is damaged .'in_a_row'.: delete"),
         (lambda state: changed(state, teacher={}), "is damaged .*Missing key|is damaged .*state_dict"),
@@ -288,3 +304,7 @@ def reshaped(optimizer):
 def test_plans_out_of_range_are_refused(changes, words):
     with pytest.raises(ValueError, match=words):
         dataclasses.replace(PLAN, **changes)
+
+
+def test_the_defaults_are_those_of_the_paper_and_of_our_runs():
+    assert TeachingPlan(7) == TeachingPlan(7, rate=1e-4, validate_every=5, collapse_share=0.9, bounds=None)
