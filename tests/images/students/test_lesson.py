@@ -10,8 +10,9 @@ from fairseq_dlf.core.teaching.guidance import Guidance
 from fairseq_dlf.core.teaching.teachers import AttentionTeacher
 from fairseq_dlf.images.losses import make_loss
 from fairseq_dlf.images.measures import ExpectedAccuracy
+from fairseq_dlf.images.students import lesson
 from fairseq_dlf.images.students.accuracy import predictions
-from fairseq_dlf.images.students.lesson import ImageCourse, ImageLesson
+from fairseq_dlf.images.students.lesson import ImageCourse, ImageLesson, coefficient_path
 
 FEATURES = 6
 
@@ -83,3 +84,17 @@ def test_a_lesson_measures_its_own_student_with_the_measure_given(data, student)
     logits = lesson.student.run(params, lambda forward: forward(images.dev.images).logits)
     chance = torch.softmax(3.0 * logits, dim=-1).gather(1, images.dev.labels.unsqueeze(1)).mean()
     assert lesson.measure.value(params) == pytest.approx(float(chance), rel=1e-5)
+
+
+def test_the_path_of_coefficients_has_a_matrix_for_each_measurement(data, student, teacher):
+    images = data()
+    course, guidance, _ = taught(images, student(), teacher)
+    path = coefficient_path(course, guidance, images)
+    assert path is not None and path.coefficients.shape == (4, 3, 3)
+    assert torch.equal(path.coefficients[2], guidance.coefficients(6).view(3, 3))
+    assert path.epochs.tolist() == [0.0, 0.5, 1.0, 1.5]
+    assert (path.class_names, path.data, path.model) == (("a", "b", "c"), "mnist", "mlp-5")
+
+
+def test_what_a_seed_means_does_not_change():
+    assert (lesson.MODEL_SALT, lesson.BATCH_SALT, lesson.STEP_SALT) == (1, 2, 3)

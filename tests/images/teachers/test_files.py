@@ -9,7 +9,7 @@ from fairseq_dlf.core.support.tensor_file import write_tensor_file
 from fairseq_dlf.core.teaching.teacher_file import TeacherHeader, write_teacher
 from fairseq_dlf.core.teaching.teachers import AttentionTeacher
 from fairseq_dlf.images.students.progress import features
-from fairseq_dlf.images.teachers.files import ce_share_of, model_of, read_teacher
+from fairseq_dlf.images.teachers.files import _few, ce_share_of, model_of, read_teacher
 
 FITS = {"class_names": ["a", "b", "c"], "data": "mnist", "model": "mlp", "ce_share": 0.25}
 HEADER = TeacherHeader("attention", "matrix", features(3), "dlf-images|…", FITS)
@@ -86,3 +86,8 @@ def test_a_teacher_of_the_first_version_is_read(data, tmp_path):
     write_tensor_file(tmp_path / "t", "teacher", teacher().state_dict(), old)
     found = read_teacher(tmp_path / "t", data())
     assert found.header == dataclasses.replace(HEADER, signature=old["signature"])
+
+
+@pytest.mark.parametrize(("names", "text"), [("abc", "a, b, c"), ("abcd", "a, b, c, …"), ("abcde", "a, b, c, …")])
+def test_three_classes_are_named(names, text):
+    assert _few(tuple(names)) == text

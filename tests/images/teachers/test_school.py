@@ -326,3 +326,13 @@ def test_every_setting_but_the_number_of_steps_is_in_the_signature(data, student
         assert signature(PLAIN, dataclasses.replace(plain, **{name: value})) != start, name
     for name, value in (("teacher_steps", 9), ("trajectory_memory", "1MiB")):
         assert signature(dataclasses.replace(PLAIN, **{name: value}), plain) == start, name
+
+
+def test_a_measure_may_take_all_of_its_images(data, student):
+    made = ImageSchool(data(), student(), dataclasses.replace(PLAIN, measure_images=30))
+    assert len(made.measured.labels) == 30
+
+
+def test_what_a_seed_means_does_not_change():
+    salts = (school.LESSON_SALT, school.VALIDATION_SALT, school.TEACHER_SALT, school.MEASURE_SALT)
+    assert salts == (1, 2, 3, 4)
