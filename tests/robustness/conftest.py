@@ -22,6 +22,9 @@ def forking():
 def corpus(forking, tmp_path_factory):
     """A translation corpus with its student and its teacher."""
     pytest.importorskip("fairseq")
+    from fairseq_dlf.translation.hooks.safe_globals import allow_checkpoint_globals
+
+    allow_checkpoint_globals()
     return made.corpus(tmp_path_factory.mktemp("corpus"))
 
 

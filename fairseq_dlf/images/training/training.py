@@ -2,6 +2,7 @@
 
 import logging
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -52,9 +53,11 @@ class Training:
         self.course, self.guidance = settings.guided_course(data, seed)
         start = TrainingState.at_start(self.course.start, self.course.student.buffers(), self.guidance.progress)
         saved = start.restored(folder, self.signature, self.course.batches.steps_per_epoch, self.course.updates)
-        self.state = start if saved is None else saved
+        self.state = start
         if saved is not None:
             self.guidance.restore(saved.progress, saved.updates)
+            # The guidance goes on filling in its own rows; a copy of them would be saved as it was read.
+            self.state = replace(saved, progress=self.guidance.progress)
             logger.info(f"going on in {folder} after {len(saved.curve)} epochs")
 
     def run(self) -> None:

@@ -84,7 +84,19 @@ def begin(cfg: CheckpointConfig, trainer: Trainer, **passed_on: Any) -> tuple[An
             _require_readable(path, error)
         raise
     _end_if_done(cfg, trainer)
+    _complete_save(cfg, trainer)
     return extra_state, iterator
+
+
+def _complete_save(cfg: CheckpointConfig, trainer: Trainer) -> None:
+    """Have our tasks write what belongs beside a checkpoint: a kill may have come between the two.
+
+    Forced by: fairseq tells a task of a save, but not of a resume; a finished run never saves again.
+    """
+    last = Path(cfg.save_dir) / LAST
+    complete = getattr(trainer.task, "complete_save", None)
+    if complete is not None and trainer.is_data_parallel_master and last.is_file():
+        complete(last)
 
 
 def _restored(cfg: CheckpointConfig, suffix: str) -> Path:

@@ -190,6 +190,10 @@ class DlfTeachingTask(TranslationTask):
         """Export as safetensors what fairseq has just saved."""
         export_saved(Path(checkpoint_path))
 
+    def complete_save(self, checkpoint: Path) -> None:
+        """Export what a kill has left without its export; called when a run begins again."""
+        export_saved(checkpoint)
+
     # What names the result ------------------------------------------------------
 
     @property

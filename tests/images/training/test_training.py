@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from fairseq_dlf.core.support.errors import InputError
+from fairseq_dlf.core.support.run_folder import STATE_NAME
 from fairseq_dlf.core.support.signature import Signature
 from fairseq_dlf.core.teaching.teacher_file import TeacherFile, TeacherHeader
 from fairseq_dlf.core.teaching.teachers import AttentionTeacher
@@ -48,13 +49,15 @@ def test_a_resumed_run_is_the_straight_run(data, student, taught, tmp_path, loss
     images = data((1, 6, 6), augments=True)
     settings = settings_of(loss, student(model=model, epochs=3.0, momentum=0.9, learning_rate=0.05), taught)
     straight = Training(images, settings, 1, tmp_path / "straight").finish()
-    broken = Training(images, settings, 1, tmp_path / "broken")
-    broken._epoch()
+    for _ in range(2):
+        Training(images, settings, 1, tmp_path / "broken")._epoch()
     record = Training(images, settings, 1, tmp_path / "broken").finish()
     assert dataclasses.replace(record, elapsed_s=0.0) == dataclasses.replace(straight, elapsed_s=0.0)
     tensors = [read_student(tmp_path / name / BEST_NAME).tensors for name in ("straight", "broken")]
     for name, tensor in tensors[0].items():
         assert torch.equal(tensor, tensors[1][name]), name
+    states = [torch.load(tmp_path / name / STATE_NAME, weights_only=True) for name in ("straight", "broken")]
+    assert torch.equal(states[0]["progress"], states[1]["progress"])
 
 
 def test_plain_cross_entropy_is_what_torch_does(data, student, tmp_path):

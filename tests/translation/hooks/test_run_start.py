@@ -57,6 +57,17 @@ def test_a_finished_run_changes_nothing(data, warm, tmp_path, name, caplog):
     assert contents(tmp_path)["checkpoint_last.pt"] != before["checkpoint_last.pt"]
 
 
+def test_a_finished_run_completes_the_exports_that_a_kill_prevented(data, warm, tmp_path):
+    options = [*TEACHING, f"--student={warm / 'checkpoint_last.pt'}", "--max-update=2"]
+    train(data, tmp_path, *options)
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("checkpoint_*.safetensors")}
+    (tmp_path / "checkpoint_best.safetensors").unlink()
+    os.utime(tmp_path / "checkpoint_last.safetensors", ns=(0, 0))
+    train(data, tmp_path, *options)
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("checkpoint_*.safetensors")} == before
+    assert (tmp_path / "checkpoint_last.safetensors").stat().st_mtime_ns > 0
+
+
 def test_epochs_end_a_run_as_before(data, tmp_path):
     train(data, tmp_path, *STUDENT, "--max-epoch=1")
     before = contents(tmp_path)
