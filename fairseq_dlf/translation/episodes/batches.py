@@ -1,4 +1,4 @@
-"""The student's batches in an episode, made in fairseq's way, and this worker's part of each."""
+"""The student's batches in an episode, formed like fairseq's, and this worker's part of each."""
 
 from typing import Any, NamedTuple, Optional
 
@@ -10,7 +10,7 @@ from fairseq_dlf.core.support.workers import Workers
 
 
 class BatchLimits(NamedTuple):
-    """How large a batch of the student may be; None is no limit.
+    """Limits of the student's batches; None means no limit.
 
     Attributes:
         sentences: `--batch-size`.
@@ -31,9 +31,9 @@ class StudentBatches:
     Args:
         pairs: the training set.
         limits: how large a batch may be.
-        max_positions: the model's limits of a sentence; longer pairs are left out.
+        max_positions: the model's limits on the length of a sentence; longer pairs are left out.
         workers: the processes that train together.
-        seed: orders sentences of one length.
+        seed: of the order of sentences of equal length.
     """
 
     def __init__(self, pairs: FairseqDataset, limits: BatchLimits, max_positions: Any, workers: Workers, seed: int):
@@ -48,10 +48,10 @@ class StudentBatches:
         return len(self._batches)
 
     def __getitem__(self, number: int) -> dict[str, Any]:
-        """This worker's part of a batch, with the tokens of the whole."""
+        """Return this worker's part of a batch, with the number of tokens of the whole batch."""
         indices = self._batches[number]
         own = self._workers.part(indices)
-        # A worker without a sentence takes one with no weight.
+        # A worker without a sentence gets one whose weight is 0.
         batch: dict[str, Any] = self._pairs.collater([self._pairs[index] for index in own or indices[:1]])
         if self._workers.shared:
             tokens = sum(int(self._pairs.tgt_sizes[index]) for index in indices)
@@ -59,7 +59,7 @@ class StudentBatches:
         return batch
 
     def order(self, steps: int, seed: int) -> list[int]:
-        """Batch numbers of an episode: passes over all batches, each in a new order, (steps,)."""
+        """Return the batch numbers of an episode, (steps,): passes over all batches, each in a new order."""
         draw = np.random.RandomState(seed)
         passes = [draw.permutation(len(self)) for _ in range(-(-steps // len(self)))]
         return [int(number) for number in np.concatenate(passes)[:steps]]

@@ -1,4 +1,4 @@
-"""Students for episodes: read from a fairseq checkpoint, with the loss of translation."""
+"""Students for episodes, read from a fairseq checkpoint, with the loss of translation."""
 
 import logging
 from collections.abc import Callable
@@ -28,11 +28,11 @@ def student_of(
     dropout: Optional[float] = None,
     combine: Callable[[Tensor], Tensor] = lambda tensor: tensor,
 ) -> Student:
-    """The student of a checkpoint, in training mode.
+    """Return the student of a checkpoint, in training mode.
 
     Args:
         dropout: replaces every dropout rate of the checkpoint.
-        combine: sums over the workers that share its batches, as in `Student`.
+        combine: sums over the workers that share the student's batches, as in `Student`.
 
     Raises:
         InputError: the rate is out of range.
@@ -44,7 +44,7 @@ def student_of(
 
 
 def translation_objective(loss: DynamicLoss) -> Callable[[Forward, Tensor, Any], Tensor]:
-    """L_Φ of a fairseq batch: the token loss divided by the tokens, as fairseq's trainer divides."""
+    """Return L_Φ of a fairseq batch: the summed loss divided by the number of tokens, like in fairseq's trainer."""
 
     def objective(forward: Forward, coefficients: Tensor, batch: Any) -> Tensor:
         logits = forward(**batch["net_input"])[0]
@@ -101,7 +101,7 @@ class StudentCheckpoint:
 def _build(path: str, cfg: Any, task: FairseqTask) -> FairseqEncoderDecoderModel:
     try:
         model = FairseqTask.build_model(task, cfg.model, from_checkpoint=True)
-    # An architecture raises anything where its configuration is incomplete or of another type.
+    # An architecture may raise any exception if its configuration is incomplete or of another type.
     except Exception as error:
         raise InputError(
             f"no model can be built as student checkpoint {path} says ({brief(error)}): {_PASS}"
@@ -115,8 +115,8 @@ def _fill(path: str, model: FairseqEncoderDecoderModel, state: dict[str, Any]) -
     try:
         model.load_state_dict(state["model"], strict=True, model_cfg=state["cfg"].model)
     except (RuntimeError, KeyError, TypeError, AttributeError) as error:
-        found = shorten(" ".join(str(error).split()), 300)
-        raise InputError(f"student checkpoint {path} does not fit its own configuration ({found}): {_PASS}") from error
+        cause = shorten(" ".join(str(error).split()), 300)
+        raise InputError(f"student checkpoint {path} does not fit its own configuration ({cause}): {_PASS}") from error
 
 
 def _require_same_sizes(path: str, weights: dict[str, Tensor], task: FairseqTask) -> None:
@@ -132,7 +132,7 @@ def _require_same_sizes(path: str, weights: dict[str, Tensor], task: FairseqTask
 
 
 def _same_dictionaries(path: str, state: dict[str, Any], task: FairseqTask) -> bool:
-    """Refuse dictionaries of the same sizes with their types in another order; say whether that is known."""
+    """Refuse dictionaries of equal sizes with other types; return whether the checkpoint has fingerprints at all."""
     kept, here = kept_fingerprints(state), fingerprints(task)
     if kept is None or here is None:
         return False
@@ -146,7 +146,7 @@ def _same_dictionaries(path: str, state: dict[str, Any], task: FairseqTask) -> b
 
 
 def _require_fit(path: str, weights: dict[str, Tensor], model: nn.Module) -> None:
-    """Refuse values that are not finite, and whole numbers in the place of parameters."""
+    """Refuse values that are not finite, and whole numbers in place of parameters."""
     parameters = dict(model.named_parameters())
     for name, tensor in weights.items():
         if name in parameters and not tensor.is_floating_point():

@@ -27,9 +27,9 @@ class DlfTeachingConfig(TranslationConfig, ExpectedBleuConfig):
             "new random weights of its architecture (fresh), or where the last episode ended (continue)"
         },
     )
-    student_steps: int = field(default=200, metadata={"help": "T, student updates in an episode"})
+    student_steps: int = field(default=200, metadata={"help": "T, number of student updates in an episode"})
     truncate: int = field(
-        default=0, metadata={"help": "K: go back through the last K steps only; 0 is the full horizon"}
+        default=0, metadata={"help": "K: go back through the last K steps only; 0 goes through the whole episode"}
     )
     student_optimizer: ChoiceEnum(["sgd", "momentum", "nesterov", "adam", "adamw"]) = field(
         default="sgd", metadata={"help": "update rule of the student in episodes"}
@@ -51,22 +51,22 @@ class DlfTeachingConfig(TranslationConfig, ExpectedBleuConfig):
         default="fixed", metadata={"help": "one of fairseq's schedules, for the student's rate within an episode"}
     )
     student_lr_options: str = field(
-        default="", metadata={"help": "options of that schedule: name=value,name=value, as warmup_updates=100"}
+        default="", metadata={"help": "options of the schedule: name=value,name=value, such as warmup_updates=100"}
     )
     student_clip_norm: float = field(
-        default=0.0, metadata={"help": "clip the student's gradient to this norm; 0 does not"}
+        default=0.0, metadata={"help": "clip the student's gradient to this norm; 0 disables clipping"}
     )
     student_weight_decay: float = field(default=0.0, metadata={"help": "weight decay of the student"})
     student_decoupled_decay: bool = field(
         default=False,
-        metadata={"help": "take the decay from the weights, not through the gradient (adamw always does)"},
+        metadata={"help": "apply the decay to the weights directly, not through the gradient (adamw always does)"},
     )
     student_dropout: Optional[float] = field(
         default=None, metadata={"help": "dropout in episodes; by default the checkpoint's own"}
     )
     student_precision: ChoiceEnum(["float32", "bf16"]) = field(
         default="float32",
-        metadata={"help": "bf16 autocasts the student's forward; parameters and cotangents stay float32"},
+        metadata={"help": "bf16 autocasts the student's forward pass; parameters and cotangents stay float32"},
     )
     curvature: ChoiceEnum(["exact", "central", "forward"]) = field(
         default="exact",
@@ -84,13 +84,16 @@ class DlfTeachingConfig(TranslationConfig, ExpectedBleuConfig):
     )
     guard_every: int = field(
         default=100,
-        metadata={"help": "episodes between comparisons of the products with exact ones; 0 is the first only"},
+        metadata={
+            "help": "episodes between two comparisons of the products with exact ones; 0 compares before the "
+            "first episode only"
+        },
     )
     clip_cotangent: float = field(
-        default=0.0, metadata={"help": "bound the norm of the cotangent on its way back; 0 does not"}
+        default=0.0, metadata={"help": "bound the norm of the cotangent in the reverse pass; 0 disables the bound"}
     )
     log_cotangent_every: int = field(
-        default=0, metadata={"help": "steps between logged norms of the cotangent; 0 is a tenth of the horizon"}
+        default=0, metadata={"help": "steps between logged norms of the cotangent; 0 takes a tenth of the horizon"}
     )
     trajectory: ChoiceEnum(["everything", "checkpoints"]) = field(
         default="everything",
@@ -102,7 +105,7 @@ class DlfTeachingConfig(TranslationConfig, ExpectedBleuConfig):
     trajectory_memory: Optional[str] = field(
         default=None,
         metadata={
-            "help": "memory for kept states, as 2GiB or 500MB; they are then placed so that the fewest "
+            "help": "memory for kept states, such as 2GiB or 500MB; they are placed so that the fewest "
             "steps are recomputed"
         },
     )
@@ -115,32 +118,39 @@ class DlfTeachingConfig(TranslationConfig, ExpectedBleuConfig):
     )
     share_episodes: bool = field(
         default=False,
-        metadata={"help": "several workers run one episode, each a part of every batch, instead of one each"},
+        metadata={
+            "help": "several workers run one episode together, each with a part of every batch, instead of one "
+            "episode each"
+        },
     )
     measure_sentences: int = field(
         default=128,
-        metadata={"help": "dev sentences, drawn anew for each episode, of expected BLEU; 0 is all"},
+        metadata={"help": "number of dev sentences for expected BLEU, drawn anew for each episode; 0 uses all"},
     )
-    greedy_sentences: int = field(default=0, metadata={"help": "dev sentences of greedy BLEU at validation; 0 is all"})
+    greedy_sentences: int = field(
+        default=0, metadata={"help": "number of dev sentences for greedy BLEU at validation; 0 uses all"}
+    )
     progress_sentences: int = field(
-        default=200, metadata={"help": "sentences of train, and of dev, for the BLEU in s_t; 0 is all"}
+        default=200, metadata={"help": "number of sentences of train, and of dev, for the BLEU in s_t; 0 uses all"}
     )
     progress_interval: int = field(
         default=0,
-        metadata={"help": "updates between two measurements of the BLEU in s_t; 0 is the start of the episode only"},
+        metadata={
+            "help": "updates between two measurements of the BLEU in s_t; 0 measures at the start of the episode only"
+        },
     )
     episodes_per_epoch: int = field(default=10, metadata={"help": "episodes between two validations of the teacher"})
     collapse_share: float = field(
         default=0.5,
-        metadata={"help": "an episode has collapsed when expected BLEU falls under this share of its start"},
+        metadata={"help": "an episode has collapsed when expected BLEU falls below this share of its start"},
     )
-    form: str = field(default="diagonal", metadata={"help": f"form of the coefficients: {', '.join(FORMS)}"})
+    form: str = field(default="diagonal", metadata={"help": f"form of Φ: {', '.join(FORMS)}"})
     estimator: str = field(
-        default="reverse", metadata={"help": f"way to the gradient of the teacher: {', '.join(ESTIMATORS)}"}
+        default="reverse", metadata={"help": f"estimator of the teacher's gradient: {', '.join(ESTIMATORS)}"}
     )
     ce_share: float = field(
         default=0.0,
-        metadata={"help": "share of plain cross-entropy in the student's loss, 0 (the paper) to 1"},
+        metadata={"help": "share of plain cross-entropy in the student's loss, from 0 (the paper's loss) to 1"},
     )
     label_smoothing: float = field(default=0.0, metadata={"help": "label smoothing within the share of cross-entropy"})
     seed: int = II("common.seed")

@@ -47,22 +47,22 @@ VALIDATION_SEED = 0
 
 
 class Lessons:
-    """Gives the lessons of a run of `dlf_teaching`, and knows all that changes what they teach.
+    """The lessons of a run of `dlf_teaching`, with everything that changes what they teach.
 
     Args:
-        task: gives dictionaries and generators, and the limits of sentences.
+        task: provides dictionaries, generators and the limits on the length of sentences.
         cfg: the task's options.
         workers: the processes that train together.
-        limits: how large the student's batches may be.
-        pairs: the sentence pairs of a split, by its name; called when they are first needed.
+        limits: of the student's batches.
+        pairs: returns the sentence pairs of a split by its name; called when they are first needed.
 
     Raises:
         MissingFileError, InputError: the student's checkpoint or an option is wrong.
 
     Attributes:
-        form: of the coefficients.
-        plan: how episodes are run.
-        estimator: from a lesson to the gradient of θ.
+        form: of Φ.
+        plan: horizon, curvature and trajectory of episodes.
+        estimator: estimates the gradient of θ from a lesson.
     """
 
     def __init__(
@@ -101,16 +101,16 @@ class Lessons:
     def lesson(
         self, update: int, turn: int, device: torch.device, continued: Optional[Tensor] = None
     ) -> TranslationLesson:
-        """This worker's `turn`-th lesson of an update of the teacher, on the device.
+        """Return this worker's `turn`-th lesson of an update of the teacher, on the device.
 
         Args:
-            continued: the student at the end of the last lesson, (parameters,), to go on with.
+            continued: the student at the end of the last lesson, (parameters,), from which to continue.
         """
-        # The 0 keeps the seeds, and with them the results, of runs before there were several workers.
+        # The 0 keeps the seeds, and so the results, of versions that had one worker only.
         return self._lesson(mixed_seed(self.cfg.seed, 0, update, self._workers.episode(turn)), device, continued)
 
     def validation(self, device: torch.device) -> TranslationLesson:
-        """The lesson on which teachers are compared, the same for every teacher."""
+        """Return the lesson on which teachers are compared, the same for every teacher."""
         return self._lesson(VALIDATION_SEED, device, None)
 
     def check(self, lesson: TranslationLesson, guidance: Guidance) -> None:
@@ -118,14 +118,14 @@ class Lessons:
         self._guard.watch(lesson, guidance)
 
     def greedy(self, student: Student, params: Tensor) -> CorpusBleu:
-        """Greedy BLEU on dev of a student at ω."""
+        """Return greedy BLEU on dev of a student at ω."""
         pairs = self._dev()
         indices = fixed_sample(pairs, self.cfg.greedy_sentences, self.cfg.seed)
         return greedy_bleu(self._task, module_at(student, params), pairs, indices)
 
     @property
     def signature(self) -> Part:
-        """All that changes what lessons teach, but for what the task's options say themselves."""
+        """Everything that changes what lessons teach, except the options that the task signs itself."""
         return {
             **self.estimator.signature,
             **self._starts.signature,
@@ -156,7 +156,7 @@ class Lessons:
         )
 
     def _seen(self, start: Start) -> Callable[[int, Tensor], Tensor]:
-        """What a lesson sees of its student; the warm student is decoded once only."""
+        """Return the function by which a lesson observes its student; the warm student is decoded only once."""
 
         def seen(t: int, params: Tensor) -> Tensor:
             known = self._warm_bleu if start.warm and t == 0 else None
@@ -173,7 +173,7 @@ class Lessons:
         pairs, seed = self._dev(), mixed_seed(seed, MEASURE_SALT)
         indices = fixed_sample(pairs, self.cfg.measure_sentences, seed)
         own = self._workers.part(list(batches_of(pairs, indices, device, MEASURE_SENTENCES)))
-        # In full precision whatever the student's: BLEU's differences are small.
+        # In full precision, whatever the student's, since differences in BLEU are small.
         plain = self._student.within(twice_differentiable)
         return ExpectedBleu(self._task, plain, own, self._settings, seed, len(indices))
 

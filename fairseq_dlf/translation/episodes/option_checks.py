@@ -25,7 +25,7 @@ _RULES = {
 
 
 def require_options(cfg: DlfTeachingConfig) -> None:
-    """Refuse what no other part of the program would notice.
+    """Refuse wrong options that no other part of the program would notice.
 
     Raises:
         InputError, MissingFileError: naming the option.
@@ -77,7 +77,7 @@ def _require_effect(cfg: DlfTeachingConfig) -> None:
 
 
 def require_several(shares: bool, workers: int) -> None:
-    """Refuse to share episodes with nobody.
+    """Refuse to share episodes if there is only one worker.
 
     Raises:
         InputError: naming the option.

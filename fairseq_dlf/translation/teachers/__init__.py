@@ -1,1 +1,1 @@
-"""Training teachers in fairseq."""
+"""Training of teachers in fairseq."""

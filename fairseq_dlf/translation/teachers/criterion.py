@@ -1,4 +1,4 @@
-"""The criterion `dlf_teaching`: what an episode says of the teacher, as a loss of the teacher."""
+"""The criterion `dlf_teaching`, which turns an episode into a loss of the teacher."""
 
 import logging
 from collections.abc import Mapping
@@ -39,26 +39,26 @@ OF_EPISODES = {
     "collapsed": 2,
 }
 OF_HYPERGRADIENTS = {"loss": 6, "dphi_norm": 6, "leverage": 3, "domega_growth": 3}
-# What the figures of an estimate are called in the log, and by how much they are multiplied.
+# Names of an estimate's figures in the log, and the factors by which they are multiplied.
 LOGGED = {
     "measure_before": ("expected_bleu_before", 100),
     "measure_after": ("expected_bleu", 100),
     "leverage": ("leverage", 100),
     "cotangent_growth": ("domega_growth", 1),
 }
-# Goes to the log of norms.
+# Appears in the log of norms instead.
 UNLOGGED = ("cotangent_norm",)
-# Of figures of other estimators.
+# Digits of the figures of other estimators.
 DIGITS = 6
 
 
 class Turn(NamedTuple):
-    """What the task hands to the criterion in place of a batch.
+    """An episode of an update, which the task passes to the criterion in place of a batch.
 
     Attributes:
-        update: of the teacher.
+        update: number of the teacher's update.
         turn: number of the episode within the update.
-        continued: the student to go on with, (parameters,), or None.
+        continued: the student from which to continue, (parameters,), or None.
     """
 
     update: int
@@ -67,7 +67,7 @@ class Turn(NamedTuple):
 
 
 class Ending(NamedTuple):
-    """How a turn ended: why nothing can be learned from it, or None, and the student then, (parameters,)."""
+    """The end of a turn: why its episode is not usable, or None, and the student, (parameters,)."""
 
     collapse: Optional[str]
     student: Tensor
@@ -77,8 +77,8 @@ class Ending(NamedTuple):
 class DlfTeachingCriterion(FairseqCriterion):
     """An estimator's loss, whose gradient is −∂M̃/∂θ (paper, Algorithm 1).
 
-    Training: one episode and one batched forward of the teacher over all s_t.
-    Validation: the loss is 1 − expected BLEU of a fixed episode's student.
+    Training: one episode, and one batched forward pass of the teacher over all s_t.
+    Validation: the loss is 1 − expected BLEU of the student of a fixed episode.
 
     Args:
         lessons: gives the episodes.
@@ -103,10 +103,10 @@ class DlfTeachingCriterion(FairseqCriterion):
 
     @naming_options(OPTIONS)
     def forward(self, model: nn.Module, sample: Any, reduce: bool = True) -> tuple[Tensor, int, dict[str, Any]]:
-        """(loss, sample size, logging output), as fairseq's criterions.
+        """Return (loss, sample size, logging output), like fairseq's criterions.
 
         Args:
-            model: the teacher, as fairseq wraps it.
+            model: the teacher, perhaps in fairseq's wrappers.
             sample: a `Turn` in training; not read in validation.
         """
         if self.training and model.training:
@@ -129,12 +129,12 @@ class DlfTeachingCriterion(FairseqCriterion):
         self.lessons.check(lesson, guidance)
         plan = self.lessons.plan
         watch = EpisodeWatch(plan.steps, plan.first, self.lessons.cfg.log_cotangent_every)
-        found = self.lessons.estimator(lesson, guidance, model, watch=watch)
-        if found.collapse is None:
-            watch.finish(found.figures.get("cotangent_norm"))
-        self.ending = Ending(found.collapse, found.student)
-        # Without weight where it collapsed, so that the mean is over the good episodes of an update.
-        return found.loss, _logged(found, plan.steps - plan.first), int(found.collapse is None)
+        estimate = self.lessons.estimator(lesson, guidance, model, watch=watch)
+        if estimate.collapse is None:
+            watch.finish(estimate.figures.get("cotangent_norm"))
+        self.ending = Ending(estimate.collapse, estimate.student)
+        # A collapsed episode has weight 0, so that the mean is over the good episodes of an update.
+        return estimate.loss, _logged(estimate, plan.steps - plan.first), int(estimate.collapse is None)
 
     def _validate(self, model: nn.Module) -> tuple[Tensor, dict[str, float]]:
         device = _device_of(model)
@@ -154,18 +154,18 @@ class DlfTeachingCriterion(FairseqCriterion):
         def total(key: str) -> Any:
             return utils.item(sum(log.get(key, 0) for log in logging_outputs))
 
-        found = {key[1:] for log in logging_outputs for key in log if key.startswith("_")} | {"loss"}
-        others = {name: DIGITS for name in sorted(found - set(OF_EPISODES) - set(OF_HYPERGRADIENTS))}
+        names = {key[1:] for log in logging_outputs for key in log if key.startswith("_")} | {"loss"}
+        others = {name: DIGITS for name in sorted(names - set(OF_EPISODES) - set(OF_HYPERGRADIENTS))}
         good = {**OF_HYPERGRADIENTS, **others}
         for figures, count in ((OF_EPISODES, total("nsentences")), (good, total("sample_size"))):
             for name, digits in figures.items():
-                if count and name in found:
+                if count and name in names:
                     key = name if name == "loss" else f"_{name}"
                     metrics.log_scalar(name, total(key) / count, count, round=digits)
 
     @staticmethod
     def logging_outputs_can_be_summed() -> bool:
-        """True: every entry is a number that sums over workers."""
+        """Return True: every entry is a number that can be summed over workers."""
         return True
 
 
@@ -177,10 +177,10 @@ def _guidance(lesson: TranslationLesson, model: nn.Module) -> Guidance:
     return Guidance(lesson, cast(Teacher, unwrapped(model).teacher), len(FEATURES))
 
 
-def _logged(found: Estimate, horizon: int) -> dict[str, float]:
-    """The figures of an estimate under their names in the log."""
-    figures = {"horizon": float(horizon), "collapsed": float(found.collapse is not None)}
-    for name, value in found.figures.items():
+def _logged(estimate: Estimate, horizon: int) -> dict[str, float]:
+    """Return the figures of an estimate under their names in the log."""
+    figures = {"horizon": float(horizon), "collapsed": float(estimate.collapse is not None)}
+    for name, value in estimate.figures.items():
         if name in UNLOGGED:
             continue
         logged, factor = LOGGED.get(name, (name, 1))

@@ -1,4 +1,4 @@
-"""What fairseq iterates over in teaching: episodes in place of sentence pairs."""
+"""The data set that fairseq iterates over in teaching: episodes in place of sentence pairs."""
 
 from typing import Any, List
 
@@ -8,11 +8,11 @@ from fairseq.data import FairseqDataset
 
 
 class EpisodeDataset(FairseqDataset):
-    """A data set whose items are episodes, known by their numbers.
+    """A data set whose items are the numbers of episodes.
 
     Args:
-        pairs: the sentence pairs behind it.
-        episodes: how many there are.
+        pairs: the sentence pairs that episodes use.
+        episodes: number of episodes.
     """
 
     def __init__(self, pairs: FairseqDataset, episodes: int):

@@ -1,4 +1,4 @@
-"""Teachers beside the checkpoints of their run, as safetensors."""
+"""Exports of a run's teachers as safetensors, beside its checkpoints."""
 
 import re
 from pathlib import Path
@@ -10,10 +10,10 @@ _OF_RUNS = re.compile(r"checkpoint(\d+|_\d+_\d+|\.best_.*)")
 
 
 def export_saved(saved: Path) -> None:
-    """Export what fairseq has just saved, and its copies; remove exports of checkpoints that are gone.
+    """Export the checkpoint that fairseq has just saved, and its copies; remove exports of removed checkpoints.
 
     Args:
-        saved: the checkpoint that fairseq names; a copy that is not newer than its export is left alone.
+        saved: the checkpoint that fairseq names; a copy that is not newer than its export is not exported again.
     """
     folder = saved.parent
     for name in sorted({saved.name, "checkpoint_best.pt", "checkpoint_last.pt"}):
@@ -23,7 +23,7 @@ def export_saved(saved: Path) -> None:
             continue
         if not exported.exists() or exported.stat().st_mtime_ns < checkpoint.stat().st_mtime_ns:
             export_checkpoint(checkpoint)
-    # fairseq removes what --keep-interval-updates and its like do not keep, but not our exports of it.
+    # fairseq removes the checkpoints that --keep-interval-updates and similar options do not keep, but not our exports.
     for exported in folder.glob("checkpoint*.safetensors"):
         if _OF_RUNS.fullmatch(exported.stem) and not exported.with_suffix(".pt").exists():
             exported.unlink(missing_ok=True)

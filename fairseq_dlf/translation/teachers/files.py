@@ -1,4 +1,4 @@
-"""Teachers of translation on disk: fairseq checkpoints and their exports, read without pickle."""
+"""Teachers of translation on disk: fairseq checkpoints and their exports, which are read without pickle."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,13 +17,13 @@ from fairseq_dlf.translation.hooks.dictionaries import dictionary_fingerprint
 
 TASK_STATE_KEY = "dlf_teacher_header"
 MODEL_PREFIX = "teacher."
-# Of teachers whose header does not name it.
+# The form of teachers whose header does not name it.
 FIRST_FORM = "diagonal"
 _ADVICE = "pass the checkpoint_best.pt of a dlf_teaching run, or the .safetensors file beside it"
 
 
 def header_of(kind: str, form: str, dictionary: Dictionary, signature: str) -> TeacherHeader:
-    """The header of a teacher that is taught on these target types."""
+    """Return the header of a teacher that is taught on these target types."""
     fits = {"dictionary": dictionary_fingerprint(dictionary), "types": len(dictionary)}
     return TeacherHeader(kind, form, FEATURES, signature, fits)
 

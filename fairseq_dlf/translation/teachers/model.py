@@ -56,16 +56,16 @@ class DlfTeacherModel(BaseFairseqModel):
         return cls(teacher, {"teacher": kind, **options})
 
     def forward(self, progress: Tensor) -> Tensor:
-        """Coefficients of a whole run: (T, features) → (T, coefficients)."""
+        """Return the coefficients of a whole run: (T, features) → (T, coefficients)."""
         return self.teacher.along(progress)
 
     def max_positions(self) -> None:
-        """None: a teacher sees no sentences."""
+        """Return None, since a teacher reads no sentences."""
         return
 
 
 def _keys(cfg: DlfTeacherConfig, kind: str) -> dict[str, int]:
-    """The number of keys, for kinds that have some."""
+    """Return the number of keys as an option, for kinds of teachers that have keys."""
     if "keys" in TEACHERS.options(kind):
         return {"keys": PAPER_KEYS if cfg.teacher_keys is None else cfg.teacher_keys}
     if cfg.teacher_keys is not None:

@@ -1,4 +1,4 @@
-"""What changes a teacher of translation: the parts of its signature that are options."""
+"""The parts of a translation teacher's signature that come from options."""
 
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
@@ -9,7 +9,7 @@ from fairseq_dlf.core.support.workers import Workers
 from fairseq_dlf.translation.episodes.config import DlfTeachingConfig
 from fairseq_dlf.translation.hooks.run_options import options_of_run
 
-# Options that leave the teacher after so many updates as it is, each with the reason.
+# Options that do not change the teacher after a given number of updates, each with the reason.
 WITHOUT_EFFECT = {
     "data": "a path; what it holds is signed by dictionary and pairs",
     "allow_kinks": "lets a run begin",
@@ -33,7 +33,7 @@ WITHOUT_EFFECT = {
     "eval_bleu_remove_bpe": "as eval_bleu",
     "eval_bleu_print_samples": "as eval_bleu",
 }
-# Options that stand in another owner's part of the signature.
+# Options that are in another owner's part of the signature.
 OF_OTHERS = {
     "student": "starts, by its weights",
     "student_start": "starts",
@@ -66,15 +66,15 @@ OF_OTHERS = {
     "update_freq": "workers",
     "lr": "optimiser",
 }
-# Those that fairseq takes from elsewhere, and their defaults there.
+# Options that fairseq takes from other groups, with their defaults there.
 _DEFAULTS = {"train_subset": "train", "valid_subset": "valid", "required_seq_len_multiple": 1}
-# Always in the signature; the rest of the options is where it differs from the default.
+# Options that are always in the signature; the others are in it if they differ from their default.
 _ALWAYS = ("student_lr", "measure_sentences", "progress_sentences", "progress_interval", "seed")
 _OPTIMISER_WITHOUT_EFFECT = ("_name", "tpu", "lr")
 
 
 def options_part(cfg: DlfTeachingConfig) -> Part:
-    """The task's options that nobody else signs: an option that is added later is here unless it is named above."""
+    """Return the task's options that no other part contains; a later option is among them unless it is named above."""
     part: dict[str, Any] = {}
     for each in fields(DlfTeachingConfig):
         name, value = each.name, getattr(cfg, each.name)
@@ -87,7 +87,7 @@ def options_part(cfg: DlfTeachingConfig) -> Part:
 
 
 def workers_part(cfg: DlfTeachingConfig, workers: Workers) -> Part:
-    """How many episodes an update has, and how many workers share each."""
+    """Return the number of episodes in an update, and the number of workers that share each."""
     turns = cfg.update_freq[0] if cfg.update_freq else 1
     return {
         "episodes": turns if workers.shared else turns * workers.number,
@@ -96,7 +96,7 @@ def workers_part(cfg: DlfTeachingConfig, workers: Workers) -> Part:
 
 
 def optimiser_part(cfg: DlfTeachingConfig) -> Part:
-    """How the teacher's parameters are moved: optimiser, schedule and clipping of the run."""
+    """Return the options that move the teacher's parameters: optimiser, schedule and clipping of the run."""
     clip = options_of_run(cfg, "optimization").get("clip_norm", 0.0)
     return {
         "teacher_lr": list(cfg.lr),
@@ -107,6 +107,6 @@ def optimiser_part(cfg: DlfTeachingConfig) -> Part:
 
 
 def _named(options: Mapping[str, Any]) -> str:
-    """A part of a run by its name and options: 'adam(adam_betas=(0.9, 0.999),…)'."""
+    """Return a part of a run by its name and options: 'adam(adam_betas=(0.9, 0.999),…)'."""
     listed = (f"{name}={value}" for name, value in options.items() if name not in _OPTIMISER_WITHOUT_EFFECT)
     return f"{options.get('_name', 'none')}({','.join(listed)})"

@@ -1,4 +1,4 @@
-"""The task `dlf_teaching`: trains a teacher; one update is one episode of a student."""
+"""The task `dlf_teaching`, which trains a teacher; one update is one episode of a student."""
 
 import logging
 from dataclasses import asdict
@@ -42,9 +42,9 @@ ADVICE = (
 
 @register_task("dlf_teaching", dataclass=DlfTeachingConfig)
 class DlfTeachingTask(TranslationTask):
-    """Trains the model `dlf_teacher` by the criterion `dlf_teaching`.
+    """The task that trains the model `dlf_teacher` by the criterion `dlf_teaching`.
 
-    fairseq's `--batch-size` and `--max-tokens` are the limits of the student's batches.
+    fairseq's `--batch-size` and `--max-tokens` limit the student's batches.
     """
 
     cfg: DlfTeachingConfig
@@ -60,7 +60,7 @@ class DlfTeachingTask(TranslationTask):
         self._signature_logged = False
         self._continued: Optional[Tensor] = None
         self._update, self._turn, self._good_episodes = -1, 0, 0
-        self._collapse = "of what another worker says"
+        self._collapse = "the episodes of other workers collapsed"
 
     @classmethod
     def setup_task(cls, cfg: DlfTeachingConfig, **kwargs: Any) -> "DlfTeachingTask":
@@ -68,7 +68,7 @@ class DlfTeachingTask(TranslationTask):
         require_data_bin(cfg.data)
         return super().setup_task(cfg, **kwargs)
 
-    # What fairseq iterates over -------------------------------------------------
+    # Data sets and batches ------------------------------------------------------
 
     def load_dataset(self, split: str, epoch: int = 1, combine: bool = False, **kwargs: Any) -> None:
         super().load_dataset(split, epoch, combine, **kwargs)
@@ -79,27 +79,27 @@ class DlfTeachingTask(TranslationTask):
         self.datasets[split] = EpisodeDataset(pairs, episodes)
 
     def pairs(self, split: str) -> FairseqDataset:
-        """The sentence pairs behind a split of episodes."""
+        """Return the sentence pairs of a split of episodes."""
         if split not in self.datasets:
             self.load_dataset(split)
         return self.datasets[split].pairs
 
     def _episodes_per_epoch(self) -> int:
-        """A multiple of the workers, so that none idles; each counts its own, also of a shared episode."""
+        """Return a multiple of the number of workers, so that none idles; each counts a shared episode as its own."""
         episodes, number = self.cfg.episodes_per_epoch, self.workers.number
         return episodes * number if self.workers.shared else -(-episodes // number) * number
 
     def get_batch_iterator(
         self, dataset: FairseqDataset, max_tokens: Any = None, max_sentences: Any = None, **kwargs: Any
     ) -> Any:
-        """One episode a batch: fairseq's limits are those of the student's batches."""
+        """Return an iterator of one episode per batch; fairseq's limits apply to the student's batches instead."""
         if dataset is self.datasets.get(self.cfg.train_subset):
-            # Not before: a resume restores the header of the run that it goes on with.
+            # Any earlier, a resume would replace it by the header in the checkpoint.
             self.state.merge_state_dict({TASK_STATE_KEY: self._header()})
         kwargs.update(max_positions=None, required_batch_size_multiple=1)
         return super().get_batch_iterator(dataset, max_tokens=None, max_sentences=1, **kwargs)
 
-    # What it trains -------------------------------------------------------------
+    # Model and criterion --------------------------------------------------------
 
     def build_model(self, cfg: Any, from_checkpoint: bool = False) -> BaseFairseqModel:
         model = super().build_model(cfg, from_checkpoint)
@@ -112,7 +112,7 @@ class DlfTeachingTask(TranslationTask):
         why = f"the teacher {model.teacher.kind} looks at no progress: take another --teacher-kind"
         refuse_ignored(self.cfg, "progress_interval", unread, why)
         self._teacher = model.signature
-        # Here rather than in the first episode: a wrong checkpoint fails before the data is read.
+        # Built here and not in the first episode, so that a wrong checkpoint fails before the data is read.
         limits = BatchLimits(self.cfg.batch_size, self.cfg.max_tokens)
         with naming_options(OPTIONS):
             self._lessons = Lessons(self, self.cfg, self.workers, limits, self.pairs)
@@ -120,7 +120,7 @@ class DlfTeachingTask(TranslationTask):
 
     @property
     def lessons(self) -> Lessons:
-        """What the criterion teaches by; there from `build_model` on."""
+        """The lessons for the criterion, which exist from `build_model` on."""
         if self._lessons is None:
             raise StateError("the task has no student yet: build the model first, as fairseq-train does")
         return self._lessons
@@ -144,9 +144,9 @@ class DlfTeachingTask(TranslationTask):
             self._update, self._turn, self._good_episodes = update_num, -1, 0
         self._turn += 1
         turn = Turn(update_num, self._turn, self._continued)
-        found = super().train_step(turn, model, criterion, optimizer, update_num, ignore_grad)
+        result = super().train_step(turn, model, criterion, optimizer, update_num, ignore_grad)
         self._end_turn(criterion.ending.collapse, criterion.ending.student)
-        return found
+        return result
 
     def _end_turn(self, collapse: Optional[str], student: Tensor) -> None:
         if collapse is not None:
@@ -159,7 +159,7 @@ class DlfTeachingTask(TranslationTask):
 
     @naming_options(OPTIONS)
     def optimizer_step(self, optimizer: Any, model: Any, update_num: int) -> None:
-        """Skip an update without a good episode: Adam's momentum would move the teacher all the same.
+        """Skip an update without a good episode, in which Adam's momentum would still move the teacher.
 
         Raises:
             CollapsedError: on every worker, at the third such update in a row, with advice.
@@ -172,33 +172,33 @@ class DlfTeachingTask(TranslationTask):
         logger.warning(f"the teacher is not updated: no good episode ({self.collapses.in_a_row} in a row)")
         self.collapses.require_recovery(ADVICE)
 
-    # What must survive ------------------------------------------------------------
+    # Checkpoints ------------------------------------------------------------------
 
     def get_checkpoint_dict(self) -> dict[str, Any]:
-        """What must survive a resume; fairseq hands it back to `set_checkpoint_dict`."""
+        """Return the state that must survive a resume; fairseq passes it to `set_checkpoint_dict`."""
         state: dict[str, Any] = {"collapses": self.collapses.state()}
         if self._continued is not None:
             state["continued_student"] = self._continued.cpu()
         return {type(self).__name__: state}
 
     def set_checkpoint_dict(self, state: dict[str, Any]) -> None:
-        # Version 0.1.0 kept the number alone.
+        # Version 0.1.0 stored the number only.
         self.collapses.restore(state.get("collapses") or {"in_a_row": state["collapses_in_a_row"], "best": 0.0})
         self._continued = state.get("continued_student")
 
     def post_save(self, checkpoint_path: str, num_updates: int) -> None:
-        """Export as safetensors what fairseq has just saved."""
+        """Export the checkpoint that fairseq has just saved as safetensors."""
         export_saved(Path(checkpoint_path))
 
     def complete_save(self, checkpoint: Path) -> None:
-        """Export what a kill has left without its export; called when a run begins again."""
+        """Export a checkpoint that a kill left without its export; called when a run begins again."""
         export_saved(checkpoint)
 
-    # What names the result ------------------------------------------------------
+    # Signature ------------------------------------------------------------------
 
     @property
     def signature(self) -> Signature:
-        """All that changes the teacher: method, horizon, rates, data, seed, version."""
+        """Everything that changes the teacher: method, horizon, rates, data, seed, version."""
         return Signature.of(
             "dlf",
             self.lessons.signature,
