@@ -24,6 +24,14 @@ def test_dropout_is_set_everywhere(tiny, arch):
     assert rates and not any(rates)
 
 
+@pytest.mark.parametrize(("layers", "rate"), [(1, 0.0), (2, 0.4), (3, 0.4)])
+def test_layers_of_an_lstm_drop_out_between_them_alone(layers, rate):
+    """PyTorch warns of a rate that a single layer does not use."""
+    lstm = torch.nn.LSTM(3, 3, num_layers=layers)
+    set_dropout(lstm, 0.4)
+    assert lstm.dropout == rate
+
+
 @pytest.mark.parametrize("rate", [-0.1, 1.0])
 def test_dropout_is_checked(tiny, rate):
     with pytest.raises(ValueError, match=f"dropout is {rate}"):
