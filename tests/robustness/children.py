@@ -6,6 +6,7 @@ import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import traceback
 from collections.abc import Sequence
 from typing import Any
@@ -47,11 +48,16 @@ def _without_imports(command: Sequence[str], **options: Any) -> Any:
     """Stand in for `subprocess.run`: fairseq-preprocess runs in a forked child, all else as ever."""
     if list(command[1:3]) != ["-m", PREPROCESS]:
         return _real_run(command, **options)
-    child = os.fork()
-    if child == 0:
-        os._exit(_preprocess(list(command[2:])))
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    return subprocess.CompletedProcess(command, status, "", "fairseq-preprocess wrote to the same file")
+    with tempfile.TemporaryFile() as output:
+        child = os.fork()
+        if child == 0:
+            os.dup2(output.fileno(), 1)
+            os.dup2(output.fileno(), 2)
+            os._exit(_preprocess(list(command[2:])))
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        output.seek(0)
+        printed = output.read().decode(errors="replace")
+    return subprocess.CompletedProcess(command, status, "", printed)
 
 
 def _preprocess(arguments: list[str]) -> int:
@@ -61,4 +67,7 @@ def _preprocess(arguments: list[str]) -> int:
     except BaseException:
         traceback.print_exc()
         return 1
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
     return 0

@@ -181,13 +181,18 @@ class Watch:
 
 
 def contents_of(folder: Path) -> dict[str, Any]:
-    """Return what each file of a folder holds, without seconds, locks, logs of fairseq and unfinished files."""
+    """Return what each file of a folder holds, without seconds, locks, logs of fairseq and unfinished files.
+
+    PDF files hold the time at which they were made.
+    """
     paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and not _is_left_out(path)]
     return {str(path.relative_to(folder)): _content(path) for path in paths}
 
 
 def _is_left_out(path: Path) -> bool:
-    return path.suffix in (".tmp", ".log") or path.name == "lock" or _INTERMEDIATE.fullmatch(path.name) is not None
+    return (
+        path.suffix in (".tmp", ".log", ".pdf") or path.name == "lock" or _INTERMEDIATE.fullmatch(path.name) is not None
+    )
 
 
 def _content(path: Path) -> Any:
