@@ -386,7 +386,14 @@ def _averaged(folder: Path) -> Any:
 
 STUDENT, TEACHER = "warm/checkpoint_last.pt", "teacher/checkpoint_last"
 CHECKPOINTS: tuple[Reader, ...] = (
-    Reader("teacher", "0.safetensors", _of_corpus(f"{TEACHER}.safetensors"), _loaded_teacher("0.safetensors"), SEALED),
+    Reader(
+        "teacher",
+        "0.safetensors",
+        _of_corpus(f"{TEACHER}.safetensors"),
+        _loaded_teacher("0.safetensors"),
+        SEALED,
+        SIGNED,
+    ),
     Reader("checkpoint of a teacher", "0.pt", _of_corpus(f"{TEACHER}.pt"), _loaded_teacher("0.pt"), SAVED, RESAVED),
     Reader("student", "0.pt", _of_corpus(STUDENT), _loaded_student, SAVED, OF_ANY_FLOATS),
     Reader("input of dlf-average", "1.pt", _of_corpus(STUDENT, STUDENT), _averaged, SAVED, OF_ANY_FLOATS),
