@@ -16,7 +16,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save
 
-from fairseq_dlf.core.support.tensor_file import write_tensor_file
+from fairseq_dlf.core.files.tensor_file import write_tensor_file
 
 Damage = Callable[[Path, random.Random], None]
 # A hostile pickle makes this folder, beside the file, where it is executed.

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from fairseq_dlf.core.files.fields import ANY_NUMBER, parse_json, read_dataclass
+from fairseq_dlf.core.files.replacement import naming_full_disk, replacing
 from fairseq_dlf.core.support.checks import require_at_least, require_between
 from fairseq_dlf.core.support.errors import InputError
-from fairseq_dlf.core.support.fields import ANY_NUMBER, parse_json, read_dataclass
-from fairseq_dlf.core.support.replacement import naming_full_disk, replacing
 
 LOG_NAME = "teaching.jsonl"
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from torch import Tensor
 
+from fairseq_dlf.core.files.fields import read_dataclass
+from fairseq_dlf.core.files.tensor_file import read_tensor_file, require_float32, write_tensor_file
 from fairseq_dlf.core.support.digests import tensor_digest
 from fairseq_dlf.core.support.errors import InputError, MissingFileError
-from fairseq_dlf.core.support.fields import read_dataclass
-from fairseq_dlf.core.support.tensor_file import read_tensor_file, require_float32, write_tensor_file
 from fairseq_dlf.core.teaching.forms.form import FORMS
 from fairseq_dlf.core.teaching.teachers.teacher import TEACHERS, Teacher
 

@@ -11,13 +11,13 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from fairseq_dlf.core.files.run_folder import STATE_NAME, read_state, save_state
+from fairseq_dlf.core.files.tensor_file import require_float32
 from fairseq_dlf.core.hypergradient.student import joined
 from fairseq_dlf.core.hypergradient.unroll import Watch
 from fairseq_dlf.core.support.checks import require_at_least, require_between, require_positive
 from fairseq_dlf.core.support.errors import InputError, brief
-from fairseq_dlf.core.support.run_folder import STATE_NAME, read_state, save_state
 from fairseq_dlf.core.support.signature import Signature
-from fairseq_dlf.core.support.tensor_file import require_float32
 from fairseq_dlf.core.teaching.collapse import CollapseWatch
 from fairseq_dlf.core.teaching.estimators.estimator import Estimate, Estimator, estimate
 from fairseq_dlf.core.teaching.journal import LOG_NAME, TeacherStep, append_step, read_steps, replace_steps

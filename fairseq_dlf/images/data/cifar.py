@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fairseq_dlf.core.files.fields import read_text
 from fairseq_dlf.core.support.errors import InputError, MissingFileError
-from fairseq_dlf.core.support.fields import read_text
 
 _SHAPE = (3, 32, 32)
 _PIXELS = 3 * 32 * 32

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from fairseq_dlf.core.files.replacement import naming_full_disk, replacing
 from fairseq_dlf.core.support.byte_sizes import human_size
 from fairseq_dlf.core.support.errors import DiskError, InputError, StateError, brief
-from fairseq_dlf.core.support.replacement import naming_full_disk, replacing
 
 logger = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fairseq_dlf.core.files.unpacking import LARGE, unpacking
 from fairseq_dlf.core.support.byte_sizes import human_size
 from fairseq_dlf.core.support.errors import InputError, MissingFileError
-from fairseq_dlf.core.support.unpacking import LARGE, unpacking
 
 # The magic number of unsigned bytes; the number of dimensions is added to it.
 _UNSIGNED_BYTES = 0x0800

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from torch import Tensor
 
+from fairseq_dlf.core.files.fields import read_dataclass
+from fairseq_dlf.core.files.tensor_file import read_tensor_file, require_float32, write_tensor_file
 from fairseq_dlf.core.support.errors import InputError
-from fairseq_dlf.core.support.fields import read_dataclass
-from fairseq_dlf.core.support.tensor_file import read_tensor_file, require_float32, write_tensor_file
 
 PATH_NAME = "coefficients.safetensors"
 _AGAIN = "delete it and train or teach again"

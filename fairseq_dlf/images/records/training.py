@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from fairseq_dlf.core.files.fields import ANY_NUMBER, parse_json, read_dataclass, read_text
+from fairseq_dlf.core.files.replacement import replacing
 from fairseq_dlf.core.support.checks import require_at_least, require_between, require_positive
 from fairseq_dlf.core.support.errors import InputError, MissingFileError
-from fairseq_dlf.core.support.fields import ANY_NUMBER, parse_json, read_dataclass, read_text
-from fairseq_dlf.core.support.replacement import replacing
 from fairseq_dlf.core.support.signature import Signature
 from fairseq_dlf.images.records.signatures import read_signature
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from fairseq_dlf.core.files.fields import read_dataclass
+from fairseq_dlf.core.files.tensor_file import read_tensor_file, require_float32, write_tensor_file
 from fairseq_dlf.core.support.digests import tensor_digest
 from fairseq_dlf.core.support.errors import InputError, MissingFileError
-from fairseq_dlf.core.support.fields import read_dataclass
-from fairseq_dlf.core.support.tensor_file import read_tensor_file, require_float32, write_tensor_file
 
 _AGAIN = "train that student again"
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from fairseq_dlf.core.support.replacement import replacing_folder
+from fairseq_dlf.core.files.replacement import replacing_folder
 from fairseq_dlf.images.data.splits import ImageData
 from fairseq_dlf.images.records.training import RunRecord
 from fairseq_dlf.images.training.settings import TrainingSettings

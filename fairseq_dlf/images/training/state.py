@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fairseq_dlf.core.files.run_folder import STATE_NAME, read_state, save_state
 from fairseq_dlf.core.hypergradient.update_rules import StudentState
 from fairseq_dlf.core.support.errors import InputError
-from fairseq_dlf.core.support.run_folder import STATE_NAME, read_state, save_state
 from fairseq_dlf.images.records.training import EpochFigures
 
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from fairseq_dlf.core.files.text import BYTE_ORDER_MARK, lines_of, read_content
+from fairseq_dlf.core.files.unpacking import read_gzip
 from fairseq_dlf.core.support.errors import InputError, MissingFileError
-from fairseq_dlf.core.support.text import BYTE_ORDER_MARK, lines_of, read_content
-from fairseq_dlf.core.support.unpacking import read_gzip
 from fairseq_dlf.translation.corpus.messages import say
 from fairseq_dlf.translation.corpus.settings import SPLITS
 

@@ -6,8 +6,8 @@ import tarfile
 from collections.abc import Collection
 from pathlib import Path
 
+from fairseq_dlf.core.files.unpacking import unpacking
 from fairseq_dlf.core.support.errors import InputError, brief
-from fairseq_dlf.core.support.unpacking import unpacking
 from fairseq_dlf.translation.corpus.corpora import Corpus, ParallelText, aligned, decode_lines, require_references
 
 TEST_SETS = ("TED.dev2010", "TEDX.dev2012", "TED.tst2010", "TED.tst2011", "TED.tst2012")

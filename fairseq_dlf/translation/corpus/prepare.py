@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fairseq_dlf.command_line import count, number, option_names, place, run_command
+from fairseq_dlf.core.files.text import read_content
 from fairseq_dlf.core.support.checks import require_between
 from fairseq_dlf.core.support.digests import digest
 from fairseq_dlf.core.support.errors import InputError, MissingFileError
-from fairseq_dlf.core.support.text import read_content
 from fairseq_dlf.translation.corpus.corpora import MULTI30K_NAMES, PARALLEL_NAMES, Corpus, find_raw, read_raw
 from fairseq_dlf.translation.corpus.iwslt14 import read_iwslt14
 from fairseq_dlf.translation.corpus.report import differences_from_recipe, report_of

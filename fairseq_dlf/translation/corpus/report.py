@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from fairseq_dlf.core.support.text import read_lines
+from fairseq_dlf.core.files.text import read_lines
 from fairseq_dlf.translation.corpus import iwslt14
 from fairseq_dlf.translation.corpus.settings import SPLITS
 

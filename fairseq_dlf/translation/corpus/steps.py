@@ -9,9 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from fairseq_dlf.core.files.run_folder import only_run_in
+from fairseq_dlf.core.files.text import read_lines
 from fairseq_dlf.core.support.errors import StateError
-from fairseq_dlf.core.support.run_folder import only_run_in
-from fairseq_dlf.core.support.text import read_lines
 from fairseq_dlf.translation.corpus.corpora import Corpus
 from fairseq_dlf.translation.corpus.messages import say
 from fairseq_dlf.translation.corpus.settings import BPE_MODELS, SPLITS, PreparationSettings

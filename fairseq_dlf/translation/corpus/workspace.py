@@ -8,9 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from fairseq_dlf.core.files.replacement import flush, naming_full_disk, replacing
+from fairseq_dlf.core.files.run_folder import LOCK_NAME
 from fairseq_dlf.core.support.errors import InputError
-from fairseq_dlf.core.support.replacement import flush, naming_full_disk, replacing
-from fairseq_dlf.core.support.run_folder import LOCK_NAME
 from fairseq_dlf.translation.corpus.messages import say
 from fairseq_dlf.translation.corpus.settings import BPE_MODELS, POSITIONS, SPLITS, PreparationSettings
 

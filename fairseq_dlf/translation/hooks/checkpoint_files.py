@@ -7,7 +7,7 @@ import torch
 from fairseq import checkpoint_utils
 from omegaconf import OmegaConf
 
-from fairseq_dlf.core.support.checkpoint_zip import read_checkpoint
+from fairseq_dlf.core.files.checkpoint_zip import read_checkpoint
 from fairseq_dlf.core.support.errors import InputError, UserError, brief
 
 WANTED = "a checkpoint that fairseq-train has written"

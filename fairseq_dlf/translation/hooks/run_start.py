@@ -12,8 +12,8 @@ from fairseq.dataclass.configs import CheckpointConfig
 from fairseq.file_io import PathManager
 from fairseq.trainer import Trainer
 
+from fairseq_dlf.core.files.run_folder import only_run_in
 from fairseq_dlf.core.support.errors import InputError, UserError
-from fairseq_dlf.core.support.run_folder import only_run_in
 from fairseq_dlf.translation.hooks.checkpoint_files import load_checkpoint, newest_readable, updates_of
 from fairseq_dlf.translation.hooks.dictionaries import keep_fingerprints
 from fairseq_dlf.translation.hooks.launch import require_rates

@@ -8,7 +8,7 @@ import torch
 from fairseq import checkpoint_utils
 from fairseq.file_io import PathManager
 
-from fairseq_dlf.core.support.replacement import replacing
+from fairseq_dlf.core.files.replacement import replacing
 
 _fairseq_save = checkpoint_utils.torch_persistent_save
 _fairseq_copy = PathManager.copy

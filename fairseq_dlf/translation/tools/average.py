@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from fairseq_dlf.command_line import count, option_names, place, run_command
-from fairseq_dlf.core.support.outputs import require_writable
+from fairseq_dlf.core.files.outputs import require_writable
 from fairseq_dlf.translation.tools.checkpoints import FILE_NAMES, average, last_checkpoints, save
 
 PROGRAM = "dlf-average"

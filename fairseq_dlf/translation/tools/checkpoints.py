@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fairseq_dlf.core.support.checkpoint_zip import read_checkpoint
+from fairseq_dlf.core.files.checkpoint_zip import read_checkpoint
+from fairseq_dlf.core.files.replacement import replacing
 from fairseq_dlf.core.support.errors import InputError, MissingFileError
-from fairseq_dlf.core.support.replacement import replacing
 from fairseq_dlf.translation.hooks.safe_globals import allow_checkpoint_globals
 
 FILE_NAMES = {

@@ -14,8 +14,8 @@ from functools import partial
 from pathlib import Path
 
 from fairseq_dlf.command_line import count, option_names, place, run_command
-from fairseq_dlf.core.support.outputs import require_writable
-from fairseq_dlf.core.support.replacement import replacing
+from fairseq_dlf.core.files.outputs import require_writable
+from fairseq_dlf.core.files.replacement import replacing
 from fairseq_dlf.translation.tools.comparison import ScoreSettings, System, compare
 from fairseq_dlf.translation.tools.report import markdown, to_json
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from fairseq_dlf.core.files.text import read_lines
 from fairseq_dlf.core.support.errors import InputError
-from fairseq_dlf.core.support.text import read_lines
 
 LINE = re.compile(r"^([HDT])-([0-9]{1,18})\t(.*)$", re.DOTALL)
 MISSING_SHOWN = 5

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from fairseq_dlf.core.files.tensor_file import write_tensor_file
 from fairseq_dlf.core.support.errors import UserError
-from fairseq_dlf.core.support.tensor_file import write_tensor_file
 from fairseq_dlf.core.teaching.teacher_file import TeacherHeader, read_teacher, write_teacher
 from fairseq_dlf.core.teaching.teachers import AttentionTeacher, StaticTeacher
 

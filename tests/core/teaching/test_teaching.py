@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from fairseq_dlf.core.files.replacement import replacing
+from fairseq_dlf.core.files.run_folder import STATE_NAME
 from fairseq_dlf.core.hypergradient.episode import EpisodePlan
-from fairseq_dlf.core.support.replacement import replacing
-from fairseq_dlf.core.support.run_folder import STATE_NAME
 from fairseq_dlf.core.support.signature import Signature
 from fairseq_dlf.core.teaching import teaching
 from fairseq_dlf.core.teaching.collapse import CollapsedError

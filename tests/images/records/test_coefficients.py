@@ -4,8 +4,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from fairseq_dlf.core.files.tensor_file import write_tensor_file
 from fairseq_dlf.core.support.errors import InputError
-from fairseq_dlf.core.support.tensor_file import write_tensor_file
 from fairseq_dlf.images.records.coefficients import CoefficientPath, read_coefficients, write_coefficients
 
 TENSORS = {"coefficients": torch.ones(2, 3, 3), "epochs": torch.tensor([0.0, 1.5])}

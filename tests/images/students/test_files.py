@@ -5,8 +5,8 @@ import hashlib
 import pytest
 import torch
 
+from fairseq_dlf.core.files.tensor_file import write_tensor_file
 from fairseq_dlf.core.support.errors import InputError, MissingFileError
-from fairseq_dlf.core.support.tensor_file import write_tensor_file
 from fairseq_dlf.images.students.files import StudentFile, read_student, write_student
 from fairseq_dlf.images.students.models import build_model
 

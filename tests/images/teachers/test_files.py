@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from fairseq_dlf.core.support.tensor_file import write_tensor_file
+from fairseq_dlf.core.files.tensor_file import write_tensor_file
 from fairseq_dlf.core.teaching.teacher_file import TeacherHeader, write_teacher
 from fairseq_dlf.core.teaching.teachers import AttentionTeacher
 from fairseq_dlf.images.students.progress import features

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from fairseq_dlf.core.files.run_folder import STATE_NAME
 from fairseq_dlf.core.support.errors import InputError
-from fairseq_dlf.core.support.run_folder import STATE_NAME
 from fairseq_dlf.core.support.signature import Signature
 from fairseq_dlf.core.teaching.teacher_file import TeacherFile, TeacherHeader
 from fairseq_dlf.core.teaching.teachers import AttentionTeacher

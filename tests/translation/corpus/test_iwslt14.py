@@ -4,7 +4,7 @@ import pytest
 
 pytest.importorskip("fairseq")
 
-from fairseq_dlf.core.support import unpacking  # noqa: E402
+from fairseq_dlf.core.files import unpacking  # noqa: E402
 from fairseq_dlf.core.support.errors import InputError  # noqa: E402
 from fairseq_dlf.translation.corpus.iwslt14 import read_members, segment_lines, train_lines  # noqa: E402
 from tests.translation.corpus.made_corpora import write_archive  # noqa: E402

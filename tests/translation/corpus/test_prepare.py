@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("fairseq")
 
-from fairseq_dlf.core.support.run_folder import only_run_in  # noqa: E402
+from fairseq_dlf.core.files.run_folder import only_run_in  # noqa: E402
 from fairseq_dlf.translation.corpus import prepare, steps, subwords, workspace  # noqa: E402
 from fairseq_dlf.translation.corpus.settings import BPE_MODELS, SPLITS  # noqa: E402
 from tests.translation.corpus.made_corpora import (  # noqa: E402

@@ -8,8 +8,8 @@ import pytest
 import torch
 from fairseq import checkpoint_utils
 
+from fairseq_dlf.core.files.run_folder import only_run_in
 from fairseq_dlf.core.support.errors import InputError
-from fairseq_dlf.core.support.run_folder import only_run_in
 from fairseq_dlf.translation.hooks import run_start
 from fairseq_dlf.translation.hooks.dictionaries import fingerprints, kept_fingerprints
 from tests.translation.tiny_runs import STUDENT, TEACHING, contents, make_data_bin, parameters, train
@@ -122,7 +122,7 @@ def test_a_second_run_in_the_folder_is_refused(data, tmp_path):
     assert not list(tmp_path.glob("*.pt"))
     train(data, tmp_path, *STUDENT, "--max-update=1")
     # This process holds the folder until its next run.
-    code = "import sys; from pathlib import Path; from fairseq_dlf.core.support.run_folder import only_run_in\n"
+    code = "import sys; from pathlib import Path; from fairseq_dlf.core.files.run_folder import only_run_in\n"
     code += "with only_run_in(Path(sys.argv[1])): pass"
     other = [sys.executable, "-c", code, str(tmp_path)]
     environment = {**os.environ, "PYTHONPATH": os.getcwd()}

@@ -8,8 +8,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from fairseq_dlf.core.files.tensor_file import write_tensor_file
 from fairseq_dlf.core.support.errors import InputError, MissingFileError
-from fairseq_dlf.core.support.tensor_file import write_tensor_file
 from fairseq_dlf.core.teaching.teacher_file import TeacherHeader, write_teacher
 from fairseq_dlf.core.teaching.teachers import AttentionTeacher, StaticTeacher
 from fairseq_dlf.translation.bleu.progress import FEATURES

@@ -10,10 +10,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from fairseq_dlf.core.files.fields import AGAIN, parse_json
+from fairseq_dlf.core.files.replacement import replacing
 from fairseq_dlf.core.support.digests import digest, tensor_digest
 from fairseq_dlf.core.support.errors import InputError, MissingFileError, brief
-from fairseq_dlf.core.support.fields import AGAIN, parse_json
-from fairseq_dlf.core.support.replacement import replacing
 
 # The header of a file is {"checksum": …, "header": fields}; versions up to 0.1.0 wrote the fields alone. All of it is
 # one entry, since safetensors writes several entries in random order.

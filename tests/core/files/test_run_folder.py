@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from fairseq_dlf.core.support import run_folder
+from fairseq_dlf.core.files import run_folder
+from fairseq_dlf.core.files.run_folder import STATE_NAME, load_state, only_run_in, read_state, save_state
 from fairseq_dlf.core.support.errors import InputError
-from fairseq_dlf.core.support.run_folder import STATE_NAME, load_state, only_run_in, read_state, save_state
 
 
 def test_a_state_comes_back_for_the_same_settings_only(tmp_path):
@@ -38,7 +38,7 @@ def test_a_failure_leaves_the_old_state(tmp_path, monkeypatch):
 
 
 def test_one_process_at_a_time(tmp_path):
-    code = "import sys, pathlib; from fairseq_dlf.core.support.run_folder import only_run_in\n"
+    code = "import sys, pathlib; from fairseq_dlf.core.files.run_folder import only_run_in\n"
     code += "with only_run_in(pathlib.Path(sys.argv[1])): print('ran')"
     with only_run_in(tmp_path / "run"):
         other = subprocess.run([sys.executable, "-c", code, tmp_path / "run"], capture_output=True, text=True)

@@ -7,8 +7,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from fairseq_dlf.core.files.tensor_file import read_tensor_file, require_float32, write_tensor_file
 from fairseq_dlf.core.support.errors import InputError, MissingFileError
-from fairseq_dlf.core.support.tensor_file import read_tensor_file, require_float32, write_tensor_file
 
 HEADER = {"model": "mlp", "sizes": [1, 2], "share": 0.1, "name": "Φ"}
 

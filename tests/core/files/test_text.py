@@ -2,8 +2,8 @@
 
 import pytest
 
+from fairseq_dlf.core.files.text import lines_of, read_lines
 from fairseq_dlf.core.support.errors import InputError, MissingFileError
-from fairseq_dlf.core.support.text import lines_of, read_lines
 
 
 @pytest.mark.parametrize(

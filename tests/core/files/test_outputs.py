@@ -2,8 +2,8 @@
 
 import pytest
 
+from fairseq_dlf.core.files.outputs import require_writable
 from fairseq_dlf.core.support.errors import InputError
-from fairseq_dlf.core.support.outputs import require_writable
 
 
 def test_the_folder_is_made_and_the_file_is_not(tmp_path):

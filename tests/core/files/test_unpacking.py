@@ -4,9 +4,9 @@ import gzip
 
 import pytest
 
-from fairseq_dlf.core.support import unpacking
+from fairseq_dlf.core.files import unpacking
+from fairseq_dlf.core.files.unpacking import BoundedStream, read_gzip, unpacked_bound
 from fairseq_dlf.core.support.errors import InputError
-from fairseq_dlf.core.support.unpacking import BoundedStream, read_gzip, unpacked_bound
 
 
 def test_a_gzip_file_is_read(tmp_path):

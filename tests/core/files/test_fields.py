@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from fairseq_dlf.core.files.fields import ANY_NUMBER, parse_json, read_dataclass, read_text
 from fairseq_dlf.core.support.checks import require_at_least
 from fairseq_dlf.core.support.errors import InputError
-from fairseq_dlf.core.support.fields import ANY_NUMBER, parse_json, read_dataclass, read_text
 
 FILE = Path("folder/file.json")
 

@@ -7,7 +7,7 @@ import zipfile
 import pytest
 import torch
 
-from fairseq_dlf.core.support.checkpoint_zip import read_checkpoint, require_checkpoint
+from fairseq_dlf.core.files.checkpoint_zip import read_checkpoint, require_checkpoint
 from fairseq_dlf.core.support.errors import InputError, MissingFileError
 
 WANTED = "a checkpoint of this test"

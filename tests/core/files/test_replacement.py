@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from fairseq_dlf.core.support import replacement
+from fairseq_dlf.core.files import replacement
+from fairseq_dlf.core.files.replacement import naming_full_disk, replacing, replacing_folder
 from fairseq_dlf.core.support.errors import DiskError, StateError
-from fairseq_dlf.core.support.replacement import naming_full_disk, replacing, replacing_folder
 
 FULL = [
     OSError(errno.ENOSPC, "No space left on device"),

@@ -8,10 +8,10 @@ from typing import IO, Any
 
 import torch
 
-from fairseq_dlf.core.support.checkpoint_zip import read_checkpoint
+from fairseq_dlf.core.files.checkpoint_zip import read_checkpoint
+from fairseq_dlf.core.files.fields import Made, read_dataclass
+from fairseq_dlf.core.files.replacement import replacing
 from fairseq_dlf.core.support.errors import InputError, brief
-from fairseq_dlf.core.support.fields import Made, read_dataclass
-from fairseq_dlf.core.support.replacement import replacing
 
 try:
     import fcntl
