@@ -54,6 +54,7 @@ def test_closing_twice_does_no_harm(storage):
     storage.close()
     storage.close()
     assert not getattr(storage, "_records", None)
+    assert not hasattr(storage, "_map") or storage._map.closed
 
 
 def test_the_file_has_no_name(tmp_path):
