@@ -160,6 +160,14 @@ def test_an_update_of_collapses_alone_logs_no_figures_of_gradients():
     assert found["expected_bleu"] == 10.0 and "leverage" not in found and "loss" not in found
 
 
+def test_figures_have_the_digits_that_they_are_worth():
+    third = 1 / 3
+    names = ("_expected_bleu", "_student_loss", "_forward_s", "_leverage", "_dphi_norm", "_own")
+    found = reduced({"loss": third, "sample_size": 1, "nsentences": 1, **dict.fromkeys(names, third)})
+    digits = {"expected_bleu": 2, "student_loss": 4, "forward_s": 1, "leverage": 3, "dphi_norm": 6, "own": 6, "loss": 6}
+    assert {name: found[name] for name in digits} == {name: round(third, count) for name, count in digits.items()}
+
+
 def test_other_tasks_are_refused():
     with pytest.raises(InputError, match="the task is a TinyTask: pass --task dlf_teaching, or --criterion dlf"):
         DlfTeachingCriterion.build_criterion(None, TinyTask())
