@@ -149,3 +149,12 @@ def test_little_room_makes_a_fault_of_torch_a_full_disk(file, monkeypatch, free,
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**12, 0, free))
     with pytest.raises(RuntimeError if not full else DiskError), replacing(file):
         raise FULL[2]
+
+
+def test_a_folder_is_flushed_with_all_that_is_in_it(tmp_path, monkeypatch):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "c").write_text("c")
+    seen = []
+    monkeypatch.setattr(replacement, "_flush_one", lambda path: seen.append(path.name))
+    replacement.flush(tmp_path / "a")
+    assert sorted(seen[:-1]) == ["b", "c"] and seen[-1] == "a"

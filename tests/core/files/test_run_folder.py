@@ -123,3 +123,8 @@ def test_a_damaged_state_is_named_wherever_it_is_damaged(tmp_path):
         torch.save(state, path)
         with pytest.raises(InputError, match="last.pt is not the state of a run"):
             load_state(tmp_path, "a")
+
+
+def test_the_folders_above_are_made_as_well(tmp_path):
+    with only_run_in(tmp_path / "a" / "b"):
+        assert (tmp_path / "a" / "b").is_dir()
