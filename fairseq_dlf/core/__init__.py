@@ -61,6 +61,10 @@ if TYPE_CHECKING:
     from fairseq_dlf.core.teaching.lesson import LessonStep as LessonStep
     from fairseq_dlf.core.teaching.log_probs import LogProbs as LogProbs
     from fairseq_dlf.core.teaching.log_probs import log_probs as log_probs
+    from fairseq_dlf.core.teaching.loop.teaching import School as School
+    from fairseq_dlf.core.teaching.loop.teaching import Teaching as Teaching
+    from fairseq_dlf.core.teaching.loop.teaching import TeachingPlan as TeachingPlan
+    from fairseq_dlf.core.teaching.loop.teaching import Validation as Validation
     from fairseq_dlf.core.teaching.loss import DynamicLoss as DynamicLoss
     from fairseq_dlf.core.teaching.loss import Losses as Losses
     from fairseq_dlf.core.teaching.teacher_file import TeacherFile as TeacherFile
@@ -73,10 +77,6 @@ if TYPE_CHECKING:
     from fairseq_dlf.core.teaching.teachers import StaticTeacher as StaticTeacher
     from fairseq_dlf.core.teaching.teachers import Teacher as Teacher
     from fairseq_dlf.core.teaching.teachers import untaught_teacher as untaught_teacher
-    from fairseq_dlf.core.teaching.teaching import School as School
-    from fairseq_dlf.core.teaching.teaching import Teaching as Teaching
-    from fairseq_dlf.core.teaching.teaching import TeachingPlan as TeachingPlan
-    from fairseq_dlf.core.teaching.teaching import Validation as Validation
 
 # Where each public name lives.
 _MODULES = {
@@ -102,7 +102,7 @@ _MODULES = {
     "teaching.loss": ("DynamicLoss", "Losses"),
     "teaching.teacher_file": ("TeacherFile", "TeacherHeader", "read_teacher", "write_teacher"),
     "teaching.teachers": ("TEACHERS", "AttentionTeacher", "Memory", "StaticTeacher", "Teacher", "untaught_teacher"),
-    "teaching.teaching": ("School", "Teaching", "TeachingPlan", "Validation"),
+    "teaching.loop.teaching": ("School", "Teaching", "TeachingPlan", "Validation"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 __all__ = sorted(_HOMES)  # noqa: PLE0605

@@ -22,7 +22,7 @@ from fairseq_dlf.core.files.outputs import require_writable
 from fairseq_dlf.core.files.replacement import replacing
 from fairseq_dlf.core.files.run_folder import only_run_in
 from fairseq_dlf.core.support.allocation import keep_freed_memory
-from fairseq_dlf.core.teaching.collapse import CollapsedError
+from fairseq_dlf.core.teaching.loop.collapse import CollapsedError
 from fairseq_dlf.images.data.splits import ImageData, load_image_data
 from fairseq_dlf.images.losses.registry import LOSSES
 from fairseq_dlf.images.records.training import find_runs

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fairseq_dlf.core.files.replacement import replacing
 from fairseq_dlf.core.support.errors import InputError, MissingFileError, StateError
-from fairseq_dlf.core.teaching.journal import LOG_NAME, TeacherStep, read_steps
+from fairseq_dlf.core.teaching.loop.journal import LOG_NAME, TeacherStep, read_steps
 from fairseq_dlf.images.records.coefficients import PATH_NAME, CoefficientPath, read_coefficients
 from fairseq_dlf.images.records.training import RECORD_NAME, Run, find_runs, run_files
 

@@ -19,9 +19,9 @@ from fairseq_dlf.core.teaching.estimators import ESTIMATORS, Estimator
 from fairseq_dlf.core.teaching.forms import FORMS
 from fairseq_dlf.core.teaching.guidance import Guidance
 from fairseq_dlf.core.teaching.lesson import Lesson
+from fairseq_dlf.core.teaching.loop.teaching import Teaching, TeachingPlan, Validation
 from fairseq_dlf.core.teaching.teacher_file import TeacherHeader
 from fairseq_dlf.core.teaching.teachers import Teacher, untaught_teacher
-from fairseq_dlf.core.teaching.teaching import Teaching, TeachingPlan, Validation
 from fairseq_dlf.images.bar import EpisodeBar
 from fairseq_dlf.images.data.splits import ImageData, ImageSet
 from fairseq_dlf.images.losses import make_loss

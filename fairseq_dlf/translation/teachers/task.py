@@ -16,7 +16,7 @@ import fairseq_dlf
 from fairseq_dlf.core.support.errors import InputError, StateError
 from fairseq_dlf.core.support.signature import Part, Signature
 from fairseq_dlf.core.support.workers import Workers
-from fairseq_dlf.core.teaching.collapse import CollapseWatch
+from fairseq_dlf.core.teaching.loop.collapse import CollapseWatch
 from fairseq_dlf.translation.episodes.batches import BatchLimits
 from fairseq_dlf.translation.episodes.config import DlfTeachingConfig
 from fairseq_dlf.translation.episodes.lessons import Lessons

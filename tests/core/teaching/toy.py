@@ -12,9 +12,9 @@ from fairseq_dlf.core.hypergradient.unroll import unroll
 from fairseq_dlf.core.hypergradient.update_rules import SGD
 from fairseq_dlf.core.teaching.guidance import Guidance
 from fairseq_dlf.core.teaching.lesson import LessonStep
+from fairseq_dlf.core.teaching.loop.teaching import Validation
 from fairseq_dlf.core.teaching.teacher_file import TeacherHeader
 from fairseq_dlf.core.teaching.teachers.teacher import Teacher
-from fairseq_dlf.core.teaching.teaching import Validation
 
 GOAL = torch.tensor([1.0, -0.5])
 FEATURES = ("updates", "place")

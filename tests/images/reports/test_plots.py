@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from fairseq_dlf.core.support.errors import InputError, MissingFileError
-from fairseq_dlf.core.teaching.journal import TeacherStep, append_step
+from fairseq_dlf.core.teaching.loop.journal import TeacherStep, append_step
 from fairseq_dlf.images.records.coefficients import CoefficientPath, write_coefficients
 from fairseq_dlf.images.reports import plots
 from fairseq_dlf.images.reports.plots import plot

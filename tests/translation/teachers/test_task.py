@@ -8,7 +8,7 @@ import torch
 from fairseq.tasks.translation import TranslationTask
 
 from fairseq_dlf.core.support.errors import InputError, StateError
-from fairseq_dlf.core.teaching.collapse import CollapsedError
+from fairseq_dlf.core.teaching.loop.collapse import CollapsedError
 from fairseq_dlf.translation.teachers import exports
 from fairseq_dlf.translation.teachers.criterion import Ending, Turn
 from fairseq_dlf.translation.teachers.episodes import EpisodeDataset

@@ -10,13 +10,14 @@ from fairseq_dlf.core.files.replacement import replacing
 from fairseq_dlf.core.files.run_folder import STATE_NAME
 from fairseq_dlf.core.hypergradient.episode import EpisodePlan
 from fairseq_dlf.core.support.signature import Signature
-from fairseq_dlf.core.teaching import teaching
-from fairseq_dlf.core.teaching.collapse import CollapsedError
 from fairseq_dlf.core.teaching.estimators import Reverse
-from fairseq_dlf.core.teaching.journal import LOG_NAME, append_step, read_steps
+from fairseq_dlf.core.teaching.loop import saved as state_of_a_run
+from fairseq_dlf.core.teaching.loop import teaching
+from fairseq_dlf.core.teaching.loop.collapse import CollapsedError
+from fairseq_dlf.core.teaching.loop.journal import LOG_NAME, append_step, read_steps
+from fairseq_dlf.core.teaching.loop.teaching import BEST_NAME, LAST_NAME, Teaching, TeachingPlan
 from fairseq_dlf.core.teaching.teacher_file import read_teacher
 from fairseq_dlf.core.teaching.teachers import AttentionTeacher
-from fairseq_dlf.core.teaching.teaching import BEST_NAME, LAST_NAME, Teaching, TeachingPlan
 from tests.core.teaching.toy import ToySchool
 
 PLAN = TeachingPlan(steps=4, rate=0.05, validate_every=2, collapse_share=0.5)
@@ -188,8 +189,8 @@ def test_a_row_whose_state_was_not_saved_any_more_is_written_again(tmp_path, mon
             raise KeyboardInterrupt
         return saved(folder, signature, state)
 
-    saved = teaching.save_state
-    monkeypatch.setattr(teaching, "save_state", killed)
+    saved = state_of_a_run.save_state
+    monkeypatch.setattr(state_of_a_run, "save_state", killed)
     with pytest.raises(KeyboardInterrupt):
         taught(tmp_path / "killed")
     assert [row.step for row in rows_of(tmp_path / "killed")] == [0, 1, 2, 3]

@@ -4,24 +4,22 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-from fairseq_dlf.core.files.run_folder import STATE_NAME, read_state, save_state
-from fairseq_dlf.core.files.tensor_file import require_float32
 from fairseq_dlf.core.hypergradient.student import joined
 from fairseq_dlf.core.hypergradient.unroll import Watch
 from fairseq_dlf.core.support.checks import require_at_least, require_between, require_positive
-from fairseq_dlf.core.support.errors import InputError, brief
 from fairseq_dlf.core.support.signature import Signature
-from fairseq_dlf.core.teaching.collapse import CollapseWatch
 from fairseq_dlf.core.teaching.estimators.estimator import Estimate, Estimator, estimate
-from fairseq_dlf.core.teaching.journal import LOG_NAME, TeacherStep, append_step, read_steps, replace_steps
 from fairseq_dlf.core.teaching.lesson import Lesson
+from fairseq_dlf.core.teaching.loop.collapse import CollapseWatch
+from fairseq_dlf.core.teaching.loop.journal import LOG_NAME, TeacherStep, append_step, read_steps, replace_steps
+from fairseq_dlf.core.teaching.loop.saved import SavedTeaching
 from fairseq_dlf.core.teaching.teacher_file import TeacherHeader, write_teacher
 from fairseq_dlf.core.teaching.teachers.teacher import Teacher
 
@@ -199,89 +197,32 @@ class Teaching:
     def _report(self, step: int, figures: dict[str, Any], elapsed_s: float) -> None:
         row = TeacherStep(step=step, elapsed_s=elapsed_s, **{**NO_LESSON, **figures})
         append_step(self.folder / LOG_NAME, row)
-        parts = [f"step {step}/{self.plan.steps}"]
-        if step:
-            parts += [
-                f"{self.school.measure_name} {row.measure_before:.4f} → {row.measure_after:.4f}",
-                f"|dθ| {row.dtheta_norm:.2g}",
-                f"|dΦ| {row.dphi_norm:.2g}",
-                f"leverage {row.leverage:.3g}",
-                f"growth {row.cotangent_growth:.2g}",
-            ]
-        if row.dev_accuracy is not None:
-            parts.append(f"validated {self.school.value_name} {row.dev_accuracy:.2%} (best {self.best_value:.2%})")
-        logger.info(f"{', '.join(parts)}, {elapsed_s:.1f} s")
+        described = row.describe(self.school.measure_name, self.school.value_name)
+        best = "" if row.dev_accuracy is None else f" (best {self.best_value:.2%})"
+        logger.info(f"step {step}/{self.plan.steps}{described}{best}, {elapsed_s:.1f} s")
 
     def _save(self) -> None:
-        saved = _SavedTeaching(
+        SavedTeaching(
             done=self.done,
             teacher=self.teacher.state_dict(),
             optimizer=self.optimizer.state_dict(),
             best_step=self.best_step,
             best_value=self.best_value,
             collapses=self.collapses.state(),
-        )
-        save_state(self.folder, str(self.signature), {each.name: getattr(saved, each.name) for each in fields(saved)})
+        ).write(self.folder, str(self.signature))
 
     def _restore(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        saved = read_state(self.folder, str(self.signature), _SavedTeaching)
+        saved = SavedTeaching.read(self.folder, str(self.signature))
         log = self.folder / LOG_NAME
         if saved is None:
             log.unlink(missing_ok=True)
             return
-        self._take(saved)
+        self.done, self.best_step, self.best_value = saved.done, saved.best_step, saved.best_value
+        saved.put_into(self.teacher, self.optimizer, self.collapses, self.folder)
         # Steps after the last saved state will be taken again, so their rows are removed.
         replace_steps(log, [row for row in read_steps(log) if row.step <= self.done])
         logger.info(f"going on in {self.folder} after {self.done} teacher steps")
-
-    def _take(self, saved: "_SavedTeaching") -> None:
-        """Continue from a state, whose fields have the right types but may not fit this teacher."""
-        self.done, self.best_step, self.best_value = saved.done, saved.best_step, saved.best_value
-        require_float32(self.folder / STATE_NAME, saved.teacher, f"delete {self.folder} to start that run again")
-        try:
-            self.collapses.restore(saved.collapses)
-            self.teacher.load_state_dict(saved.teacher)
-            # The settings come from this plan, and only the moments from the state.
-            self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": saved.optimizer["state"]})
-            fits = all(map(self._has_moments, self.teacher.parameters()))
-        except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
-            raise self._damaged(brief(error)) from error
-        if not fits or not 0 <= self.best_step <= self.done:
-            raise self._damaged("its numbers do not fit this teacher")
-
-    def _has_moments(self, parameter: torch.nn.Parameter) -> bool:
-        """Return whether Adam has moments that fit a parameter, or none at all, as before its first step."""
-        moments = self.optimizer.state.get(parameter, {})
-        if not moments:
-            return True
-        shapes = {"step": torch.Size(), "exp_avg": parameter.shape, "exp_avg_sq": parameter.shape}
-        found = {name: value.shape for name, value in moments.items()}
-        return found == shapes and all(bool(value.isfinite().all()) for value in moments.values())
-
-    def _damaged(self, cause: str) -> InputError:
-        return InputError(
-            f"{self.folder / STATE_NAME} is damaged ({cause}): delete {self.folder} to start that run again"
-        )
-
-
-@dataclass(frozen=True)
-class _SavedTeaching:
-    """The state of a run in its folder.
-
-    Attributes:
-        done: number of completed teacher steps.
-        teacher, optimizer: their states.
-        best_step, best_value: step and value of the best validation.
-        collapses: as in `CollapseWatch.state`.
-    """
-
-    done: int
-    teacher: dict[str, Tensor]
-    optimizer: dict[str, Any]
-    best_step: int
-    best_value: float
-    collapses: dict[str, float]
 
 
 # Figures in a line of the log without a usable lesson.

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fairseq_dlf.core.support.errors import DiskError, InputError
-from fairseq_dlf.core.teaching.journal import TeacherStep, append_step, read_steps, replace_steps
+from fairseq_dlf.core.teaching.loop.journal import TeacherStep, append_step, read_steps, replace_steps
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import pytest
 
 from fairseq_dlf.core.support.errors import UserError
-from fairseq_dlf.core.teaching.collapse import MAX_COLLAPSES, CollapsedError, CollapseWatch
+from fairseq_dlf.core.teaching.loop.collapse import MAX_COLLAPSES, CollapsedError, CollapseWatch
 
 
 def watch_after(*collapses, share=0.5):

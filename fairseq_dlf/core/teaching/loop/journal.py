@@ -56,6 +56,25 @@ class TeacherStep:
         if self.student_loss is not None and not math.isfinite(self.student_loss):
             raise InputError(f"student_loss is {self.student_loss}, but the episode did not collapse")
 
+    def describe(self, measure_name: str, value_name: str) -> str:
+        """Say what the step came to, to follow its number.
+
+        Args:
+            measure_name, value_name: of the measure and of a validation's value.
+        """
+        parts = [""]
+        if self.step:
+            parts += [
+                f"{measure_name} {self.measure_before:.4f} → {self.measure_after:.4f}",
+                f"|dθ| {self.dtheta_norm:.2g}",
+                f"|dΦ| {self.dphi_norm:.2g}",
+                f"leverage {self.leverage:.3g}",
+                f"growth {self.cotangent_growth:.2g}",
+            ]
+        if self.dev_accuracy is not None:
+            parts.append(f"validated {value_name} {self.dev_accuracy:.2%}")
+        return ", ".join(parts)
+
 
 def append_step(path: Path, step: TeacherStep) -> None:
     """Add a line to a teacher's log.
