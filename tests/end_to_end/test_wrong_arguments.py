@@ -27,7 +27,7 @@ WRONG = {
     "little memory": ([*TEACH, "--trajectory-memory=1KB"], "one kept step takes"),
     "no size": ([*TEACH, "--trajectory-memory=much"], "'much' is not a size: write it as 2GiB"),
     "two schedules": ([*TEACH, "--trajectory-memory=1GB", "--checkpoint-every=2"], "places the kept states itself"),
-    "folder": ([*TEACH, "--trajectory-dir=."], "set it to disk"),
+    "folder": ([*TEACH, "--trajectory-dir=."], "set its storage to disk"),
     "no folder": ([*TEACH, "--trajectory-storage=disk", "--trajectory-dir=none"], "none for the trajectory does not"),
     "schedule": ([*TEACH, "--student-lr-scheduler=cosin"], "must be one of cosine, fixed"),
     "guard": ([*TEACH, "--guard-every=-1"], "--guard-every is -1, but must not be negative"),
