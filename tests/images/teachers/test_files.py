@@ -91,3 +91,16 @@ def test_a_teacher_of_the_first_version_is_read(data, tmp_path):
 @pytest.mark.parametrize(("names", "text"), [("abc", "a, b, c"), ("abcd", "a, b, c, …"), ("abcde", "a, b, c, …")])
 def test_three_classes_are_named(names, text):
     assert _few(tuple(names)) == text
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_a_share_of_cross_entropy_may_be_nothing_or_all(data, tmp_path, share):
+    write_teacher(tmp_path / "t.safetensors", teacher(), other(ce_share=share))
+    assert ce_share_of(read_teacher(tmp_path / "t.safetensors", data())) == share
+
+
+@pytest.mark.parametrize("share", [-0.5, 1.5])
+def test_a_share_of_cross_entropy_out_of_range_is_named(data, tmp_path, share):
+    write_teacher(tmp_path / "t.safetensors", teacher(), other(ce_share=share))
+    with pytest.raises(ValueError, match=f"ce_share = {share:g}, wanted 0 to 1"):
+        read_teacher(tmp_path / "t.safetensors", data())

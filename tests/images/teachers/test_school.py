@@ -201,6 +201,8 @@ def test_a_part_of_dev_can_be_held_out_for_the_choice_of_the_teacher(data, stude
     assert all(torch.equal(given.images, images.dev.images[18:]) for given in seen) and len(seen) == 2
     with pytest.raises(ValueError, match="measure_share 0.999 leaves 30 of 30 dev images"):
         teach(images, student(), tmp_path / "other", measure_share=0.999)
+    with pytest.raises(ValueError, match="measure_share 0.001 leaves 0 of 30 dev images"):
+        teach(images, student(), tmp_path / "none", measure_share=0.001)
 
 
 def test_a_folder_of_other_settings_is_refused(data, student, tmp_path):
