@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Optional, cast
+from typing import Any, Optional, cast
 
 import torch
 from fairseq import utils
@@ -24,6 +24,7 @@ from fairseq_dlf.translation.episodes.lessons import Lessons
 from fairseq_dlf.translation.episodes.options import OPTIONS
 from fairseq_dlf.translation.episodes.watch import EpisodeWatch
 from fairseq_dlf.translation.hooks.naming import naming_options
+from fairseq_dlf.translation.teachers.turns import Ending, Turn
 
 logger = logging.getLogger(__name__)
 
@@ -50,27 +51,6 @@ LOGGED = {
 UNLOGGED = ("cotangent_norm",)
 # Digits of the figures of other estimators.
 DIGITS = 6
-
-
-class Turn(NamedTuple):
-    """An episode of an update, which the task passes to the criterion in place of a batch.
-
-    Attributes:
-        update: number of the teacher's update.
-        turn: number of the episode within the update.
-        continued: the student from which to continue, (parameters,), or None.
-    """
-
-    update: int
-    turn: int
-    continued: Optional[Tensor]
-
-
-class Ending(NamedTuple):
-    """The end of a turn: why its episode is not usable, or None, and the student, (parameters,)."""
-
-    collapse: Optional[str]
-    student: Tensor
 
 
 @register_criterion("dlf_teaching", dataclass=FairseqDataclass)

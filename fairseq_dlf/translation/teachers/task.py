@@ -10,7 +10,6 @@ from fairseq.data import Dictionary, FairseqDataset
 from fairseq.models import BaseFairseqModel
 from fairseq.tasks import register_task
 from fairseq.tasks.translation import TranslationTask
-from torch import Tensor
 
 import fairseq_dlf
 from fairseq_dlf.core.support.errors import InputError, StateError
@@ -25,12 +24,13 @@ from fairseq_dlf.translation.episodes.options import OPTIONS
 from fairseq_dlf.translation.hooks.dictionaries import dictionary_fingerprint
 from fairseq_dlf.translation.hooks.launch import refuse_ignored, require_data_bin, require_joined
 from fairseq_dlf.translation.hooks.naming import naming_options
-from fairseq_dlf.translation.teachers.criterion import DlfTeachingCriterion, Turn
+from fairseq_dlf.translation.teachers.criterion import DlfTeachingCriterion
 from fairseq_dlf.translation.teachers.episodes import EpisodeDataset
 from fairseq_dlf.translation.teachers.exports import export_saved
 from fairseq_dlf.translation.teachers.files import TASK_STATE_KEY, header_of
 from fairseq_dlf.translation.teachers.model import DlfTeacherModel
 from fairseq_dlf.translation.teachers.signatures import optimiser_part, options_part, workers_part
+from fairseq_dlf.translation.teachers.turns import Turns
 
 logger = logging.getLogger(__name__)
 
@@ -58,9 +58,7 @@ class DlfTeachingTask(TranslationTask):
         self._lessons: Optional[Lessons] = None
         self._teacher: Part = {}
         self._signature_logged = False
-        self._continued: Optional[Tensor] = None
-        self._update, self._turn, self._good_episodes = -1, 0, 0
-        self._collapse = "the episodes of other workers collapsed"
+        self.turns = Turns(continues=str(cfg.student_start) == "continue")
 
     @classmethod
     def setup_task(cls, cfg: DlfTeachingConfig, **kwargs: Any) -> "DlfTeachingTask":
@@ -139,23 +137,11 @@ class DlfTeachingTask(TranslationTask):
     def train_step(
         self, sample: Any, model: Any, criterion: Any, optimizer: Any, update_num: int, ignore_grad: bool = False
     ) -> Any:
-        """Run one episode; with `--update-freq` an update has several."""
-        if self._update != update_num:
-            self._update, self._turn, self._good_episodes = update_num, -1, 0
-        self._turn += 1
-        turn = Turn(update_num, self._turn, self._continued)
+        """Run one episode."""
+        turn = self.turns.begin(update_num)
         result = super().train_step(turn, model, criterion, optimizer, update_num, ignore_grad)
-        self._end_turn(criterion.ending.collapse, criterion.ending.student)
+        self.turns.end(criterion.ending)
         return result
-
-    def _end_turn(self, collapse: Optional[str], student: Tensor) -> None:
-        if collapse is not None:
-            self._collapse = collapse
-            logger.warning(f"episode collapsed, the teacher does not learn from it: {collapse}")
-            return
-        self._good_episodes += 1
-        if str(self.cfg.student_start) == "continue":
-            self._continued = student
 
     @naming_options(OPTIONS)
     def optimizer_step(self, optimizer: Any, model: Any, update_num: int) -> None:
@@ -164,11 +150,11 @@ class DlfTeachingTask(TranslationTask):
         Raises:
             CollapsedError: on every worker, at the third such update in a row, with advice.
         """
-        if self.workers.total(self._good_episodes, next(model.parameters()).device) > 0:
+        if self.workers.total(self.turns.good, next(model.parameters()).device) > 0:
             self.collapses.see(None)
             super().optimizer_step(optimizer, model, update_num)
             return
-        self.collapses.see(self._collapse)
+        self.collapses.see(self.turns.cause)
         logger.warning(f"the teacher is not updated: no good episode ({self.collapses.in_a_row} in a row)")
         self.collapses.require_recovery(ADVICE)
 
@@ -177,14 +163,14 @@ class DlfTeachingTask(TranslationTask):
     def get_checkpoint_dict(self) -> dict[str, Any]:
         """Return the state that must survive a resume; fairseq passes it to `set_checkpoint_dict`."""
         state: dict[str, Any] = {"collapses": self.collapses.state()}
-        if self._continued is not None:
-            state["continued_student"] = self._continued.cpu()
+        if self.turns.continued is not None:
+            state["continued_student"] = self.turns.continued.cpu()
         return {type(self).__name__: state}
 
     def set_checkpoint_dict(self, state: dict[str, Any]) -> None:
         # Version 0.1.0 stored the number only.
         self.collapses.restore(state.get("collapses") or {"in_a_row": state["collapses_in_a_row"], "best": 0.0})
-        self._continued = state.get("continued_student")
+        self.turns.continued = state.get("continued_student")
 
     def post_save(self, checkpoint_path: str, num_updates: int) -> None:
         """Export the checkpoint that fairseq has just saved as safetensors."""

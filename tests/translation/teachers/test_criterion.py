@@ -11,8 +11,9 @@ from fairseq_dlf.core.support.errors import InputError
 from fairseq_dlf.core.teaching.estimators import Estimate
 from fairseq_dlf.core.teaching.teachers import AttentionTeacher
 from fairseq_dlf.translation.bleu.scores import CorpusBleu
-from fairseq_dlf.translation.teachers.criterion import DlfTeachingCriterion, Turn
+from fairseq_dlf.translation.teachers.criterion import DlfTeachingCriterion
 from fairseq_dlf.translation.teachers.model import DlfTeacherModel
+from fairseq_dlf.translation.teachers.turns import Turn
 from tests.translation.conftest import TinyTask
 from tests.translation.made_lessons import bleu_of_params, made_lessons
 

@@ -10,10 +10,10 @@ from fairseq.tasks.translation import TranslationTask
 from fairseq_dlf.core.support.errors import InputError, StateError
 from fairseq_dlf.core.teaching.loop.collapse import CollapsedError
 from fairseq_dlf.translation.teachers import exports
-from fairseq_dlf.translation.teachers.criterion import Ending, Turn
 from fairseq_dlf.translation.teachers.episodes import EpisodeDataset
 from fairseq_dlf.translation.teachers.exports import export_saved
 from fairseq_dlf.translation.teachers.task import DlfTeachingTask
+from fairseq_dlf.translation.teachers.turns import Ending, Turn
 from tests.translation.made_lessons import options
 from tests.translation.tiny_runs import dictionary
 
@@ -95,7 +95,7 @@ def test_only_runs_that_go_on_keep_the_student(run, start, kept):
     made = run(student_start=start)
     made.episode(0)
     made.episode(1, "it fell", STUDENT + 1)
-    assert (made.task._continued is STUDENT) == kept
+    assert (made.task.turns.continued is STUDENT) == kept
     assert [turn.continued is STUDENT for turn in made.turns] == [False, kept]
     made.episode(2, None, STUDENT + 2)
     assert made.turns[2].continued is (STUDENT if kept else None)
@@ -119,7 +119,7 @@ def test_a_resumed_run_goes_on_with_its_student_and_collapses(run):
 def test_the_state_of_the_first_version_is_taken(run):
     made = run()
     made.task.set_checkpoint_dict({"collapses_in_a_row": 2})
-    assert made.task.collapses.in_a_row == 2 and made.task._continued is None
+    assert made.task.collapses.in_a_row == 2 and made.task.turns.continued is None
     assert made.task.get_checkpoint_dict() == {"DlfTeachingTask": {"collapses": {"in_a_row": 2, "best": 0.0}}}
 
 
