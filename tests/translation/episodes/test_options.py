@@ -4,11 +4,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from fairseq_dlf.core.hypergradient.curvature import CentralDifference, Exact, ForwardDifference
 from fairseq_dlf.core.hypergradient.schedules import Binomial, Checkpoints, Everything
 from fairseq_dlf.core.hypergradient.storage import OnDevice, OnHost
 from fairseq_dlf.core.hypergradient.update_rules import SGD, Adam
 from fairseq_dlf.translation.episodes.config import DlfTeachingConfig
-from fairseq_dlf.translation.episodes.options import trajectory_plan, update_rule
+from fairseq_dlf.translation.episodes.options import curvature, trajectory_plan, update_rule
 
 
 def options(**given):
@@ -65,3 +66,25 @@ def test_rules(given, rule):
     cfg = DlfTeachingConfig(**given)
     found = update_rule(cfg)
     assert type(found) is type(rule) and vars(found) == vars(rule)
+
+
+@pytest.mark.parametrize(
+    ("given", "way"),
+    [
+        ({}, Exact()),
+        ({"curvature": "central"}, CentralDifference()),
+        ({"curvature": "central", "difference_step": 1e-3}, CentralDifference(1e-3)),
+        ({"curvature": "forward"}, ForwardDifference()),
+        ({"curvature": "forward", "difference_step": 1e-3}, ForwardDifference(1e-3)),
+    ],
+)
+def test_the_way_to_products_is_the_one_named(given, way):
+    assert curvature(DlfTeachingConfig(**given)) == way
+
+
+def test_defaults_of_an_episode():
+    found = DlfTeachingConfig()
+    assert found.student_steps == 200
+    assert (found.measure_sentences, found.greedy_sentences, found.progress_sentences) == (128, 0, 200)
+    assert (found.episodes_per_epoch, found.progress_interval, found.truncate) == (10, 0, 0)
+    assert (found.collapse_share, found.share_episodes, found.log_cotangent_every) == (0.5, False, 0)

@@ -94,7 +94,7 @@ def test_a_turn_is_an_estimate_of_its_lesson(made):
     torch.testing.assert_close(estimator.asked.guidance.coefficients(3), wanted.detach())
     assert {name: log[f"_{name}"] for name in LOGGED} == pytest.approx(LOGGED)
     assert (log["_horizon"], log["_collapsed"], log["sample_size"]) == (4, 0.0, 1)
-    assert "_cotangent_norm" not in log
+    assert "_cotangent_norm" not in log and log["nsentences"] == 1
     assert found.criterion.ending.collapse is None
     assert torch.equal(found.criterion.ending.student, lesson.start.params + 1)
 
@@ -163,9 +163,19 @@ def test_an_update_of_collapses_alone_logs_no_figures_of_gradients():
 
 def test_figures_have_the_digits_that_they_are_worth():
     third = 1 / 3
-    names = ("_expected_bleu", "_student_loss", "_forward_s", "_leverage", "_dphi_norm", "_own")
+    names = (
+        "_expected_bleu",
+        "_student_loss",
+        "_forward_s",
+        "_leverage",
+        "_dphi_norm",
+        "_own",
+        "_bleu",
+        "_domega_growth",
+    )
     found = reduced({"loss": third, "sample_size": 1, "nsentences": 1, **dict.fromkeys(names, third)})
     digits = {"expected_bleu": 2, "student_loss": 4, "forward_s": 1, "leverage": 3, "dphi_norm": 6, "own": 6, "loss": 6}
+    digits |= {"bleu": 2, "domega_growth": 3}
     assert {name: found[name] for name in digits} == {name: round(third, count) for name, count in digits.items()}
 
 
