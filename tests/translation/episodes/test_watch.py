@@ -27,6 +27,7 @@ def lines_of(caplog, watch, steps, first):
         (25, 0, 0, "25: 25.5, 23: 23.5, 21: 21.5, 19: 19.5, 17: 17.5, 15: 15.5, 13: 13.5"),
         (25, 13, 0, "25: 25.5, 24: 24.5, 23: 23.5"),
         (6, 0, 3, "6: 6.5, 3: 3.5, 0: 0.5"),
+        (100, 0, 0, "100: 100, 90: 90.5, 80: 80.5"),
     ],
 )
 def test_norms_are_logged_at_tenths_of_the_horizon_or_as_told(caplog, steps, first, every, wanted):
