@@ -94,6 +94,15 @@ def test_a_course_that_is_resumed_is_the_straight_one(teacher, done):
         torch.testing.assert_close(second.coefficients(t), straight.coefficients(t), rtol=1e-6, atol=1e-6)
 
 
+def test_what_was_seen_before_a_resume_is_not_observed_again(teacher):
+    lesson = ToyLesson()
+    guidance = Guidance(lesson, teacher, len(FEATURES))
+    guidance.restore(guidance.progress.clone(), 7)
+    for t in range(11):
+        guidance.observe(t, lesson.start.params, {})
+    assert lesson.observed == [9]
+
+
 def test_long_courses_with_short_intervals_are_resumed(teacher):
     lesson = ToyLesson(updates=3000, interval=1)
     guidance = Guidance(lesson, teacher, len(FEATURES))

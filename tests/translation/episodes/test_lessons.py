@@ -185,6 +185,17 @@ def test_the_warm_student_is_decoded_once_only(monkeypatch):
     assert seen[0].shape == (2,) and seen[0][0] != seen[0][1] and (seen[0] > 0).all()
 
 
+def test_what_is_seen_later_in_a_lesson_is_not_taken_for_the_warm_student(monkeypatch):
+    bleu_of_params(monkeypatch)
+    lessons = made_lessons(monkeypatch, progress_interval=2).lessons
+    lesson = lessons.lesson(0, 0, CPU)
+    first = lesson.observe(0, lesson.start.params, {})
+    later = lesson.observe(2, lesson.start.params + 1, {})
+    other = lessons.lesson(1, 0, CPU)
+    assert torch.equal(other.observe(0, other.start.params, {}), first)
+    assert not torch.equal(first, later)
+
+
 @pytest.mark.parametrize("start", ["fresh", "continue"])
 def test_other_students_are_decoded_each(monkeypatch, start):
     asked = bleu_of_params(monkeypatch)
