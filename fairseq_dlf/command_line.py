@@ -125,14 +125,6 @@ def count(text: str) -> int:
     return number
 
 
-def count_or_none(text: str) -> int:
-    """Read a whole number of 0 or more, where 0 means that there is no bound."""
-    number = whole(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"got {number}, wanted 0 or more")
-    return number
-
-
 def counts(text: str) -> list[int]:
     """Read whole numbers of 0 or more, separated by commas."""
     try:

@@ -51,7 +51,6 @@ def test_options_are_found_by_the_name_of_their_setting():
     ("kind", "text", "value"),
     [
         (command_line.count, "3", 3),
-        (command_line.count_or_none, "0", 0),
         (command_line.counts, "0,3", [0, 3]),
         (command_line.number, "1e-3", 1e-3),
         (command_line.numbers, "0.1,-3", (0.1, -3.0)),
@@ -68,7 +67,6 @@ def test_arguments_are_read(kind, text, value):
     [
         (command_line.count, "0", "got 0, wanted 1 or more"),
         (command_line.count, "1.5", "got '1.5', wanted a whole number"),
-        (command_line.count_or_none, "-1", "got -1, wanted 0 or more"),
         (command_line.counts, "1,x", "got '1,x', wanted whole numbers such as"),
         (command_line.counts, "-1", "got '-1', wanted whole numbers such as"),
         (command_line.number, "0", "got 0, wanted a positive number"),
