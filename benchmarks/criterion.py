@@ -15,7 +15,7 @@ from benchmarks.cases import build_translation
 from benchmarks.timing import Figure, figure, interleaved, markdown, progress, ratios
 from fairseq_dlf.core.teaching.forms import Diagonal
 from fairseq_dlf.core.teaching.loss import DynamicLoss
-from fairseq_dlf.translation.students.criterion import DlfCriterion, DlfCriterionConfig
+from fairseq_dlf.translation.students.losses.dynamic import DlfCriterion, DlfCriterionConfig
 
 OURS, BASE, SMOOTHED = "dlf", "cross_entropy", "label_smoothed_cross_entropy"
 TOKENS = 600

@@ -13,14 +13,13 @@ from benchmarks.cases import Case, Size, build_translation, translation_case
 from benchmarks.sentences import ShapedTask
 from benchmarks.timing import figure, interleaved, markdown, progress
 from fairseq_dlf.core.hypergradient.student import Forward, Student
+from fairseq_dlf.translation.bleu.candidates import Candidates, find_candidates
 from fairseq_dlf.translation.bleu.decoding import WordJoiner, build_generator, evaluating
 from fairseq_dlf.translation.bleu.expected import (
     MEASURE_SENTENCES,
-    Candidates,
     ExpectedBleu,
     ExpectedBleuSettings,
     expected_bleu,
-    find_candidates,
 )
 from fairseq_dlf.translation.bleu.scores import sentence_bleu
 
@@ -42,7 +41,7 @@ def run(quick: bool, repeats: int | None = None) -> dict[str, Any]:
     case, settings = translation_case(task, module), ExpectedBleuSettings()
     sentences = QUICK_SENTENCES if quick else FULL_SENTENCES
     dev = task.batches(sentences // MEASURE_SENTENCES, SEED, MEASURE_SENTENCES)
-    found = [find_candidates(task, module, batch, settings, SEED) for batch in dev]
+    found = [find_candidates(task, module, batch, settings.proposals, SEED) for batch in dev]
     number = sum(int(candidates.present.sum()) for candidates in found)
     runs = _parts(task, case, settings, dev, found)
     seconds = interleaved(runs, repeats or (QUICK_REPEATS if quick else FULL_REPEATS))
@@ -116,10 +115,12 @@ def _score_with_gradient(
 ) -> None:
     leaf, padding = params.detach().requires_grad_(), task.target_dictionary.pad()
     for candidates in found:
-        score = partial(_summed_bleu, candidates=candidates, settings=settings, padding=padding)
+        score = partial(_summed_bleu, model=student.module, candidates=candidates, settings=settings, padding=padding)
         with evaluating(student.module):
             torch.autograd.grad(student.run(leaf, score), leaf)
 
 
-def _summed_bleu(forward: Forward, candidates: Candidates, settings: ExpectedBleuSettings, padding: int) -> Tensor:
-    return expected_bleu(forward, candidates, settings, padding).sum()
+def _summed_bleu(
+    forward: Forward, model: Any, candidates: Candidates, settings: ExpectedBleuSettings, padding: int
+) -> Tensor:
+    return expected_bleu(forward, model, candidates, settings, padding).sum()

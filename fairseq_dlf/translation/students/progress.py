@@ -11,7 +11,6 @@ from fairseq.tasks import FairseqTask
 from fairseq_dlf.core.support.errors import StateError
 from fairseq_dlf.translation.bleu.progress import ProgressValues, sampled_bleu
 from fairseq_dlf.translation.hooks.meters import recall, remember
-from fairseq_dlf.translation.hooks.updates import watch_updates
 
 PROGRESS_SENTENCES = 200
 
@@ -39,19 +38,17 @@ class RunProgress:
     def __init__(self, cfg: Any, task: FairseqTask):
         self.cfg = cfg
         self.task = task
-        self._update = 0
         self._sentences = PROGRESS_SENTENCES if cfg.progress_sentences is None else cfg.progress_sentences
-        watch_updates(task, self._begin_update)
 
-    def _begin_update(self, done: int) -> None:
-        self._update = done
-
-    def now(self, model: BaseFairseqModel) -> ProgressValues:
+    def now(self, model: BaseFairseqModel, updates: int) -> ProgressValues:
         """Return s_t of the present update.
+
+        Args:
+            updates: number of completed updates.
 
         Cost: two greedy decodings if BLEU is due, otherwise nothing.
         """
-        updates, epoch = self._update, self._epoch()
+        epoch = self._epoch()
         known = _recall()
         interval = self.cfg.progress_interval
         if known is None or known.epoch != epoch or (interval and updates - known.updates >= interval):

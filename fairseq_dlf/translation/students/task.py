@@ -17,13 +17,13 @@ from torch import nn
 
 from fairseq_dlf.core.support.errors import InputError, brief
 from fairseq_dlf.core.support.signature import Signature
+from fairseq_dlf.translation.bleu.candidates import find_candidates
 from fairseq_dlf.translation.bleu.decoding import evaluating, select_rows, subword_symbol, unwrapped
 from fairseq_dlf.translation.bleu.expected import (
     MEASURE_SENTENCES,
     ExpectedBleuConfig,
     expected_bleu,
     expected_bleu_settings,
-    find_candidates,
 )
 from fairseq_dlf.translation.hooks.batch_order import resumable_batches
 from fairseq_dlf.translation.hooks.launch import require_data_bin
@@ -112,9 +112,9 @@ class DlfTranslationTask(TranslationTask):
         rows = torch.nonzero(sample["id"] % self.cfg.expected_bleu_every == 0).flatten()
         for part in rows.split(MEASURE_SENTENCES) if len(rows) else ():
             batch = select_rows(sample, part, self.cfg.left_pad_source)
-            candidates = find_candidates(self, model, batch, self.settings, self.cfg.measure_seed)
+            candidates = find_candidates(self, model, batch, self.settings.proposals, self.cfg.measure_seed)
             with evaluating(model):
-                total += float(expected_bleu(model, candidates, self.settings, self.tgt_dict.pad()).sum())
+                total += float(expected_bleu(model, model, candidates, self.settings, self.tgt_dict.pad()).sum())
             sentences += len(batch["target"])
         return {"_expected_bleu_sum": total, "_expected_bleu_sentences": sentences}
 

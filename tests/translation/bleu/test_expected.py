@@ -11,16 +11,16 @@ from fairseq_dlf.core.hypergradient.student import Student
 from fairseq_dlf.core.teaching.expectations import expected_score
 from fairseq_dlf.core.teaching.forms import Diagonal
 from fairseq_dlf.core.teaching.loss import DynamicLoss
+from fairseq_dlf.translation.bleu import candidates as bleu_candidates
 from fairseq_dlf.translation.bleu import expected
+from fairseq_dlf.translation.bleu.candidates import Proposals, collate, find_candidates
 from fairseq_dlf.translation.bleu.decoding import WordJoiner, fixed_sample, greedy_bleu, select_rows, subword_symbol
 from fairseq_dlf.translation.bleu.expected import (
     ExpectedBleu,
     ExpectedBleuConfig,
     ExpectedBleuSettings,
-    _collate,
     expected_bleu,
     expected_bleu_settings,
-    find_candidates,
 )
 from fairseq_dlf.translation.bleu.scores import sentence_bleu
 from fairseq_dlf.translation.episodes.checkpoints import translation_objective
@@ -69,9 +69,9 @@ def test_equals_brute_force_over_a_whole_language(made, monkeypatch, arch, norma
         wanted.append(sum(w * b for w, b in zip(weights, bleus, strict=True)) / sum(weights))
         rows += [(row, slot, torch.tensor(s), b) for slot, (s, b) in enumerate(zip(language, bleus, strict=True))]
     settings = ExpectedBleuSettings(2, sharpness=sharpness, normalize=normalize)
-    candidates = _collate(rows, batch, built.task, slots=len(language))
+    candidates = collate(rows, batch, built.task, slots=len(language))
     with torch.no_grad():
-        found = expected_bleu(model, candidates, settings, dictionary.pad())
+        found = expected_bleu(model, model, candidates, settings, dictionary.pad())
     assert max(wanted) > 0.01
     torch.testing.assert_close(found, torch.tensor(wanted, dtype=torch.float64), rtol=1e-12, atol=0)
 
@@ -81,11 +81,13 @@ def test_gradient_equals_finite_differences(made):
     padding = built.task.target_dictionary.pad()
     student = Student(built.model, translation_objective(DynamicLoss(Diagonal(), padding)))
     settings = ExpectedBleuSettings(4, with_reference=True)
-    candidates = find_candidates(built.task, built.model, built.batch, settings, seed=3)
+    candidates = find_candidates(built.task, built.model, built.batch, settings.proposals, seed=3)
     params = student.flat_params().requires_grad_()
 
     def value(params):
-        return student.run(params, lambda forward: expected_bleu(forward, candidates, settings, padding).sum())
+        return student.run(
+            params, lambda forward: expected_bleu(forward, built.model, candidates, settings, padding).sum()
+        )
 
     (gradient,) = torch.autograd.grad(value(params), params)
     for _ in range(3):
@@ -103,9 +105,9 @@ def test_candidates_are_distinct_seeded_and_leave_the_model_as_it_was(made, meth
     torch.manual_seed(5)
     wanted = torch.rand(2)
     torch.manual_seed(5)
-    first = find_candidates(built.task, built.model, built.batch, settings, seed=1)
+    first = find_candidates(built.task, built.model, built.batch, settings.proposals, seed=1)
     assert torch.equal(torch.rand(2), wanted)
-    again = find_candidates(built.task, built.model, built.batch, settings, seed=1)
+    again = find_candidates(built.task, built.model, built.batch, settings.proposals, seed=1)
     assert torch.equal(first.targets, again.targets)
     assert built.model.training
     for row in range(3):
@@ -220,7 +222,7 @@ def measure(made, monkeypatch):
     student = Student(built.model, translation_objective(DynamicLoss(Diagonal(), built.task.target_dictionary.pad())))
     parts = [select_rows(built.batch, torch.tensor(rows), True) for rows in ([0], [1, 2])]
     settings = ExpectedBleuSettings(4, with_reference=True)
-    found = {id(part): find_candidates(built.task, built.model, part, settings, seed=3) for part in parts}
+    found = {id(part): find_candidates(built.task, built.model, part, settings.proposals, seed=3) for part in parts}
     monkeypatch.setattr(expected, "find_candidates", lambda task, model, batch, *more: found[id(batch)])
     return ExpectedBleu(built.task, student, parts, settings, seed=8, sentences=5)
 
@@ -282,8 +284,8 @@ def test_candidates_that_come_twice_count_once(made, monkeypatch):
     eos = built.task.target_dictionary.eos()
     proposals = [[{"tokens": torch.tensor([word, eos])} for word in (5, 6, 5, 5)] for _ in range(3)]
     fake = SimpleNamespace(generate=lambda models, batch: proposals)
-    monkeypatch.setattr(expected, "build_generator", lambda *a, **k: fake)
-    found = find_candidates(built.task, built.model, built.batch, ExpectedBleuSettings(4), seed=1)
+    monkeypatch.setattr(bleu_candidates, "build_generator", lambda *a, **k: fake)
+    found = find_candidates(built.task, built.model, built.batch, Proposals(4), seed=1)
     assert found.present.sum(dim=1).tolist() == [2, 2, 2]
     assert found.targets.tolist() == [[5, eos], [6, eos]] * 3
 
@@ -291,7 +293,7 @@ def test_candidates_that_come_twice_count_once(made, monkeypatch):
 def test_candidates_are_those_of_their_seed(made):
     built = made()
     settings = ExpectedBleuSettings(6)
-    first, second = (find_candidates(built.task, built.model, built.batch, settings, seed) for seed in (1, 2))
+    first, second = (find_candidates(built.task, built.model, built.batch, settings.proposals, seed) for seed in (1, 2))
     assert first.targets.shape != second.targets.shape or not torch.equal(first.targets, second.targets)
 
 

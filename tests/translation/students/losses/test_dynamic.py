@@ -18,7 +18,7 @@ from fairseq_dlf.translation.bleu import progress as bleu_progress
 from fairseq_dlf.translation.bleu.decoding import fixed_sample
 from fairseq_dlf.translation.bleu.progress import FEATURES
 from fairseq_dlf.translation.bleu.scores import CorpusBleu
-from fairseq_dlf.translation.students.criterion import DlfCriterion
+from fairseq_dlf.translation.students.losses.dynamic import DlfCriterion
 from fairseq_dlf.translation.teachers.files import header_of
 
 DEFAULTS = {

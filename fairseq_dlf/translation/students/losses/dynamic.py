@@ -6,22 +6,21 @@ from dataclasses import dataclass, field
 from typing import Any, List, Optional
 
 import torch
-from fairseq import utils
-from fairseq.criterions import FairseqCriterion, register_criterion
+from fairseq.criterions import register_criterion
 from fairseq.dataclass import FairseqDataclass
-from fairseq.logging import metrics
 from fairseq.tasks import FairseqTask
 from omegaconf import II
 from torch import Tensor, nn
 
 from fairseq_dlf.core.support.errors import InputError
-from fairseq_dlf.core.teaching.forms import FORMS, Diagonal
+from fairseq_dlf.core.teaching.forms import FORMS
 from fairseq_dlf.core.teaching.loss import DynamicLoss
 from fairseq_dlf.core.teaching.progress import progress_vector
 from fairseq_dlf.translation.bleu.decoding import unwrapped
 from fairseq_dlf.translation.bleu.progress import FEATURES
 from fairseq_dlf.translation.hooks.launch import NOTHING_TO_SMOOTH, refuse_ignored
 from fairseq_dlf.translation.hooks.naming import naming_options
+from fairseq_dlf.translation.students.losses.criterion import StudentCriterion, TrainingLoss
 from fairseq_dlf.translation.students.progress import PROGRESS_SENTENCES, RunProgress
 from fairseq_dlf.translation.teachers.files import TeacherFile, read_teacher
 
@@ -76,20 +75,16 @@ class DlfCriterionConfig(FairseqDataclass):
 
 
 @register_criterion("dlf", dataclass=DlfCriterionConfig)
-class DlfCriterion(FairseqCriterion):
-    """The dynamic loss, summed over target tokens, with the teacher's Φ for the student's progress.
+class DlfCriterion(StudentCriterion):
+    """The dynamic loss, summed over target tokens, with the teacher's Φ for the student's progress."""
 
-    Validation is plain cross-entropy in base 2, and so are `nll_loss` and `ppl` in
-    training, so that runs with different losses can be compared.
-    """
+    figures = ("phi_mean", "phi_sd", *(f"s_{name}" for name in FEATURES))
 
     def __init__(self, cfg: DlfCriterionConfig, task: FairseqTask):
-        super().__init__(task)
-        self.cfg = cfg
+        super().__init__(cfg, task)
         _require_ranges(cfg)
         with naming_options(OPTIONS):
             self.loss = self._loss_of(cfg.form or PLAIN_FORM)
-        self.cross_entropy = DynamicLoss(Diagonal(), self.padding_idx, ce_share=1.0)
         self.progress = RunProgress(cfg, task)
         # The dataclass keeps the teacher from being a submodule: the student's optimiser must
         # not train it, and the student's checkpoint must not hold it.
@@ -128,71 +123,26 @@ class DlfCriterion(FairseqCriterion):
     def _loss_of(self, form: str) -> DynamicLoss:
         return DynamicLoss(FORMS.make(form), self.padding_idx, self.cfg.ce_share, self.cfg.label_smoothing)
 
-    def forward(
-        self, model: nn.Module, sample: dict[str, Any], reduce: bool = True
-    ) -> tuple[Tensor, int, dict[str, Any]]:
-        """Return (loss summed over tokens, sample size, logging output), like fairseq's criterions."""
+    def training_loss(self, model: nn.Module, sample: dict[str, Any]) -> TrainingLoss:
         logits = model(**sample["net_input"])[0]
-        target = sample["target"]
-        if self.training and model.training:
-            coefficients, summary = self._present_coefficients(model, logits)
-            losses = self.loss(logits, target, coefficients)
-        else:
-            losses, summary = self.cross_entropy(logits, target, logits.new_empty(0)), {}
-        sample_size = target.size(0) if self.cfg.sentence_avg else sample["ntokens"]
-        logging_output = {
-            "loss": losses.loss.data,
-            "nll_loss": losses.nll_nats,
-            "ntokens": sample["ntokens"],
-            "nsentences": target.size(0),
-            "sample_size": sample_size,
-            **summary,
-        }
-        return losses.loss, sample_size, logging_output
+        coefficients, figures = self._present_coefficients(model, logits)
+        return TrainingLoss(*self.loss(logits, sample["target"], coefficients), figures)
 
     def _present_coefficients(self, model: nn.Module, logits: Tensor) -> tuple[Tensor, dict[str, float]]:
-        """Return Φ of the present update, (coefficients,), and figures of Φ and s_t for the log.
-
-        The figures are summed over workers and then divided by `dlf_logs`.
-        """
+        """Return Φ of the present update, (coefficients,), and figures of Φ and s_t for the log."""
         precision = torch.promote_types(logits.dtype, torch.float32)
         state: dict[str, float] = {}
         if self._teacher_file is None:
             constant = 1.0 if self.cfg.coefficients is None else self.cfg.coefficients
             phi = constant * self.loss.form.neutral(logits.size(-1)).to(logits.device, precision)
         else:
-            state = self.progress.now(unwrapped(model))._asdict()
+            state = self.progress.now(unwrapped(model), self.update)._asdict()
             with torch.no_grad():
                 phi = self._teacher_file.teacher.along(progress_vector(FEATURES, state).unsqueeze(0))[0].to(
                     logits.device, precision
                 )
-        summary: dict[str, float] = {
-            "dlf_logs": 1,
-            "phi_mean": float(phi.mean()),
-            "phi_sd": float(phi.std(unbiased=False)),
-        }
-        return phi, summary | {f"s_{name}": value for name, value in state.items()}
-
-    @classmethod
-    def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:
-        """Log the loss per token (in base 2, like fairseq's criterions), and figures of Φ and s_t."""
-
-        def total(key: str) -> Any:
-            return utils.item(sum(log.get(key, 0) for log in logging_outputs))
-
-        sample_size, tokens, logs = total("sample_size"), total("ntokens"), total("dlf_logs")
-        metrics.log_scalar("loss", total("loss") / sample_size / math.log(2), sample_size, round=3)
-        metrics.log_scalar("nll_loss", total("nll_loss") / tokens / math.log(2), tokens, round=3)
-        metrics.log_derived("ppl", lambda meters: utils.get_perplexity(meters["nll_loss"].avg))
-        if logs > 0:
-            for key in ("phi_mean", "phi_sd", *(f"s_{name}" for name in FEATURES)):
-                if any(key in log for log in logging_outputs):
-                    metrics.log_scalar(key, total(key) / logs, logs, round=4)
-
-    @staticmethod
-    def logging_outputs_can_be_summed() -> bool:
-        """Return True: every entry is a number that can be summed over workers."""
-        return True
+        figures = {"phi_mean": float(phi.mean()), "phi_sd": float(phi.std(unbiased=False))}
+        return phi, figures | {f"s_{name}": value for name, value in state.items()}
 
 
 def _require_ranges(cfg: DlfCriterionConfig) -> None:

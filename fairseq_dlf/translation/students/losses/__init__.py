@@ -1,0 +1,1 @@
+"""The losses of students, one file each: fairseq criterions."""
