@@ -12,6 +12,7 @@ from fairseq.tasks import FairseqTask
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fairseq_dlf.core.support.checks import require_at_least
 from fairseq_dlf.core.support.errors import InputError
 from fairseq_dlf.translation.bleu.decoding import WordJoiner, build_generator, evaluating
 from fairseq_dlf.translation.bleu.scores import sentence_bleu
@@ -22,7 +23,7 @@ class Proposals:
     """Which candidates a student proposes for each sentence.
 
     Attributes:
-        number: of candidates before duplicates are removed, at least 2.
+        number: of candidates before duplicates are removed, at least 1.
         method: 'sample' (from the student's distribution) or 'beam'.
         with_reference: whether the reference is one more candidate.
         distinct: whether duplicates are removed; estimators that count samples keep them.
@@ -36,11 +37,7 @@ class Proposals:
     shortest: int = 1
 
     def __post_init__(self) -> None:
-        if self.number < 2:
-            raise InputError(
-                f"{self.number} candidates were asked for; a comparison of candidates needs at least 2",
-                setting="candidates",
-            )
+        require_at_least(1, candidates=self.number)
         if self.method not in ("sample", "beam"):
             raise InputError(
                 f"candidates by {self.method!r} were asked for; choose 'sample' or 'beam'", setting="candidate_method"
@@ -145,7 +142,7 @@ def encoding_once(model: nn.Module, owners: Tensor) -> Iterator[None]:
         model: an encoder-decoder model of fairseq, unwrapped.
         owners: the source of each row of `prev_output_tokens`, (rows,), int64.
     """
-    encoder = model.encoder
+    encoder: Any = model.encoder
 
     def repeat(module: nn.Module, inputs: Any, output: Any) -> Any:
         return encoder.reorder_encoder_out(output, owners)

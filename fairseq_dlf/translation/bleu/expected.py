@@ -16,7 +16,7 @@ from torch import Tensor
 
 from fairseq_dlf.core.hypergradient.episode import MeasuredCotangent
 from fairseq_dlf.core.hypergradient.student import Student
-from fairseq_dlf.core.support.checks import require_positive
+from fairseq_dlf.core.support.checks import require_at_least, require_positive
 from fairseq_dlf.core.support.signature import Part, part_of
 from fairseq_dlf.core.teaching.expectations import expected_score
 from fairseq_dlf.translation.bleu.candidates import (
@@ -51,6 +51,7 @@ class ExpectedBleuSettings:
     with_reference: bool = False
 
     def __post_init__(self) -> None:
+        require_at_least(2, candidates=self.candidates)
         _ = self.proposals
         require_positive(sharpness=self.sharpness)
 

@@ -190,7 +190,7 @@ def test_fixed_sample_is_seeded_sorted_and_checked(made):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"candidates": 1}, "at least 2"),
+        ({"candidates": 1}, "candidates is 1, but must be at least 2"),
         ({"method": "guess"}, "'guess'.*'sample' or 'beam'"),
         ({"sharpness": 0.0}, "must be positive"),
     ],
