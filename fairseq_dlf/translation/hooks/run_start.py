@@ -17,6 +17,7 @@ from fairseq_dlf.core.support.errors import InputError, UserError
 from fairseq_dlf.translation.hooks.checkpoint_files import load_checkpoint, newest_readable, updates_of
 from fairseq_dlf.translation.hooks.dictionaries import keep_fingerprints
 from fairseq_dlf.translation.hooks.launch import require_rates
+from fairseq_dlf.translation.hooks.task_state import restore
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +84,7 @@ def begin(cfg: CheckpointConfig, trainer: Trainer, **passed_on: Any) -> tuple[An
         if path.is_file():
             _require_readable(path, error)
         raise
+    restore(trainer.task, extra_state, trainer.get_num_updates())
     _end_if_done(cfg, trainer)
     _complete_save(cfg, trainer)
     return extra_state, iterator

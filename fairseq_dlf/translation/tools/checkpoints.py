@@ -12,6 +12,7 @@ from fairseq_dlf.core.files.checkpoint_zip import read_checkpoint
 from fairseq_dlf.core.files.replacement import replacing
 from fairseq_dlf.core.support.errors import InputError, MissingFileError
 from fairseq_dlf.translation.hooks.safe_globals import allow_checkpoint_globals
+from fairseq_dlf.translation.hooks.task_state import EXTRA_STATE_KEY
 
 FILE_NAMES = {
     "epoch": re.compile(r"^checkpoint(\d+)\.pt$"),
@@ -58,7 +59,7 @@ def average(inputs: Sequence[Path]) -> dict[str, Any]:
     counter and taken from the last input; larger ones must be the same in all.
 
     Returns:
-        The last checkpoint with the averaged model and no optimizer state.
+        The last checkpoint with the averaged model, without the states of its optimizer and criterion.
 
     Raises:
         MissingFileError: a file is not there.
@@ -84,8 +85,16 @@ def average(inputs: Sequence[Path]) -> dict[str, Any]:
         name: (sums[name] / len(inputs)).to(tensor.dtype) if tensor.is_floating_point() else tensor
         for name, tensor in model.items()
     }
-    checkpoint.pop(OPTIMIZER_STATE, None)
+    _drop_training_state(checkpoint)
     return checkpoint
+
+
+def _drop_training_state(checkpoint: dict[str, Any]) -> None:
+    """Remove what only a resumed run reads; it would be of the last checkpoint alone."""
+    checkpoint.pop(OPTIMIZER_STATE, None)
+    extra_state = checkpoint.get("extra_state")
+    if isinstance(extra_state, dict):
+        extra_state.pop(EXTRA_STATE_KEY, None)
 
 
 def save(checkpoint: Mapping[str, Any], path: Path) -> None:

@@ -10,6 +10,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("fairseq")
 
 from fairseq_dlf.core.support.errors import DiskError, InputError, MissingFileError, UserError  # noqa: E402
+from fairseq_dlf.translation.hooks.task_state import EXTRA_STATE_KEY
 from fairseq_dlf.translation.tools.checkpoints import average, last_checkpoints, save  # noqa: E402
 
 
@@ -48,6 +49,12 @@ def test_parameters_are_means_and_counters_those_of_the_last(write):
     assert result["cfg"]["common"]["seed"] == 8 and result["args"].arch == "lstm"
     assert result["optimizer_history"] == [{"num_updates": 8}]
     assert "last_optimizer_state" not in result
+
+
+def test_the_state_of_the_last_criterion_is_left_out(write):
+    path = write(checkpoint([1.0, 2.0, 4.0], extra_state={"epoch": 2, EXTRA_STATE_KEY: {"past": torch.ones(3)}}))
+    assert average([path])["extra_state"] == {"epoch": 2}
+    assert average([write(checkpoint([1.0, 2.0, 4.0], extra_state=None))])["extra_state"] is None
 
 
 def test_sums_do_not_round_in_the_dtype_of_the_parameters(write):
