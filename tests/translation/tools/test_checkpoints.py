@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("fairseq")
 
 from fairseq_dlf.core.support.errors import DiskError, InputError, MissingFileError, UserError  # noqa: E402
-from fairseq_dlf.translation.hooks.task_state import EXTRA_STATE_KEY
+from fairseq_dlf.translation.hooks.task_state import EXTRA_STATE_KEY  # noqa: E402
 from fairseq_dlf.translation.tools.checkpoints import average, last_checkpoints, save  # noqa: E402
 
 
