@@ -4,6 +4,7 @@ from fairseq_dlf.translation.hooks.run_start import watch_start
 from fairseq_dlf.translation.hooks.safe_globals import allow_checkpoint_globals
 from fairseq_dlf.translation.hooks.saving import save_whole_files
 from fairseq_dlf.translation.students import archs as _archs  # noqa: F401
+from fairseq_dlf.translation.students import schedules as _schedules  # noqa: F401
 from fairseq_dlf.translation.students import task as _student_task  # noqa: F401
 from fairseq_dlf.translation.students.losses import dynamic as _dynamic  # noqa: F401
 from fairseq_dlf.translation.teachers import criterion as _teacher_criterion  # noqa: F401

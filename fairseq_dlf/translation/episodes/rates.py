@@ -64,7 +64,7 @@ def _scheduler(name: str, options: str, rate: float, steps: int) -> Any:
     weight = torch.nn.Parameter(torch.zeros(1))
     try:
         return kind(cfg, SGD(Namespace(lr=[rate], momentum=0.0, weight_decay=0.0), [weight]))
-    except AssertionError as error:
+    except (AssertionError, InputError) as error:
         text = f"the options {options!r} do not suit the schedule {name}: {brief(error)}"
         raise InputError(text, setting="schedule_options") from error
 

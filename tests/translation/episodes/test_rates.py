@@ -13,6 +13,8 @@ RATES = {
     "fixed by epoch": ("force_anneal=1,lr_shrink=0.5", [1.0, 1.0, 1.0, 0.5, 0.5, 0.5]),
     "cosine": ("", [1 + math.cos(math.pi * t / 6) for t in range(6)]),
     "polynomial_decay": ("", [2 * (1 - t / 6) for t in range(6)]),
+    "dlf_linear_tail": ("", [2.0] * 5 + [0.1 + 1.9 / 2]),
+    "dlf_linear_tail with options": ("tail_share=0.5,final_lr_share=0", [2.0, 2.0, 2.0, 2.0, 4 / 3, 2 / 3]),
     "inverse_sqrt": ("warmup_updates=4", [0.0, 0.5, 1.0, 1.5, 2.0, 2.0 * (4 / 5) ** 0.5]),
 }
 
@@ -26,12 +28,14 @@ def test_follows_the_schedule(name):
 @pytest.mark.parametrize(
     ("scheduler", "settings", "words"),
     [
-        ("linear", "", "is linear, but must be one of cosine, fixed"),
+        ("linear", "", "is linear, but must be one of cosine, dlf_linear_tail, fixed"),
         ("reduce_lr_on_plateau", "", "must be one of"),
         ("cosine", "warmup=3", "have 'warmup=3', but cosine takes"),
         ("cosine", "lr=3", "have 'lr=3'"),
         ("cosine", "warmup_updates=few", "'warmup_updates=few', whose value is not a number"),
         ("triangular", "", "needs the options max_lr=…"),
+        ("dlf_linear_tail", "tail=0.5", "have 'tail=0.5', but dlf_linear_tail takes final_lr_share, max_update, tail"),
+        ("dlf_linear_tail", "tail_share=2", "'tail_share=2' do not suit the schedule dlf_linear_tail: tail_share is 2"),
         ("tri_stage", "", "do not suit the schedule tri_stage: please specify"),
     ],
 )
