@@ -7,6 +7,9 @@ from fairseq_dlf.translation.students import archs as _archs  # noqa: F401
 from fairseq_dlf.translation.students import schedules as _schedules  # noqa: F401
 from fairseq_dlf.translation.students import task as _student_task  # noqa: F401
 from fairseq_dlf.translation.students.losses import dynamic as _dynamic  # noqa: F401
+from fairseq_dlf.translation.students.losses import reinforce as _reinforce  # noqa: F401
+from fairseq_dlf.translation.students.losses import risk as _risk  # noqa: F401
+from fairseq_dlf.translation.students.losses import softmax_margin as _softmax_margin  # noqa: F401
 from fairseq_dlf.translation.teachers import criterion as _teacher_criterion  # noqa: F401
 from fairseq_dlf.translation.teachers import model as _teacher_model  # noqa: F401
 from fairseq_dlf.translation.teachers import task as _teacher_task  # noqa: F401

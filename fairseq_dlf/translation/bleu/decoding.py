@@ -135,6 +135,17 @@ def build_generator(task: FairseqTask, model: BaseFairseqModel, **options: Any) 
     return FairseqTask.build_generator(task, [model], Namespace(**settings))
 
 
+def longest_translation(model: BaseFairseqModel, source_length: int) -> int:
+    """Return the most words that a generator of `build_generator` gives to translations of a batch.
+
+    The end of a translation of that many words is forced: it does not come from the model's distribution.
+
+    Args:
+        source_length: width of the batch's sources, padding and ends of sentences included.
+    """
+    return min(int(MAX_LENGTH_FACTOR * source_length + MAX_LENGTH_OFFSET), model.max_decoder_positions() - 1)
+
+
 def greedy_bleu(
     task: FairseqTask, model: BaseFairseqModel, dataset: FairseqDataset, indices: Sequence[int]
 ) -> CorpusBleu:

@@ -1,6 +1,6 @@
-"""The update number, which fairseq passes to tasks, but not to criterions."""
+"""The update number and the figures of all workers, which fairseq passes to tasks, but not to criterions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fairseq.tasks import FairseqTask
@@ -21,3 +21,19 @@ def watch_updates(task: FairseqTask, report: Callable[[int], None]) -> None:
         return inner(sample, model, criterion, optimizer, update_num, *more, **by_name)
 
     task.train_step = train_step
+
+
+def watch_figures(task: FairseqTask, report: Callable[[Sequence[Mapping[str, Any]]], None]) -> None:
+    """Report the logging outputs of every update and every validation batch of this one task, before they are logged.
+
+    They hold the sums over all batches of an update and over all workers, and every worker is told the same.
+
+    Forced by: fairseq passes them to the class of a criterion only, which knows nothing of the run.
+    """
+    inner = task.reduce_metrics
+
+    def reduce_metrics(logging_outputs: Sequence[Mapping[str, Any]], criterion: Any) -> Any:
+        report(logging_outputs)
+        return inner(logging_outputs, criterion)
+
+    task.reduce_metrics = reduce_metrics
