@@ -44,6 +44,18 @@ class WordJoiner:
     def hypothesis(self, tokens: Tensor) -> str:
         return self.dictionary.string(tokens.int().cpu(), self.symbol)
 
+    def pieces(self, tokens: Tensor) -> list[str]:
+        """Return the text that each token adds to a hypothesis, with the space that ends or begins a word.
+
+        All pieces in a row are the hypothesis, up to spaces at its ends. A word is complete once a space follows
+        it, or the sentence ends.
+        """
+        silent = (self.dictionary.bos(), self.dictionary.eos())
+        pieces = [self.dictionary[token] + " " if token not in silent else "" for token in tokens.tolist()]
+        if self.symbol == "sentencepiece":
+            return [piece.replace(" ", "").replace("\u2581", " ") for piece in pieces]
+        return pieces if self.symbol is None else [piece.replace(self.symbol, "") for piece in pieces]
+
     def reference(self, tokens: Tensor) -> str:
         """Return the text of a target row, without padding; its unknown words match nothing."""
         tokens = utils.strip_pad(tokens, self.dictionary.pad())
