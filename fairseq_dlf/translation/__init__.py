@@ -6,6 +6,7 @@ from fairseq_dlf.translation.hooks.saving import save_whole_files
 from fairseq_dlf.translation.students import archs as _archs  # noqa: F401
 from fairseq_dlf.translation.students import schedules as _schedules  # noqa: F401
 from fairseq_dlf.translation.students import task as _student_task  # noqa: F401
+from fairseq_dlf.translation.students.losses import actor_critic as _actor_critic  # noqa: F401
 from fairseq_dlf.translation.students.losses import dynamic as _dynamic  # noqa: F401
 from fairseq_dlf.translation.students.losses import reinforce as _reinforce  # noqa: F401
 from fairseq_dlf.translation.students.losses import risk as _risk  # noqa: F401

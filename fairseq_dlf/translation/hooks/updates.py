@@ -37,3 +37,34 @@ def watch_figures(task: FairseqTask, report: Callable[[Sequence[Mapping[str, Any
         return inner(logging_outputs, criterion)
 
     task.reduce_metrics = reduce_metrics
+
+
+def watch_gaps(task: FairseqTask, report: Callable[[bool], None]) -> None:
+    """Report, before each training step of this one task, whether its batch only fills a gap and must not count.
+
+    Forced by: a worker that has no batch left trains on an earlier one, with its loss times 0, of which fairseq
+    tells `task.train_step` only.
+    """
+    inner = task.train_step
+
+    def train_step(*given: Any, ignore_grad: bool = False, **by_name: Any) -> Any:
+        report(ignore_grad)
+        return inner(*given, ignore_grad=ignore_grad, **by_name)
+
+    task.train_step = train_step
+
+
+def watch_steps(task: FairseqTask, finish: Callable[[], None]) -> None:
+    """Call a function after each step of the student's optimiser in this one task, on all workers.
+
+    Forced by: fairseq adds up gradients over the batches of `--update-freq` and steps its own optimiser only; a
+    criterion does not learn when an update is complete, but `task.optimizer_step` does.
+    """
+    inner = task.optimizer_step
+
+    def optimizer_step(*given: Any, **by_name: Any) -> Any:
+        result = inner(*given, **by_name)
+        finish()
+        return result
+
+    task.optimizer_step = optimizer_step

@@ -11,7 +11,8 @@ from fairseq.data import Dictionary
 from fairseq.models.lstm import LSTMModel
 from torch import Tensor, nn
 
-from fairseq_dlf.core.support.checks import require_at_least, require_between, require_positive, require_rate
+from fairseq_dlf.core.support.checks import require_at_least, require_between, require_positive
+from fairseq_dlf.core.support.errors import InputError
 from fairseq_dlf.core.support.workers import Workers
 
 
@@ -86,7 +87,9 @@ class Critic(nn.Module):
         """
         encoder, decoder = self.lstm.encoder, self.lstm.decoder
         lengths = (prefixes.references != self.padding).sum(dim=1)
-        encoded = encoder(prefixes.references, lengths, enforce_sorted=False)
+        # The encoder accepts no column that is padding alone.
+        references = prefixes.references[:, : int(lengths.max())]
+        encoded = encoder(references, lengths, enforce_sorted=False)
         encoded = encoder.reorder_encoder_out(encoded, prefixes.owners)
         return decoder(prefixes.previous, encoder_out=encoded)[0]
 
@@ -153,6 +156,7 @@ class CriticTraining:
     def state_dict(self) -> dict[str, Any]:
         """Return the state in plain containers; its tensors are the live ones."""
         return {
+            "width": self.settings.width,
             "critic": dict(self.critic.state_dict()),
             "target": dict(self.target.state_dict()),
             "optimizer": self.optimizer.state_dict(),
@@ -160,7 +164,17 @@ class CriticTraining:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state; the learning rate stays that of the settings."""
+        """Go on from a state; the learning rate stays that of the settings.
+
+        Raises:
+            InputError: the state is that of a critic of another width.
+        """
+        if state["width"] != self.settings.width:
+            raise InputError(
+                f"critic_width is {self.settings.width}, but the run to go on with has a critic of width "
+                f"{state['width']}: pass that one, or begin a new run",
+                setting="critic_width",
+            )
         self.critic.load_state_dict(state["critic"])
         self.target.load_state_dict(state["target"])
         self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
