@@ -37,6 +37,22 @@ def test_subwords_are_joined(tiny):
     assert WordJoiner(dictionary).hypothesis(torch.tensor([first, last, dictionary.eos()])) == "haus"
 
 
+@pytest.mark.parametrize(
+    ("symbols", "wanted"),
+    [
+        (["ab", "c"], ["ab ", "c ", "", ""]),
+        (["a@@", "b"], ["a", "b ", "", ""]),
+        (["\u2581a", "b\u2581c"], [" a", "b c", "", ""]),
+    ],
+)
+def test_pieces_are_what_each_token_adds(tiny, symbols, wanted):
+    dictionary = tiny("lstm").task.target_dictionary
+    tokens = torch.tensor([*map(dictionary.add_symbol, symbols), dictionary.bos(), dictionary.eos()])
+    words = WordJoiner(dictionary)
+    assert words.pieces(tokens) == wanted
+    assert "".join(wanted).strip() == words.hypothesis(tokens)
+
+
 def test_translations_are_at_most_half_as_long_again_and_ten(tiny):
     made = tiny("lstm")
     generator = build_generator(made.task, made.model, beam=1)

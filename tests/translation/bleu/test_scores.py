@@ -5,7 +5,7 @@ import pytest
 import torch
 from fairseq.scoring.bleu import BleuConfig, Scorer
 
-from fairseq_dlf.translation.bleu.scores import corpus_bleu, sentence_bleu
+from fairseq_dlf.translation.bleu.scores import corpus_bleu, prefix_bleus, sentence_bleu
 
 
 def libbleu(hypothesis, reference):
@@ -40,6 +40,14 @@ def test_equals_fairseqs_sentence_bleu_on_random_pairs():
 )
 def test_known_values(hypothesis, reference, wanted):
     assert sentence_bleu(hypothesis.split(), reference.split()) == pytest.approx(wanted)
+
+
+def test_bleu_of_prefixes_is_that_of_each_alone():
+    draw = np.random.RandomState(6)
+    for _ in range(200):
+        hypothesis, reference = (list(map(str, draw.randint(3, 7, size=draw.randint(0, 12)))) for _ in range(2))
+        found = prefix_bleus(hypothesis, reference)
+        assert found == [sentence_bleu(hypothesis[:end], reference) for end in range(len(hypothesis) + 1)]
 
 
 def test_corpus_bleu_tells_its_signature():
