@@ -1,4 +1,4 @@
-"""The formulas of actor-critic training against loops, and the criterion as fairseq calls it."""
+"""The criterion as fairseq calls it: values, gradients, phases, batches of an update, options."""
 
 from types import SimpleNamespace
 
@@ -10,110 +10,9 @@ from fairseq_dlf.core.support.errors import InputError
 from fairseq_dlf.translation.students.losses.actor_critic import (
     ActorCriticConfig,
     ActorCriticCriterion,
-    actor_loss,
-    critic_loss,
-    critic_targets,
-    policy_of,
 )
 
 PAD, TYPES = 1, 7
-
-
-# Formulas ---------------------------------------------------------------------
-
-
-@pytest.fixture
-def batch():
-    """Three translations of 5, 1 and 3 tokens, with random logits, values and rewards in float64."""
-    torch.manual_seed(4)
-    taken = torch.tensor([[4, 5, 5, 6, 2], [2, PAD, PAD, PAD, PAD], [3, 4, 2, PAD, PAD]])
-    drawn = [torch.randn(3, 5, TYPES, dtype=torch.float64) for _ in range(3)]
-    made = SimpleNamespace(taken=taken, logits=drawn[0], values=drawn[1], slow=drawn[2], lengths=[5, 1, 3])
-    made.rewards = torch.rand(3, 5, dtype=torch.float64).masked_fill(taken == PAD, 0.0)
-    return made
-
-
-def probs_of(batch, row, step):
-    """p(a) of all tokens but padding, by token."""
-    weights = {a: batch.logits[row, step, a].exp().item() for a in range(TYPES) if a != PAD}
-    return {a: weight / sum(weights.values()) for a, weight in weights.items()}
-
-
-def wanted_targets(batch, trace):
-    found = {}
-    for row, length in enumerate(batch.lengths):
-        for step in reversed(range(length)):
-            target = batch.rewards[row, step].item()
-            if step + 1 < length:
-                probs = probs_of(batch, row, step + 1)
-                predicted = sum(p * batch.slow[row, step + 1, a].item() for a, p in probs.items())
-                target += (1 - trace) * predicted + trace * found[row, step + 1]
-            found[row, step] = target
-    return found
-
-
-@pytest.mark.parametrize("trace", [0.0, 0.3, 1.0])
-def test_targets_equal_a_loop(batch, trace):
-    policy = policy_of(batch.logits.requires_grad_(), batch.taken, PAD)
-    found = critic_targets(batch.rewards, policy, batch.slow, trace)
-    assert not found.requires_grad
-    wanted = torch.zeros(3, 5, dtype=torch.float64)
-    for where, value in wanted_targets(batch, trace).items():
-        wanted[where] = value
-    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
-
-
-def test_a_full_trace_is_the_sum_of_the_rewards_to_come(batch):
-    found = critic_targets(batch.rewards, policy_of(batch.logits, batch.taken, PAD), batch.slow, trace=1.0)
-    torch.testing.assert_close(found, batch.rewards.flip(1).cumsum(1).flip(1), rtol=0, atol=1e-12)
-
-
-def test_the_critics_loss_and_gradient_equal_a_loop(batch):
-    penalty, values = 0.3, batch.values.requires_grad_()
-    policy = policy_of(batch.logits, batch.taken, PAD)
-    targets = critic_targets(batch.rewards, policy, batch.slow, 0.0)
-    loss = critic_loss(values, policy, targets, penalty, PAD)
-    loss.backward()
-    wanted, gradient = 0.0, torch.zeros_like(values)
-    for row, length in enumerate(batch.lengths):
-        for step in range(length):
-            q = {a: values[row, step, a].item() for a in range(TYPES) if a != PAD}
-            mean, taken = sum(q.values()) / len(q), batch.taken[row, step].item()
-            difference = q[taken] - targets[row, step].item()
-            wanted += difference**2 + penalty * sum((value - mean) ** 2 for value in q.values())
-            gradient[row, step, taken] += 2 * difference
-            for a, value in q.items():
-                gradient[row, step, a] += 2 * penalty * (value - mean)
-    assert loss.item() == pytest.approx(wanted, rel=1e-12)
-    torch.testing.assert_close(values.grad, gradient, rtol=0, atol=1e-10)
-
-
-def test_the_actors_loss_and_gradient_equal_a_loop(batch):
-    logits, values = batch.logits.requires_grad_(), batch.values.requires_grad_()
-    loss = actor_loss(policy_of(logits, batch.taken, PAD), values)
-    loss.backward()
-    wanted, gradient = 0.0, torch.zeros_like(logits)
-    for row, length in enumerate(batch.lengths):
-        for step in range(length):
-            probs = probs_of(batch, row, step)
-            expected = sum(p * values[row, step, a].item() for a, p in probs.items())
-            wanted -= expected
-            for a, p in probs.items():
-                gradient[row, step, a] = -p * (values[row, step, a].item() - expected)
-    assert values.grad is None
-    assert loss.item() == pytest.approx(wanted, rel=1e-12)
-    torch.testing.assert_close(logits.grad, gradient, rtol=0, atol=1e-10)
-
-
-def test_half_precision_logits_give_a_float32_policy(batch):
-    policy = policy_of(batch.logits.bfloat16(), batch.taken, PAD)
-    assert policy.probs.dtype == torch.float32
-    assert not policy.probs[..., PAD].any()
-
-
-# The criterion ----------------------------------------------------------------
-
-FEW = {"critic_width": 4, "critic_pretraining": 0, "critic_target_rate": 0.5, "sentence_avg": False, "seed": 3}
 
 
 @pytest.fixture
@@ -157,7 +56,7 @@ def test_a_full_share_is_fairseqs_cross_entropy(made, tiny, arch):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"candidates": 0}, "candidates is 0, but must be at least 1 .*--candidates"),
+        ({"sequence_candidates": 0}, "candidates is 0, but must be at least 1 .*--sequence-candidates"),
         ({"ce_share": 1.5}, "ce_share is 1.5, but must lie between 0 and 1 .*--ce-share"),
         ({"critic_pretraining": -1}, "critic_pretraining is -1, but must not be negative .*--critic-pretraining"),
         ({"critic_width": 0}, "critic_width is 0, but must be at least 1 .*--critic-width"),
