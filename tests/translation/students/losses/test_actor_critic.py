@@ -7,12 +7,10 @@ import torch
 from fairseq.criterions.cross_entropy import CrossEntropyCriterion
 
 from fairseq_dlf.core.support.errors import InputError
-from fairseq_dlf.translation.students.losses.actor_critic import (
-    ActorCriticConfig,
-    ActorCriticCriterion,
-)
+from fairseq_dlf.translation.students.losses.actor_critic import ActorCriticConfig, ActorCriticCriterion
 
-PAD, TYPES = 1, 7
+PAD = 1
+FEW = {"critic_width": 4, "critic_pretraining": 0, "critic_target_rate": 0.5, "sentence_avg": False, "seed": 3}
 
 
 @pytest.fixture
