@@ -75,8 +75,8 @@ BUILDERS = {"lstm": _lstm, "transformer": _transformer}
 def tiny():
     """Builds (task, model in float64) by architecture name."""
 
-    def build(arch: str, dropout: float = 0.3):
-        task = TinyTask()
+    def build(arch: str, dropout: float = 0.3, types: int = 12):
+        task = TinyTask(types)
         return SimpleNamespace(task=task, model=BUILDERS[arch](task, dropout).double())
 
     return build
