@@ -8,9 +8,12 @@ from fairseq_dlf.translation.students import schedules as _schedules  # noqa: F4
 from fairseq_dlf.translation.students import task as _student_task  # noqa: F401
 from fairseq_dlf.translation.students.losses import actor_critic as _actor_critic  # noqa: F401
 from fairseq_dlf.translation.students.losses import dynamic as _dynamic  # noqa: F401
+from fairseq_dlf.translation.students.losses import r_drop as _r_drop  # noqa: F401
 from fairseq_dlf.translation.students.losses import reinforce as _reinforce  # noqa: F401
 from fairseq_dlf.translation.students.losses import risk as _risk  # noqa: F401
+from fairseq_dlf.translation.students.losses import self_distillation as _self_distillation  # noqa: F401
 from fairseq_dlf.translation.students.losses import softmax_margin as _softmax_margin  # noqa: F401
+from fairseq_dlf.translation.students.losses import sparse_smoothing as _sparse_smoothing  # noqa: F401
 from fairseq_dlf.translation.teachers import criterion as _teacher_criterion  # noqa: F401
 from fairseq_dlf.translation.teachers import model as _teacher_model  # noqa: F401
 from fairseq_dlf.translation.teachers import task as _teacher_task  # noqa: F401

@@ -1,16 +1,14 @@
 """s_t of a student in `fairseq-train`: the completed share of the run, and the student's BLEU."""
 
-import math
 from typing import Any, NamedTuple, Optional
 
 from fairseq.data import FairseqDataset
-from fairseq.data.iterators import EpochBatchIterating
 from fairseq.models import BaseFairseqModel
 from fairseq.tasks import FairseqTask
 
-from fairseq_dlf.core.support.errors import StateError
 from fairseq_dlf.translation.bleu.progress import ProgressValues, sampled_bleu
 from fairseq_dlf.translation.hooks.meters import recall, remember
+from fairseq_dlf.translation.students.plan import RunPlan
 
 PROGRESS_SENTENCES = 200
 
@@ -38,6 +36,7 @@ class RunProgress:
     def __init__(self, cfg: Any, task: FairseqTask):
         self.cfg = cfg
         self.task = task
+        self._plan = RunPlan(cfg, task)
         self._sentences = PROGRESS_SENTENCES if cfg.progress_sentences is None else cfg.progress_sentences
 
     def now(self, model: BaseFairseqModel, updates: int) -> ProgressValues:
@@ -48,14 +47,13 @@ class RunProgress:
 
         Cost: two greedy decodings if BLEU is due, otherwise nothing.
         """
-        epoch = self._epoch()
+        epoch = self._plan.epoch
         known = _recall()
         interval = self.cfg.progress_interval
         if known is None or known.epoch != epoch or (interval and updates - known.updates >= interval):
             known = Measurement(epoch, updates, **self._measure(model))
             remember(known._asdict())
-        elapsed = min(1.0, updates / self._planned_updates())
-        return ProgressValues(elapsed, known.train_bleu, known.dev_bleu)
+        return ProgressValues(self._plan.share_done(updates), known.train_bleu, known.dev_bleu)
 
     def _measure(self, model: BaseFairseqModel) -> dict[str, float]:
         train = self._dataset(self.cfg.train_subset)
@@ -66,26 +64,6 @@ class RunProgress:
         if subset not in self.task.datasets:
             self.task.load_dataset(subset, combine=False, epoch=1)
         return self.task.dataset(subset)
-
-    def _epoch(self) -> int:
-        return self._epoch_iterator().epoch
-
-    def _planned_updates(self) -> int:
-        limits = [self.cfg.max_update] if self.cfg.max_update > 0 else []
-        if self.cfg.max_epoch > 0:
-            batches = len(self._epoch_iterator())
-            limits.append(self.cfg.max_epoch * math.ceil(batches / self.cfg.update_freq[-1]))
-        return min(limits)
-
-    def _epoch_iterator(self) -> EpochBatchIterating:
-        dataset = self.task.dataset(self.cfg.train_subset)
-        iterator = self.task.dataset_to_epoch_iter.get(dataset)
-        if iterator is None:
-            raise StateError(
-                "fairseq keeps no epoch iterator for a training set in several shards, so s_t is unknown: "
-                "merge the shards into one data-bin"
-            )
-        return iterator
 
 
 def _recall() -> Optional[Measurement]:

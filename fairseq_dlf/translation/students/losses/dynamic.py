@@ -21,6 +21,7 @@ from fairseq_dlf.translation.bleu.progress import FEATURES
 from fairseq_dlf.translation.hooks.launch import NOTHING_TO_SMOOTH, refuse_ignored
 from fairseq_dlf.translation.hooks.naming import naming_options
 from fairseq_dlf.translation.students.losses.criterion import StudentCriterion, TrainingLoss
+from fairseq_dlf.translation.students.plan import require_length
 from fairseq_dlf.translation.students.progress import PROGRESS_SENTENCES, RunProgress
 from fairseq_dlf.translation.teachers.files import TeacherFile, read_teacher
 
@@ -154,11 +155,8 @@ def _require_ranges(cfg: DlfCriterionConfig) -> None:
         raise InputError(f"--coefficients is {cfg.coefficients}, but must be finite")
     if cfg.teacher == "":
         raise InputError("the teacher's file has an empty name: pass --teacher FILE, or leave --teacher out")
-    if cfg.teacher is not None and cfg.max_update <= 0 and cfg.max_epoch <= 0:
-        raise InputError(
-            "the length of the run is unknown, and the teacher needs updates / planned updates: "
-            "pass --max-update or --max-epoch"
-        )
+    if cfg.teacher is not None:
+        require_length(cfg, needed_by="the teacher")
 
 
 def _require_effect(cfg: DlfCriterionConfig) -> None:
