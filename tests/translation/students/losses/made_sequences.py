@@ -27,7 +27,7 @@ def criterion_of(name: str, built: SimpleNamespace, **options: Any) -> StudentCr
 def gradient_of(loss: Tensor, model: nn.Module, **how: Any) -> Tensor:
     """Return the gradient of a loss, (parameters,)."""
     parameters = list(model.parameters())
-    found = torch.autograd.grad(loss, parameters, allow_unused=True, **how)
+    found = torch.autograd.grad(loss, parameters, allow_unused=True, **{"retain_graph": True, **how})
     return torch.cat(
         [(torch.zeros_like(p) if g is None else g).flatten() for g, p in zip(found, parameters, strict=True)]
     )
