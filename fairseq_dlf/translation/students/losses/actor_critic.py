@@ -114,7 +114,7 @@ class ActorCriticCriterion(SequenceCriterion):
     def sentence_losses(self, scored: Scored) -> Tensor:
         policy = policy_of(scored, self.task.target_dictionary.eos())
         losses = actor_losses(policy, self._taught_values(scored, policy))
-        return scored.candidates.table(losses).sum(dim=1) / self.cfg.sequence_candidates
+        return scored.candidates.table(losses).sum(dim=1) / scored.candidates.present.sum(dim=1)
 
     def _taught_values(self, scored: Scored, policy: Policy) -> Tensor:
         """Return the critic's Q, (rows, length, types), and let it learn from the batch at the end of the update."""
