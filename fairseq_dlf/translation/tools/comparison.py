@@ -139,7 +139,7 @@ def _read_outputs(systems: Sequence[System], path: Path, settings: ScoreSettings
         for system in systems
     }
     targets = _common_targets(systems, generated)
-    _require_same_text(_detokenised(targets, settings.target_lang), references, path)
+    _require_same_text(detokenised(targets, settings.target_lang), references, path)
     return Outputs(generated, targets, references)
 
 
@@ -180,7 +180,7 @@ def _require_same_text(targets: list[str], references: list[str], path: Path) ->
         )
 
 
-def _detokenised(lines: Sequence[str], language: str) -> list[str]:
+def detokenised(lines: Sequence[str], language: str) -> list[str]:
     detokenizer = MosesDetokenizer(lang=language)
     return [detokenizer.detokenize(line.split()) for line in lines]
 
@@ -193,7 +193,7 @@ def _paired_test(
 ) -> tuple[str, list[Any]]:
     """Return sacrebleu's signature and its result for each system, the baseline first."""
     systems: list[tuple[str, Sequence[str]]] = [
-        (name, _detokenised(lines, settings.target_lang)) for name, lines in plain.items()
+        (name, detokenised(lines, settings.target_lang)) for name, lines in plain.items()
     ]
     metrics = {"BLEU": BLEU(lowercase=True)}
     with _seeded(settings.seed):

@@ -1,0 +1,155 @@
+"""What fairseq-train wrote into its log, in the format `json` or `simple`."""
+
+import json
+import math
+import re
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+LINE = re.compile(r"\| INFO \| (train_inner|train|valid) \| (.*)$")
+# name=value or name value
+SIMPLE = re.compile(r"([a-z_]\w*)[= ]([^\s,|]+)")
+STARTED = "| fairseq_cli.train | training on "
+DONE = "| fairseq_cli.train | done training in "
+DIVERGED = ("FloatingPointError", "Minimum loss scale reached")
+# An interval with so many seconds of training gives seconds a step well enough, although fairseq rounds them.
+LONG_S = 100.0
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Figures of dev after an update; losses in bits a token."""
+
+    update: int
+    bleu: float | None
+    loss: float | None = None
+    nll_loss: float | None = None
+    expected_bleu: float | None = None
+
+
+@dataclass(frozen=True)
+class TrainingLog:
+    """A training as its log tells it.
+
+    Attributes:
+        curve: validations in the order of updates.
+        train: figures at the last line on the training set.
+        step_s: seconds an update, the median over intervals of the log; None with none that can tell.
+        wall_s: seconds of training and validation, over all processes that continued it.
+        finished: whether the last process ended by itself.
+        diverged: whether the last process ended because figures were not finite.
+    """
+
+    curve: tuple[Validation, ...]
+    train: Mapping[str, float]
+    step_s: float | None
+    wall_s: float | None
+    finished: bool
+    diverged: bool
+
+    @property
+    def best(self) -> Validation | None:
+        """Return the first validation with the highest BLEU."""
+        measured = [each for each in self.curve if each.bleu is not None]
+        return max(measured, key=lambda each: (each.bleu or 0.0, -each.update), default=None)
+
+
+def read_log(path: Path) -> TrainingLog:
+    """Read a log; one that is not there is that of a training that has not begun."""
+    # fairseq and its libraries may print any bytes.
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    return parse_log(text)
+
+
+def parse_log(text: str) -> TrainingLog:
+    """Read the text of a log; where a training was continued, later lines on an update replace earlier ones."""
+    curve: dict[int, Validation] = {}
+    train: dict[str, float] = {}
+    timing = _Timing()
+    for line in text.splitlines():
+        if STARTED in line:
+            timing.start()
+        match = LINE.search(line)
+        if match is None:
+            continue
+        kind, figures = match[1], _figures(match[1], match[2])
+        if "num_updates" not in figures:
+            continue
+        if kind == "valid":
+            timing.validated = True
+            curve[int(figures["num_updates"])] = _validation(figures)
+        else:
+            train = figures
+        if kind == "train_inner":
+            timing.add(figures)
+    last = text[text.rfind(STARTED) :]
+    return TrainingLog(
+        curve=tuple(curve[update] for update in sorted(curve)),
+        train=train,
+        step_s=timing.median(),
+        wall_s=train.get("wall"),
+        finished=DONE in last,
+        diverged=any(each in last for each in DIVERGED),
+    )
+
+
+class _Timing:
+    """Seconds an update over the intervals of the log, but those with a validation or an interruption within."""
+
+    def __init__(self) -> None:
+        self.validated = False
+        self._before: float | None = 0.0
+        self._starts = 0
+        self._seconds: list[float] = []
+
+    def start(self) -> None:
+        """Take note of a new process; from where a second one goes on is not known here."""
+        self._starts += 1
+        if self._starts > 1:
+            self._before = None
+
+    def add(self, figures: Mapping[str, float]) -> None:
+        """Add the interval that ends with these figures."""
+        seconds = None if self._before is None else self._interval(figures, figures["num_updates"] - self._before)
+        if seconds is not None:
+            self._seconds.append(seconds)
+        self._before, self.validated = figures["num_updates"], False
+
+    def median(self) -> float | None:
+        return round(statistics.median(self._seconds), 4) if self._seconds else None
+
+    def _interval(self, figures: Mapping[str, float], updates: float) -> float | None:
+        # `train_wall` is time of training alone, in whole seconds; `ups` includes validations, in hundredths.
+        train_wall, per_second = figures.get("train_wall", 0.0), figures.get("ups", 0.0)
+        if train_wall >= LONG_S and updates > 0:
+            return train_wall / updates
+        return None if self.validated or per_second <= 0.0 else 1.0 / per_second
+
+
+def _validation(figures: Mapping[str, float]) -> Validation:
+    names = ("bleu", "loss", "nll_loss", "expected_bleu")
+    return Validation(int(figures["num_updates"]), *(figures.get(name) for name in names))
+
+
+def _figures(kind: str, text: str) -> dict[str, float]:
+    """Return the finite numbers of a line by their names; none of a line that a kill cut off."""
+    if text.startswith("{"):
+        try:
+            pairs = json.loads(text).items()
+        except ValueError:
+            return {}
+        # Lines in JSON have 'train_' or 'valid_' before each name, but for those within an epoch.
+        named = [(name.removeprefix(f"{kind}_"), value) for name, value in pairs]
+    else:
+        named = SIMPLE.findall(text)
+    found = {}
+    for name, value in named:
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            continue
+        if math.isfinite(number):
+            found[name] = number
+    return found

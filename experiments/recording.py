@@ -1,0 +1,114 @@
+"""Records of what has just ended, from the logs and outputs in its folder."""
+
+import dataclasses
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from experiments import circumstances
+from experiments.adoption import commit_of
+from experiments.logs import TrainingLog, Validation, read_log
+from experiments.marks import read_mark
+from experiments.processes import folder_of, log_of
+from experiments.records import Data, Decoding, Machine, Record
+from experiments.runs import Task
+from experiments.workplace import Workplace
+from fairseq_dlf.core.support.errors import StateError
+
+
+@dataclass
+class Recorder:
+    """Makes the records of a workplace.
+
+    Attributes:
+        place: the workplace.
+        commit: of the code that runs now.
+        threads: of each run.
+    """
+
+    place: Workplace
+    commit: str
+    threads: int
+
+    @cached_property
+    def data(self) -> Data:
+        return circumstances.data(self.place.out / "data")
+
+    @cached_property
+    def machine(self) -> Machine:
+        return circumstances.machine(self.threads)
+
+    def record(self, task: Task) -> Record | None:
+        """Write the record of a task that has ended, and return it; the preparation of data has none."""
+        if task.kind == "data":
+            return None
+        makers = {"test": self._test, "average": self._average}
+        record = makers.get(task.kind, self._training)(task)
+        self.place.records.write(record)
+        return record
+
+    def _training(self, task: Task) -> Record:
+        log = read_log(log_of(task, self.place.out))
+        if not log.curve and not log.diverged:
+            raise StateError(f"{task.name} ended without a validation: look into {log_of(task, self.place.out)}")
+        return self._new(task, log)
+
+    def _new(self, task: Task, log: TrainingLog) -> Record:
+        best = log.best
+        return Record(
+            run=task.record,
+            command=task.command,
+            commit=self._commit(task),
+            seed=task.seed,
+            setting=task.setting,
+            data=self.data,
+            curve=log.curve,
+            best_bleu=None if best is None else best.bleu,
+            best_update=None if best is None else best.update,
+            train=log.train,
+            step_s=log.step_s,
+            wall_s=log.wall_s,
+            diverged=log.diverged,
+            machine=self.machine,
+        )
+
+    def _test(self, task: Task) -> Record:
+        """Complete the record of the training by what its best checkpoint does on test."""
+        record = self.place.records.read(task.record)
+        if record is None:
+            raise StateError(f"the record of {task.record} is gone: run it again")
+        decoding = self._decoding(task, folder_of(task, self.place.out) / "test.txt")
+        return dataclasses.replace(record, test=decoding)
+
+    def _average(self, task: Task) -> Record:
+        from experiments import scoring
+
+        folder = folder_of(task, self.place.out)
+        bleu = scoring.dev_bleu(folder / "average.valid.txt", self._references("valid"))
+        trained = self.place.records.read(task.run)
+        last = 0 if trained is None or not trained.curve else trained.curve[-1].update
+        log = TrainingLog((Validation(last, bleu),), {}, None, None, finished=True, diverged=False)
+        decoding = self._decoding(task, folder / "average.test.txt")
+        return dataclasses.replace(self._new(task, log), test=decoding)
+
+    def _decoding(self, task: Task, generated: Path) -> Decoding:
+        # sacrebleu and fairseq take seconds to import, which reports and lists of runs can do without.
+        from experiments import scoring
+
+        references, language = self._references("test"), self.place.table.language
+        statistics = scoring.statistics_of(generated, references, language)
+        self.place.records.write_statistics(task.record, statistics)
+        return scoring.decoding(generated, references, language, task.steps[-1].text, self.commit)
+
+    def _references(self, subset: str) -> Path:
+        return self.place.out / "data" / "raw" / f"{subset}.{self.place.table.language}"
+
+    def _commit(self, task: Task) -> str:
+        """Return the commits that worked on a run, which something else than this package may have begun."""
+        mark = read_mark(folder_of(task, self.place.out))
+        if mark is not None:
+            return ", ".join(mark.commits)
+        log = log_of(task, self.place.out)
+        if task.kind == "average" or not log.is_file():
+            return self.commit
+        return commit_of(log.read_text(encoding="utf-8", errors="replace"))

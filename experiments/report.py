@@ -1,0 +1,194 @@
+"""A table's records as Markdown: no figure here comes from anywhere else."""
+
+import statistics
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from experiments.records import Record
+from experiments.results import Cell, Results
+from experiments.selection import Edge, edges
+from experiments.table import Column, Row, Table
+
+
+def report(table: Table, results: Path) -> str:
+    """Return all parts of the report."""
+    found = Results(table, results / table.name)
+    parts = (main_table, seeds_table, tuning_table, speed_table, averages_table, starts_table, footnotes)
+    return "\n\n".join([f"## {table.title}", *(part(found) for part in parts)])
+
+
+# Test -----------------------------------------------------------------------------
+
+
+def main_table(found: Results) -> str:
+    """Return losses by architectures: BLEU on test, mean and standard deviation over seeds."""
+    rows = found.table.rows
+    lines = [
+        [column.title, *(_mean_sd(_test_scores(found, row, column), len(row.seeds)) for row in rows)]
+        for column in found.table.columns
+    ]
+    note = (
+        "BLEU on test, detokenised and lower-cased, of the checkpoint that is best on dev; mean ± standard deviation "
+        f"over seeds ({_seeds(found)}). Settings were tuned on {rows[0].title}, seed {rows[0].seeds[0]}, by dev; "
+        "other rows and seeds take the same."
+    )
+    return f"### Test\n\n{markdown(['loss', *(row.title for row in rows)], lines)}\n\n{note}"
+
+
+def seeds_table(found: Results) -> str:
+    """Return every decoded run with its interval and its p against the baselines of the same row and seed."""
+    baselines = [found.table.column(name) for name in found.table.baselines]
+    lines = []
+    for cell in found.chosen_cells():
+        test = None if cell.record is None else cell.record.test
+        if test is None:
+            continue
+        low, high = test.interval_95
+        chances = [_chance(found.p_value(cell, baseline)) for baseline in baselines]
+        interval = f"{low:.2f}–{high:.2f}"
+        lines.append([*_names(cell), f"{test.bleu:.2f}", interval, *chances, f"{test.tokenised_bleu:.2f}"])
+    head = ["loss", "row", "seed", "BLEU", "95 % interval", *(f"p against {each.title}" for each in baselines)]
+    note = "p: approximate randomisation of sentences, 10,000 trials, two-sided."
+    return f"### Every seed\n\n{markdown([*head, 'BLEU, tokenised'], lines)}\n\n{note}"
+
+
+# Dev ------------------------------------------------------------------------------
+
+
+def tuning_table(found: Results) -> str:
+    """Return every setting's best BLEU on dev, the chosen one in bold."""
+    most = max(len(column.settings) for column in found.table.columns)
+    lines = []
+    for column in found.table.columns:
+        chosen = found.chosen(column)
+        cells = []
+        for setting, record in found.tuning(column).items():
+            text = f"{setting.title}: {_dev(record)}"
+            cells.append(f"**{text}**" if setting == chosen else text)
+        ends = [] if chosen is None else edges(column, chosen)
+        lines.append([column.title, *cells, *[""] * (most - len(cells)), "; ".join(map(_edge, ends))])
+    row = found.table.rows[0]
+    head = ["loss", *(f"setting {number}" for number in range(1, most + 1)), "chosen at the edge of"]
+    note = f"Best greedy BLEU on dev among the validations of {row.title}, seed {row.seeds[0]}; bold: chosen."
+    return f"### Tuning\n\n{markdown(head, lines)}\n\n{note}"
+
+
+def averages_table(found: Results) -> str:
+    """Return what the averages of the last checkpoints do, beside the best checkpoints."""
+    lines = []
+    for cell in found.chosen_cells():
+        if cell.record is None or cell.average is None:
+            continue
+        best, average = cell.record.test, cell.average.test
+        tests = ["" if each is None else f"{each.bleu:.2f}" for each in (best, average)]
+        chance = _chance(found.p_of_average(cell))
+        lines.append([*_names(cell), _dev(cell.record), _dev(cell.average), *tests, chance])
+    last = found.table.last
+    head = ["loss", "row", "seed", "dev, best", f"dev, average of {last}", "test, best", "test, average", "p"]
+    return f"### Average of the last {last} checkpoints\n\n{markdown(head, lines)}"
+
+
+def starts_table(found: Results) -> str:
+    """Return what the warm starts reached."""
+    lines = [
+        [row.title, seed, _dev(record), "" if record.best_update is None else f"{record.best_update:,}"]
+        for row in found.table.rows
+        for seed in row.seeds
+        if (record := found.start(row, seed)) is not None
+    ]
+    return f"### Warm starts\n\n{markdown(['row', 'seed', 'dev', 'at update'], lines)}"
+
+
+# Time -----------------------------------------------------------------------------
+
+
+def speed_table(found: Results) -> str:
+    """Return seconds a step of each loss, beside the last baseline's."""
+    base = found.table.column(found.table.baselines[-1])
+    lines = []
+    for column in found.table.columns:
+        line = [column.title]
+        for row in found.table.rows:
+            own, its = found.step_s(row, column), found.step_s(row, base)
+            line.append("" if own is None else f"{own:.3f}" + ("" if not its else f" ({own / its:.1f} ×)"))
+        lines.append(line)
+    note = (
+        f"Median over the intervals of the logs, then over runs; × is in units of {base.title}. The machine was shared "
+        "with other runs, so that these figures only tell the order of costs."
+    )
+    head = ["loss", *(row.title for row in found.table.rows)]
+    return f"### Seconds a step\n\n{markdown(head, lines)}\n\n{note}"
+
+
+# What it holds for ----------------------------------------------------------------
+
+
+def footnotes(found: Results) -> str:
+    """Return signatures, data, commits and machines of all records."""
+    records = list(found.all_records())
+    tests = [record.test for record in records if record.test is not None]
+    machines = {
+        f"{each.cpu}, {each.cores} cores, {each.threads} threads a run, "
+        + ", ".join(f"{name} {number}" for name, number in each.versions.items())
+        for each in (record.machine for record in records)
+    }
+    return "\n".join(
+        [
+            _listed("detokenised", {test.signature for test in tests}),
+            _listed("tokenised", {test.tokenised_signature for test in tests}),
+            _listed("data", {f"{each.data.dictionary}:{each.data.pairs}" for each in records}),
+            _listed("commits", {record.commit for record in records}),
+            _listed("machines", machines),
+            f"- records: {len(records)}, of which {sum(record.diverged for record in records)} diverged",
+        ]
+    )
+
+
+def markdown(head: Sequence[object], lines: Iterable[Sequence[object]]) -> str:
+    """Return a Markdown table."""
+    rows = [list(map(str, head)), ["---"] * len(head), *(list(map(str, line)) for line in lines)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
+
+
+# Words ----------------------------------------------------------------------------
+
+
+def _names(cell: Cell) -> list[object]:
+    return [cell.column.title, cell.row.title, cell.seed]
+
+
+def _test_scores(found: Results, row: Row, column: Column) -> list[float]:
+    cells = [cell for cell in found.chosen_cells() if cell.row == row and cell.column == column]
+    return [cell.record.test.bleu for cell in cells if cell.record is not None and cell.record.test is not None]
+
+
+def _mean_sd(scores: Sequence[float], wanted: int) -> str:
+    if not scores:
+        return "–"
+    mean = f"{statistics.fmean(scores):.2f}"
+    spread = "" if len(scores) == 1 else f" ± {statistics.stdev(scores):.2f}"
+    return mean + spread + (f" ({len(scores)} of {wanted} seeds)" if len(scores) < wanted else "")
+
+
+def _seeds(found: Results) -> str:
+    return "; ".join(f"{row.title}: {', '.join(map(str, row.seeds))}" for row in found.table.rows)
+
+
+def _dev(record: Record | None) -> str:
+    if record is None:
+        return "–"
+    if record.diverged:
+        return "diverged"
+    return "–" if record.best_bleu is None else f"{record.best_bleu:.2f}"
+
+
+def _chance(p: float | None) -> str:
+    return "" if p is None else f"{p:.4f}" if p < 0.001 else f"{p:.3f}"
+
+
+def _edge(edge: Edge) -> str:
+    return f"{edge.axis.replace('_', ' ')} ({'lowest' if edge.lowest else 'highest'})"
+
+
+def _listed(name: str, values: Iterable[str]) -> str:
+    return f"- {name}: " + ("; ".join(f"`{value}`" for value in sorted(values)) or "none yet")

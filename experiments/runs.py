@@ -1,0 +1,150 @@
+"""The tasks of a table and their commands, with placeholders for folders: OUT, DATA, CODE and RAW."""
+
+import shlex
+import sysconfig
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from experiments.table import Column, Options, Row, Setting, Table, Value
+
+Kind = Literal["data", "warm", "teacher", "student", "test", "average", "undecided"]
+TRAININGS = ("warm", "teacher", "student")
+BEST, AVERAGE = "checkpoint_best.pt", "average.pt"
+TEST_MARK, AVERAGE_MARK = "+test", "+average"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command, and the file in the run's folder that takes its standard output; None for the log."""
+
+    command: Options
+    output: str | None = None
+
+    @property
+    def text(self) -> str:
+        return shlex.join(self.command)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is done as a whole and has an end that shows in the records.
+
+    Attributes:
+        name: 'lstm_dlf_1/seed-1/risk/lr-0.3', with '+test' for the decoding of test and '+average' for the average
+            of the last checkpoints.
+        steps: one after another.
+        needs: names of the tasks that come first.
+        setting: values that were tuned, by axis.
+    """
+
+    name: str
+    kind: Kind
+    steps: tuple[Step, ...] = ()
+    needs: tuple[str, ...] = ()
+    seed: int = 0
+    setting: Mapping[str, Value] = field(default_factory=dict)
+
+    @property
+    def run(self) -> str:
+        """Return the name of the training that it belongs to, and of its folder."""
+        return self.name.removesuffix(TEST_MARK).removesuffix(AVERAGE_MARK)
+
+    @property
+    def record(self) -> str:
+        """Return the name of the record that it makes or completes."""
+        return self.name.removesuffix(TEST_MARK)
+
+    @property
+    def command(self) -> str:
+        """Return the steps that its record is held to."""
+        steps = self.steps[:-1] if self.kind == "average" else self.steps
+        return " && ".join(step.text for step in steps)
+
+
+def resolved(command: Options, folders: Mapping[str, Path]) -> list[str]:
+    """Put folders in place of the placeholders, and this Python's scripts in place of our commands' names."""
+    scripts = Path(sysconfig.get_path("scripts"))
+    words = [str(scripts / command[0])]
+    for word in command[1:]:
+        head, slash, rest = word.partition("/")
+        words.append(f"{folders[head]}{slash}{rest}" if head in folders else word)
+    return words
+
+
+# Tasks ----------------------------------------------------------------------------
+
+
+def data_task(table: Table) -> Task:
+    """Return the preparation of the corpus."""
+    corpus, *options = table.prepare
+    command = ("dlf-prepare", corpus, "--raw", "RAW", "--out", "DATA", *options)
+    return Task("data", "data", (Step(command),))
+
+
+def warm_task(table: Table, row: Row, seed: int) -> Task:
+    """Return the warm start of a seed."""
+    name = f"{_seed_folder(row, seed)}/warm"
+    words = ("--arch", row.name, *row.sizes, "--seed", str(seed), *row.warm, *table.validation)
+    return Task(name, "warm", (_train(table, name, words),), ("data",), seed)
+
+
+def teacher_task(table: Table, row: Row, seed: int) -> Task:
+    """Return the teacher of a seed."""
+    folder = _seed_folder(row, seed)
+    words = ("--student", f"OUT/{folder}/warm/{BEST}", "--seed", str(seed), *table.teacher)
+    return Task(f"{folder}/teacher", "teacher", (_train(table, f"{folder}/teacher", words),), (f"{folder}/warm",), seed)
+
+
+def student_task(table: Table, row: Row, seed: int, column: Column, setting: Setting) -> Task:
+    """Return the further training of a warm start with a loss."""
+    folder = _seed_folder(row, seed)
+    name = f"{folder}/{column.name}/{setting.name}"
+    start = ("--arch", row.name, *row.sizes, "--seed", str(seed), "--finetune-from-model", f"OUT/{folder}/warm/{BEST}")
+    loss = tuple(_with_teacher(word, folder) for word in column.options)
+    words = (*start, *loss, *setting.options, *table.student, *table.validation)
+    needs = (f"{folder}/warm", *((f"{folder}/teacher",) if column.needs_teacher else ()))
+    return Task(name, "student", (_train(table, name, words),), needs, seed, dict(setting.values))
+
+
+def decoding_task(table: Table, student: Task) -> Task:
+    """Return the decoding of test by a student's best checkpoint."""
+    step = _generate(table, f"OUT/{student.name}/{BEST}", "test", "test.txt", table.beam)
+    return Task(student.name + TEST_MARK, "test", (step,), (student.name,), student.seed, student.setting)
+
+
+def average_task(table: Table, student: Task) -> Task:
+    """Return the average of a student's last checkpoints, measured on dev and decoded on test."""
+    folder = f"OUT/{student.name}"
+    mean = ("dlf-average", "--checkpoint-dir", folder, "--last", str(table.last), "--by", "update")
+    steps = (
+        Step((*mean, "--output", f"{folder}/{AVERAGE}")),
+        # Greedy, as at the validations of a training.
+        _generate(table, f"{folder}/{AVERAGE}", "valid", "average.valid.txt", beam=1),
+        _generate(table, f"{folder}/{AVERAGE}", "test", "average.test.txt", table.beam),
+    )
+    return Task(student.name + AVERAGE_MARK, "average", steps, (student.name,), student.seed, student.setting)
+
+
+def undecided(row: Row, seed: int, column: Column) -> Task:
+    """Return what stands for a student whose setting is not chosen yet."""
+    return Task(f"{_seed_folder(row, seed)}/{column.name}/…", "undecided", seed=seed)
+
+
+def _seed_folder(row: Row, seed: int) -> str:
+    return f"{row.name}/seed-{seed}"
+
+
+def _with_teacher(word: str, folder: str) -> str:
+    return word.replace("TEACHER", f"OUT/{folder}/teacher", 1) if word.startswith("TEACHER") else word
+
+
+def _train(table: Table, name: str, words: Options) -> Step:
+    places = ("DATA/bin", "--user-dir", "CODE/fairseq_dlf", "--save-dir", f"OUT/{name}")
+    return Step(("fairseq-train", *places, *table.training, *words))
+
+
+def _generate(table: Table, checkpoint: str, subset: str, output: str, beam: int) -> Step:
+    places = ("DATA/bin", "--user-dir", "CODE/fairseq_dlf", "--path", checkpoint, "--gen-subset", subset)
+    return Step(("fairseq-generate", *places, "--beam", str(beam), *table.decoding), output)

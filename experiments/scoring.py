@@ -1,0 +1,64 @@
+"""Scores of what fairseq-generate printed, and the statistics from which any two outputs can be compared later."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+from sacrebleu.metrics import BLEU
+
+from experiments.records import Decoding
+from experiments.significance import Statistics
+from fairseq_dlf.core.support.digests import digest
+from fairseq_dlf.translation.tools.comparison import ScoreSettings, System, compare, detokenised
+from fairseq_dlf.translation.tools.generated import read_generated, read_references
+
+DIGITS = 16
+
+
+def decoding(generated: Path, references: Path, language: str, command: str, commit: str) -> Decoding:
+    """Score an output on test as dlf-compare does.
+
+    Args:
+        generated: what fairseq-generate printed.
+        references: raw, one a line.
+        language: what the output is detokenised for.
+        command: what made it, with placeholders.
+        commit: of the code that made it.
+
+    Raises:
+        MissingFileError: a file is not there.
+        InputError: the output does not fit the references.
+    """
+    # sacrebleu warns of tokenised input, which is what the tokenised column is.
+    logging.getLogger("sacrebleu").setLevel(logging.ERROR)
+    settings = ScoreSettings(target_lang=language)
+    found = compare([System("system", (generated,))], "system", references, settings)
+    run = found.systems[0].runs[0]
+    hypotheses = read_generated(generated, found.sentences, settings.bpe).hypotheses
+    return Decoding(
+        command=command,
+        commit=commit,
+        sentences=found.sentences,
+        bleu=run.bleu,
+        interval_95=run.interval_95,
+        signature=found.signature,
+        tokenised_bleu=run.tokenised_bleu,
+        tokenised_signature=found.tokenised_signature,
+        hypotheses=digest("\n".join(hypotheses), DIGITS),
+    )
+
+
+def statistics_of(generated: Path, references: Path, language: str) -> Statistics:
+    """Return the statistics of detokenised, lower-cased BLEU for each sentence: [sentences, 10]."""
+    wanted = read_references(references)
+    settings = ScoreSettings(target_lang=language)
+    hypotheses = read_generated(generated, len(wanted), settings.bpe).hypotheses
+    rows = BLEU(lowercase=True)._extract_corpus_statistics(detokenised(hypotheses, language), [wanted])
+    return np.array(rows, dtype=np.int64)
+
+
+def dev_bleu(generated: Path, references: Path) -> float:
+    """Return tokenised BLEU as fairseq measures it at validations with `--eval-tokenized-bleu`."""
+    settings = ScoreSettings()
+    found = read_generated(generated, len(read_references(references)), settings.bpe)
+    return round(BLEU(tokenize="none", force=True).corpus_score(found.hypotheses, [found.targets]).score, 2)

@@ -1,0 +1,69 @@
+"""The order of a table's work, before, during and after tuning."""
+
+from experiments.order import ordered
+from experiments.table import at
+from tests.experiments.made import TABLE
+
+FIRST = "arch_a/seed-1"
+
+
+def names(**chosen):
+    return [task.name for task in ordered(TABLE, lambda column: chosen.get(column.name))]
+
+
+def test_before_tuning_every_column_runs_at_its_default_first():
+    assert names() == [
+        "data",
+        f"{FIRST}/warm",
+        f"{FIRST}/plain/lr-0.3",
+        f"{FIRST}/teacher",
+        f"{FIRST}/taught/lr-3",
+        f"{FIRST}/plain/lr-1",
+        f"{FIRST}/plain/lr-0.1",
+        f"{FIRST}/plain/…",
+        f"{FIRST}/taught/lr-1",
+        f"{FIRST}/taught/…",
+        "arch_a/seed-2/warm",
+        "arch_a/seed-2/plain/…",
+        "arch_a/seed-2/taught/…",
+        "arch_b/seed-5/warm",
+        "arch_b/seed-5/plain/…",
+        "arch_b/seed-5/taught/…",
+    ]
+
+
+def test_a_decided_column_is_decoded_and_goes_to_other_seeds_and_rows():
+    found = names(taught=at(lr=1))
+    after = found[found.index(f"{FIRST}/taught/lr-1") :]
+    assert after == [
+        f"{FIRST}/taught/lr-1",
+        f"{FIRST}/taught/lr-1+test",
+        f"{FIRST}/taught/lr-1+average",
+        "arch_a/seed-2/warm",
+        "arch_a/seed-2/plain/…",
+        "arch_a/seed-2/teacher",
+        "arch_a/seed-2/taught/lr-1",
+        "arch_a/seed-2/taught/lr-1+test",
+        "arch_a/seed-2/taught/lr-1+average",
+        "arch_b/seed-5/warm",
+        "arch_b/seed-5/plain/…",
+        "arch_b/seed-5/teacher",
+        "arch_b/seed-5/taught/lr-1",
+        "arch_b/seed-5/taught/lr-1+test",
+        "arch_b/seed-5/taught/lr-1+average",
+    ]
+
+
+def test_only_chosen_settings_are_decoded():
+    decoded = [name for name in names(plain=at(lr=1), taught=at(lr=3)) if "+" in name]
+    assert {name.split("/")[-1].split("+")[0] for name in decoded if "plain" in name} == {"lr-1"}
+    assert {name.split("/")[-1].split("+")[0] for name in decoded if "taught" in name} == {"lr-3"}
+    assert len(decoded) == 2 * 2 * 3
+
+
+def test_every_need_comes_before():
+    done = set()
+    for task in ordered(TABLE, lambda column: at(lr=1)):
+        assert done.issuperset(task.needs), task.name
+        done.add(task.name)
+    assert len(done) == len(names(plain=at(lr=1), taught=at(lr=1)))

@@ -1,0 +1,96 @@
+"""The paired test: BLEU as sacrebleu's, the right share of false alarms, real differences found."""
+
+import numpy as np
+import pytest
+from sacrebleu.metrics import BLEU
+
+from experiments.significance import corpus_bleu, p_value, packed, unpacked
+from fairseq_dlf.core.support.errors import InputError
+from tests.experiments.made import sentences
+
+WORDS = ("the", "a", "man", "woman", "dog", "runs", "sits", "in", "on", "with", "red", "small", "street", "park")
+
+
+def texts(number, seed, shortest=1):
+    draw = np.random.default_rng(seed)
+    return [" ".join(draw.choice(WORDS, draw.integers(shortest, 12))) for _ in range(number)]
+
+
+def of_sacrebleu(hypotheses, references):
+    return np.array(BLEU(lowercase=True)._extract_corpus_statistics(hypotheses, [references]), dtype=np.int64)
+
+
+@pytest.mark.parametrize("number, seed", [(1, 0), (2, 1), (5, 2), (200, 3)])
+def test_bleu_is_that_of_sacrebleu(number, seed):
+    hypotheses, references = texts(number, seed), texts(number, seed + 100)
+    wanted = BLEU(lowercase=True).corpus_score(hypotheses, [references]).score
+    assert corpus_bleu(of_sacrebleu(hypotheses, references).sum(0)) == pytest.approx(wanted, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    "hypothesis, reference",
+    [
+        ("", "the dog"),
+        ("cat", "dog"),
+        ("dog", "dog"),
+        ("the dog runs in", "the dog runs in"),
+        ("a b c d e", "e d c b a"),
+    ],
+)
+def test_bleu_of_odd_sentences(hypothesis, reference):
+    wanted = BLEU(lowercase=True).corpus_score([hypothesis], [[reference]]).score
+    assert corpus_bleu(of_sacrebleu([hypothesis], [reference]).sum(0)) == pytest.approx(wanted, abs=1e-9)
+
+
+def test_what_is_kept_holds_everything():
+    statistics = of_sacrebleu([*texts(50, 4), ""], [*texts(50, 5), "a man"])
+    kept = packed(statistics)
+    assert (kept.dtype, kept.shape) == (np.uint8, (51, 6))
+    assert np.array_equal(unpacked(kept), statistics)
+
+
+def test_foreign_statistics_are_refused():
+    statistics = sentences(0.5)
+    statistics[3, 9] += 1
+    with pytest.raises(InputError, match="not those of n-grams"):
+        packed(statistics)
+
+
+def test_no_difference_gives_one():
+    assert p_value(sentences(0.7), sentences(0.7), trials=100) == 1.0
+
+
+def test_a_real_difference_is_found_and_a_larger_one_more_surely():
+    base = sentences(0.60, 400, seed=1)
+    better, best = (sentences(share, seed=7, lengths=base[:, 0]) for share in (0.66, 0.75))
+    assert p_value(best, base, trials=2000) == 1 / 2001
+    assert p_value(better, base, trials=2000) < 0.05
+    assert p_value(base, better, trials=2000) == p_value(better, base, trials=2000)
+
+
+def test_false_alarms_are_as_frequent_as_p_says():
+    """Two systems of one distribution, 400 times: p < 0.05 in 20 of them, give or take three standard errors."""
+    lengths = sentences(0.65, 100, seed=2)[:, 0]
+    values = [
+        p_value(
+            *(sentences(0.65, seed=1000 + 2 * trial + each, lengths=lengths) for each in (0, 1)),
+            trials=199,
+            seed=trial,
+        )
+        for trial in range(400)
+    ]
+    error = 3 * (400 * 0.05 * 0.95) ** 0.5
+    assert abs(sum(p <= 0.05 for p in values) - 20) <= error
+    # Also elsewhere: half of the values lie below one half.
+    assert abs(sum(p <= 0.5 for p in values) - 200) <= 3 * (400 * 0.25) ** 0.5
+
+
+def test_unpaired_outputs_are_refused():
+    with pytest.raises(InputError, match="200 and 100 sentences"):
+        p_value(sentences(0.5), sentences(0.5, 100))
+    other = sentences(0.5)
+    other[0, 1] += 1
+    with pytest.raises(InputError, match="different references"):
+        p_value(sentences(0.5), other)
+    with pytest.raises(InputError, match="trials"):
+        p_value(sentences(0.5), sentences(0.5), trials=0)

@@ -1,0 +1,52 @@
+"""Declarations: names, options, mistakes."""
+
+import dataclasses
+
+import pytest
+
+from experiments.table import at
+from experiments.table3 import TABLE
+from fairseq_dlf.core.support.errors import InputError
+from tests.experiments import made
+
+
+@pytest.mark.parametrize(
+    "setting, name, title, options",
+    [
+        (at(lr=0.3), "lr-0.3", "lr 0.3", ("--lr", "0.3")),
+        (
+            at(label_smoothing=0.1, lr=1),
+            "label-smoothing-0.1_lr-1",
+            "label smoothing 0.1, lr 1",
+            ("--label-smoothing", "0.1", "--lr", "1"),
+        ),
+        (at(baseline="self", lr=1e-4), "baseline-self_lr-0.0001", "baseline self, lr 0.0001", None),
+    ],
+)
+def test_settings(setting, name, title, options):
+    assert (setting.name, setting.title) == (name, title)
+    assert options is None or setting.options == options
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"columns": made.TABLE.columns[:1] * 2}, "two of the column plain"),
+        ({"rows": made.TABLE.rows[:1] * 2}, "two of the row arch_a"),
+        ({"rows": ()}, "no row"),
+        ({"baselines": ("nothing",)}, "no column 'nothing': choose from plain, taught"),
+        (
+            {"columns": (dataclasses.replace(made.TABLE.columns[0], settings=(at(lr=1), at(lr=1.0))),)},
+            "two of the setting of plain lr-1",
+        ),
+    ],
+)
+def test_mistakes_in_a_declaration_are_named(changes, words):
+    with pytest.raises(InputError, match=words):
+        dataclasses.replace(made.TABLE, **changes)
+
+
+def test_table3_tries_four_settings_of_every_loss():
+    assert {len(column.settings) for column in TABLE.columns} == {4}
+    assert [row.seeds for row in TABLE.rows] == [(1, 2, 3), (1,), (1,)]
+    assert [column.name for column in TABLE.columns if column.needs_teacher] == ["taught"]

@@ -1,0 +1,146 @@
+"""States of tasks, patterns of names, and what is refused."""
+
+import fcntl
+
+import pytest
+
+from experiments.marks import leave_mark
+from experiments.runs import data_task, decoding_task, warm_task
+from experiments.table import at
+from experiments.workplace import Workplace, is_locked, ready
+from fairseq_dlf.core.support.errors import InputError
+from tests.experiments.made import TABLE, fill, record, student
+
+ROW = TABLE.rows[0]
+DATA, WARM = data_task(TABLE), warm_task(TABLE, ROW, 1)
+STUDENT = student(ROW, 1, TABLE.columns[0], at(lr=0.3))
+
+
+@pytest.fixture
+def place(tmp_path):
+    return Workplace(TABLE, tmp_path / "out", tmp_path / "results")
+
+
+def prepare(place):
+    (place.out / "data").mkdir(parents=True)
+    (place.out / "data" / "prepare.json").write_text('{"finished": {"learn": {}, "binarise": {}}}')
+
+
+def test_states(place):
+    assert {place.state(task) for task in place.tasks()} == {"missing", "undecided"}
+    prepare(place)
+    leave_mark(place.out / WARM.name, WARM.command, "abc")
+    (place.out / WARM.name / "train.log").write_text("begun")
+    assert (place.state(DATA), place.state(WARM), place.state(STUDENT)) == ("done", "started", "missing")
+    with (place.out / WARM.name / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert is_locked(place.out / WARM.name)
+        assert place.state(WARM) == "running"
+    assert not is_locked(place.out / WARM.name)
+    place.records.write(record(WARM))
+    assert place.state(WARM) == "done"
+
+
+def test_test_is_done_once_its_score_is_in_the_record(place):
+    task = decoding_task(TABLE, STUDENT)
+    place.records.write(record(STUDENT))
+    assert place.state(task) == "missing"
+    place.records.write(record(STUDENT, test=33.0))
+    assert place.state(task) == "done"
+
+
+def test_ready_is_what_has_all_it_needs(place):
+    assert [task.name for task in ready(place.tasks(), place.done)] == ["data"]
+    prepare(place)
+    assert [task.name for task in ready(place.tasks(), place.done)] == [
+        "arch_a/seed-1/warm",
+        "arch_a/seed-2/warm",
+        "arch_b/seed-5/warm",
+    ]
+    place.records.write(record(WARM))
+    assert [task.name for task in ready(place.tasks(), place.done)][:3] == [
+        "arch_a/seed-1/plain/lr-0.3",
+        "arch_a/seed-1/teacher",
+        "arch_a/seed-1/plain/lr-1",
+    ]
+
+
+def test_patterns_bring_what_they_need(place):
+    some = Workplace(TABLE, place.out, place.results, only=("arch_a/seed-1/taught/lr-1", "arch_b/seed-5/w*"))
+    assert [task.name for task in some.tasks()] == [
+        "data",
+        "arch_a/seed-1/warm",
+        "arch_a/seed-1/teacher",
+        "arch_a/seed-1/taught/lr-1",
+        "arch_b/seed-5/warm",
+    ]
+    with pytest.raises(InputError, match="no run matches 'lstm/"):
+        Workplace(TABLE, place.out, place.results, only=("lstm/*",)).tasks()
+
+
+def test_a_whole_table_is_done(place):
+    prepare(place)
+    fill(place.records)
+    done = {task.name for task in place.tasks() if place.state(task) == "done"}
+    assert {task.name for task in place.tasks()} - done == {
+        f"{folder}/teacher" for folder in ("arch_a/seed-1", "arch_a/seed-2", "arch_b/seed-5")
+    }
+
+
+# Refusals -------------------------------------------------------------------------
+
+
+def test_a_record_of_another_command_is_refused_with_both(place):
+    other = student(ROW, 1, TABLE.columns[0], at(lr=1))
+    made = record(other)
+    place.records.write(record(STUDENT).__class__(**{**vars(made), "run": STUDENT.name}))
+    assert place.state(STUDENT) == "refused"
+    with pytest.raises(InputError) as caught:
+        place.require_declared(place.tasks())
+    for words in ("made by another command", other.command, STUDENT.command, "it has", "delete", "lr-0.3.json"):
+        assert words in caught.value.text
+
+
+def test_an_output_of_another_decoding_is_refused(place):
+    written = record(STUDENT, test=30.0)
+    assert written.test is not None
+    test = written.test.__class__(**{**vars(written.test), "command": "fairseq-generate --beam 9"})
+    place.records.write(written.__class__(**{**vars(written), "test": test}))
+    assert place.state(STUDENT) == "done"
+    assert place.state(decoding_task(TABLE, STUDENT)) == "refused"
+
+
+def test_a_folder_that_another_command_began_is_refused(place):
+    leave_mark(place.out / WARM.name, WARM.command.replace("--max-epoch 2", "--max-epoch 9"), "abc")
+    assert place.state(WARM) == "refused"
+    with pytest.raises(InputError, match=r"it has 9, wanted 2 .*delete its folder"):
+        place.require_declared([WARM])
+
+
+def test_a_folder_that_something_else_began_is_held_to_its_log(place):
+    folder = place.out / WARM.name
+    folder.mkdir(parents=True)
+    logged = "{'model': Namespace(arch='arch_a', seed=1, max_epoch=%d, eval_bleu=True)}"
+    for epochs, state in ((2, "started"), (9, "refused")):
+        (folder / "train.log").write_text(f"now | INFO | fairseq_cli.train | {logged % epochs}")
+        assert place.state(WARM) == state
+
+
+def test_several_refusals_are_counted(place):
+    for seed in (1, 2):
+        task = warm_task(TABLE, ROW, seed)
+        leave_mark(place.out / task.name, "other", "abc")
+    with pytest.raises(InputError, match="1 more: see the status"):
+        place.require_declared(place.tasks())
+
+
+def test_commits_of_a_continued_run_are_all_kept(place):
+    from experiments.marks import read_mark
+
+    folder = place.out / WARM.name
+    for commit in ("a", "b", "a"):
+        leave_mark(folder, WARM.command, commit)
+    mark = read_mark(folder)
+    assert mark is not None
+    assert mark.commits == ("a", "b")
+    assert read_mark(place.out) is None
