@@ -5,7 +5,7 @@ import re
 import pytest
 import torch
 
-from tests.end_to_end.commands import last_number, parameters, run
+from tests.end_to_end.commands import LSTM, SGD, last_number, parameters, run, train
 
 
 def test_decoding_needs_no_teacher(work, student, tmp_path):
@@ -33,6 +33,18 @@ def test_validate_prints_expected_bleu_of_a_checkpoint(work):
     assert last_number("expected_bleu", printed) == pytest.approx(last_number("expected_bleu", wanted), abs=2)
     assert last_number("bleu", printed) == last_number("bleu", wanted)
     assert "nrefs:1|case:mixed" in printed
+
+
+@pytest.mark.parametrize("criterion", ["dlf_r_drop", "dlf_self_distillation", "dlf_sparse_smoothing"])
+def test_students_of_all_losses_decode_like_others(work, tmp_path, criterion):
+    options = [*LSTM, *SGD, "--criterion", criterion, "--finetune-from-model", work.warm, "--disable-validation"]
+    options += ["--distillation-from-start"] if criterion == "dlf_self_distillation" else []
+    printed = train(work, *options, "--max-update=2", "--save-dir", tmp_path)
+    assert last_number("nll_loss", printed) > 0
+    model = tmp_path / "checkpoint_last.pt"
+    assert set(parameters(model)) == set(parameters(work.warm))
+    generated = run("fairseq-generate", work.bin, "--user-dir=fairseq_dlf", "--path", model, "--batch-size=16")
+    assert len(re.findall(r"^H-\d+", generated, re.M)) == 16
 
 
 def test_averaged_checkpoints_can_be_decoded(work, student, tmp_path):

@@ -2,17 +2,21 @@
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 
 import pytest
 
 from tests.end_to_end.commands import (
+    LSTM,
     MODULES,
     PLAIN_TEACHER,
     QUIET,
+    SGD,
     TEACHING,
     assert_same_move,
+    assert_same_parameters,
     last_number,
     moved,
     parameters,
@@ -49,6 +53,20 @@ def test_two_workers_train_a_taught_student(work, teacher, tmp_path, train_by_tw
     assert "s_dev_bleu=" in printed
     assert last_number("expected_bleu", printed) > 0
     assert parameters(tmp_path / "checkpoint_last.pt")
+
+
+def test_two_workers_get_the_past_self_back(work, tmp_path, train_by_two):
+    options = [*LSTM, *SGD, "--task=dlf_translation", "--criterion=dlf_self_distillation", "--disable-validation"]
+    options += ["--finetune-from-model", work.warm, "--distillation-from-start", "--max-update=7"]
+    straight, resumed = tmp_path / "straight", tmp_path / "resumed"
+    printed = train_by_two(work, *options, "--save-dir", straight, "--save-interval-updates=6")
+    assert 0 < last_number("past_prob", printed) < 1
+    resumed.mkdir()
+    shutil.copy(straight / "checkpoint_2_6.pt", resumed / "checkpoint_last.pt")
+    (tmp_path / "meeting").unlink()
+    printed = train_by_two(work, *options, "--save-dir", resumed)
+    assert "Loaded checkpoint" in printed
+    assert_same_parameters(resumed / "checkpoint_last.pt", straight / "checkpoint_last.pt")
 
 
 @pytest.mark.parametrize("way", ["exact", "forward"])
