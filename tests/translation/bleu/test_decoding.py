@@ -16,6 +16,7 @@ from fairseq_dlf.translation.bleu.decoding import (
     evaluating,
     fixed_sample,
     greedy_bleu,
+    longest_translation,
     module_at,
     on_device,
     unwrapped,
@@ -73,6 +74,20 @@ def test_a_degenerate_student_stops_there(tiny):
     with evaluating(made.model), torch.no_grad():
         found = build_generator(made.task, made.model, beam=1).generate([made.model], batch)[0][0]["tokens"]
     assert len(found) == int(1.5 * length + 10) + 1
+
+
+@pytest.mark.parametrize(("positions", "words"), [(64, 1.5 * 6 + 10), (8, 7)])
+def test_the_longest_translation_is_that_of_the_generator(tiny, monkeypatch, positions, words):
+    """Also where the student has fewer positions, of which the end takes one."""
+    made = tiny("lstm")
+    monkeypatch.setattr(made.model.decoder, "max_target_positions", positions)
+    assert made.model.max_decoder_positions() == positions
+    with torch.no_grad():
+        made.model.decoder.fc_out.bias[made.task.target_dictionary.eos()] = -50.0
+    pairs = made.task.paired([torch.tensor([4, 5, 6, 7, 8, 2])], [torch.tensor([4, 2])])
+    generator = build_generator(made.task, made.model, beam=1)
+    (((best,),),) = (generator.generate([made.model], pairs.collater([pairs[0]])),)
+    assert longest_translation(made.model, 6) == words == len(best["tokens"]) - 1
 
 
 def test_decoding_is_of_the_parameters_that_are_given(tiny, monkeypatch):
