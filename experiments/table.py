@@ -14,7 +14,8 @@ class Setting:
     """One choice of the options that are tuned, such as lr 0.3.
 
     Attributes:
-        values: by axis; an axis `label_smoothing` is the option `--label-smoothing`.
+        values: by axis; an axis `label_smoothing` is the option `--label-smoothing`. An option without a value
+            is 'on' or 'off'.
     """
 
     values: tuple[tuple[str, Value], ...]
@@ -32,7 +33,8 @@ class Setting:
     @property
     def options(self) -> Options:
         """Return it as options of fairseq-train."""
-        return tuple(word for axis, value in self.values for word in (f"--{_hyphened(axis)}", _worded(value)))
+        given = ((f"--{_hyphened(axis)}", value) for axis, value in self.values if value != "off")
+        return tuple(word for name, value in given for word in ((name,) if value == "on" else (name, _worded(value))))
 
 
 def at(**values: Value) -> Setting:

@@ -85,6 +85,19 @@ def test_placeholders_become_folders(tmp_path):
     assert words[1:] == [f"{tmp_path}/data/bin", "--save-dir", f"{tmp_path}/out/a", "--name", "OUTER/x", str(tmp_path)]
 
 
+@pytest.mark.parametrize("row", TABLE.rows, ids=lambda row: row.name)
+def test_fairseq_knows_every_option(row):
+    pytest.importorskip("fairseq")
+    from fairseq import options as fairseq_options
+
+    tasks = [runs.warm_task(TABLE, row, 1), runs.teacher_task(TABLE, row, 1)]
+    tasks += [runs.student_task(TABLE, row, 1, column, each) for column in TABLE.columns for each in column.settings]
+    for task in tasks:
+        words = [word.replace("CODE/", f"{ROOT}/", 1) for word in task.steps[0].command[1:]]
+        parsed = fairseq_options.parse_args_and_arch(fairseq_options.get_training_parser(), words)
+        assert (parsed.seed, parsed.criterion) == (1, words[words.index("--criterion") + 1])
+
+
 def test_no_folder_of_a_machine_is_in_a_command():
     for column in TABLE.columns:
         task = runs.student_task(TABLE, ROW, 1, column, column.settings[0])

@@ -20,12 +20,19 @@ from tests.experiments import made
             "label smoothing 0.1, lr 1",
             ("--label-smoothing", "0.1", "--lr", "1"),
         ),
-        (at(baseline="self", lr=1e-4), "baseline-self_lr-0.0001", "baseline self, lr 0.0001", None),
+        (
+            at(baseline="self", lr=1e-4),
+            "baseline-self_lr-0.0001",
+            "baseline self, lr 0.0001",
+            ("--baseline", "self", "--lr", "0.0001"),
+        ),
+        (at(best_only="on"), "best-only-on", "best only on", ("--best-only",)),
+        (at(best_only="off", lr=2), "best-only-off_lr-2", "best only off, lr 2", ("--lr", "2")),
     ],
 )
 def test_settings(setting, name, title, options):
     assert (setting.name, setting.title) == (name, title)
-    assert options is None or setting.options == options
+    assert setting.options == options
 
 
 @pytest.mark.parametrize(

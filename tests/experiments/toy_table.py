@@ -15,12 +15,12 @@ SIZES = words(
 )
 WARM = words(
     "--dropout 0.1 --criterion label_smoothed_cross_entropy --label-smoothing 0.1 --optimizer adam --lr 1e-2 "
-    "--clip-norm 1.0 --lr-scheduler fixed --max-epoch 3 --max-tokens 600"
+    "--clip-norm 1.0 --lr-scheduler fixed --max-epoch 6 --max-tokens 600"
 )
 STUDENT = words(
     "--task dlf_translation --expected-bleu-every 8 --dropout 0.1 --optimizer sgd --momentum 0 --clip-norm 1.0 "
-    "--lr-scheduler fixed --batch-size 16 --max-update 18 --validate-interval 1000 --validate-interval-updates 6 "
-    "--save-interval-updates 6 --keep-interval-updates 2"
+    "--lr-scheduler dlf_linear_tail --batch-size 16 --max-update 18 --validate-interval 1000 "
+    "--validate-interval-updates 6 --save-interval-updates 6 --keep-interval-updates 2"
 )
 TABLE = Table(
     name="toy",
