@@ -49,7 +49,7 @@ class Engine:
     def __init__(self, place: Workplace, recorder: Recorder, jobs: int, say: Say):
         self._place, self._recorder, self._jobs, self._say = place, recorder, jobs, say
         self._running: list[Running] = []
-        self._failed: dict[str, str] = {}
+        self._failed: list[str] = []
         self._elsewhere: set[str] = set()
 
     def work(self) -> None:
@@ -75,7 +75,7 @@ class Engine:
                 running.steps.stop()
         if self._failed:
             raise StateError(
-                f"{len(self._failed)} of the runs failed ({'; '.join(self._failed.values())}): "
+                f"{len(self._failed)} of the runs failed ({', '.join(self._failed)}): "
                 "look into their logs; the same command tries them again"
             )
 
@@ -120,7 +120,9 @@ class Engine:
         try:
             self._place.require_declared([task])
             if task.kind in ("test", "average") and not (folder_of(task, out) / BEST).is_file():
-                raise StateError(f"{task.run} has no checkpoint any more: delete its record to train it again")
+                raise StateError(
+                    f"{task.run} has no checkpoint any more: delete its record and its folder to train it again"
+                )
             if task.kind in TRAININGS:
                 leave_mark(folder_of(task, out), task.command, self._recorder.commit)
         except UserError as error:
@@ -163,7 +165,7 @@ class Engine:
         self._say(f"ends {task.name}: {took}{_figures(task, record)}; keeps {human_size(kept)}")
 
     def _fail(self, task: Task, reason: str) -> None:
-        self._failed[task.name] = task.name
+        self._failed.append(task.name)
         self._say(f"FAILED {task.name}: {reason}")
 
     def _tidy(self) -> None:

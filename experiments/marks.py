@@ -12,9 +12,11 @@ NAME = "started.json"
 
 @dataclass(frozen=True)
 class Mark:
-    """Attributes:
-    command: with placeholders.
-    commits: one, or several where a run went on with later code.
+    """The start of a run.
+
+    Attributes:
+        command: with placeholders for folders.
+        commits: one, or several where a run went on with later code.
     """
 
     command: str

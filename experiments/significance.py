@@ -78,11 +78,12 @@ def p_value(system: Statistics, baseline: Statistics, trials: int = TRIALS, seed
     _require_paired(system, baseline)
     found = abs(corpus_bleu(system.sum(0)) - corpus_bleu(baseline.sum(0)))
     draw = np.random.default_rng(seed)
-    difference, both = baseline - system, system.sum(0) + baseline.sum(0)
+    # Exact in single precision, which holds whole numbers up to 2^24.
+    difference, both = (baseline - system).astype(np.float32), system.sum(0) + baseline.sum(0)
     hits = 0
     for start in range(0, trials, _CHUNK):
-        swapped = draw.integers(0, 2, size=(min(_CHUNK, trials - start), len(system)))
-        first = system.sum(0) + np.rint(swapped.astype(float) @ difference).astype(np.int64)
+        swapped = draw.integers(0, 2, size=(min(_CHUNK, trials - start), len(system)), dtype=np.uint8)
+        first = system.sum(0) + np.rint(swapped.astype(np.float32) @ difference).astype(np.int64)
         differences = np.abs(corpus_bleu(first) - corpus_bleu(both - first))
         # Equal differences must not fall apart by rounding.
         hits += int((differences >= found - 1e-9).sum())

@@ -99,7 +99,8 @@ class Workplace:
             made = task.command if record.test is None else record.test.command
         if made == task.command:
             return None
-        return f"{_unlike(task.name, made, task.command)}: restore the declaration, or delete {task.record}.json"
+        again = "set `test` to null in" if task.kind == "test" else "delete the run's folder and"
+        return f"{_unlike(task.name, made, task.command)}: restore the declaration, or {again} {task.record}.json"
 
     def require_declared(self, tasks: Iterable[Task]) -> None:
         """Raise InputError if a result, or what is begun of one, is not what the table declares."""

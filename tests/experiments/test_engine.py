@@ -182,7 +182,7 @@ def test_a_deleted_checkpoint_is_named(place):
     said: list[str] = []
     with pytest.raises(StateError):
         Engine(only(place, f"{FIRST}/plain/*"), Recorder(place, "abc", 1), 1, said.append).work()
-    assert any("has no checkpoint any more: delete its record" in line for line in said)
+    assert any("has no checkpoint any more: delete its record and its folder" in line for line in said)
 
 
 def test_a_training_that_ended_before_its_record_was_written_is_recorded(place):
