@@ -118,13 +118,15 @@ class _SymmetricDivergence(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *cotangents: Any) -> Tensor:
         (logits,) = ctx.saved_tensors
+        # In place if no further derivative is taken: each tensor is the size of all logits.
+        times, plus = (torch.mul, torch.add) if torch.is_grad_enabled() else (Tensor.mul_, Tensor.add_)
         table = _log_softmax(logits)
         difference = (table[:, 0] - table[:, 1]).unsqueeze(1)
-        probs = table.exp()
-        centred = difference - torch.linalg.vecdot(probs, difference).unsqueeze(-1)
-        gradient = probs * centred + (probs[:, :1] - probs[:, 1:])
+        probs = table.exp() if torch.is_grad_enabled() else table.exp_()
+        gradient = difference - torch.linalg.vecdot(probs, difference).unsqueeze(-1)
+        gradient = plus(times(gradient, probs), probs[:, :1] - probs[:, 1:])
         sign = gradient.new_tensor([1.0, -1.0]).view(2, 1, 1)
-        return (gradient * (sign * cotangents[0].unsqueeze(1).unsqueeze(-1))).to(logits.dtype)
+        return times(gradient, sign * cotangents[0].unsqueeze(1).unsqueeze(-1)).to(logits.dtype)
 
 
 def _log_softmax(logits: Tensor) -> Tensor:

@@ -203,6 +203,18 @@ def test_a_run_resumed_anywhere_equals_a_straight_one(data, straight, tmp_path, 
     assert_same(past_of(mine)["weights"], past_of(wanted)["weights"])
 
 
+def test_runs_of_fairseqs_own_task_resume_too(data, tmp_path):
+    options = [*STUDENT, *DISTILLING[-2:], "--distillation-from-start", "--disable-validation", "--max-update=4"]
+    train(data, tmp_path / "straight", *options, "--save-interval-updates=1")
+    (tmp_path / "resumed").mkdir()
+    half = tmp_path / "straight/checkpoint_1_2.pt"
+    (tmp_path / "resumed/checkpoint_last.pt").write_bytes(half.read_bytes())
+    train(data, tmp_path / "resumed", *options)
+    mine, wanted = (tmp_path / name / "checkpoint_last.pt" for name in ("resumed", "straight"))
+    assert_same(parameters(mine), parameters(wanted))
+    assert_same(past_of(mine)["weights"], past_of(wanted)["weights"])
+
+
 def test_it_is_cross_entropy_until_there_is_a_past_self(data, straight, tmp_path):
     train(data, tmp_path, *STUDENT, *PLAIN, "--criterion=cross_entropy", "--max-update=11")
 
