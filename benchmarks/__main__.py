@@ -23,6 +23,7 @@ BENCHMARKS = {
     "teacher_file": "overhead of header and checksum in teacher files",
     "criterion": "overhead of the criterion dlf",
     "expected_bleu": "time of expected BLEU, by part",
+    "student_losses": "time of a training step by each loss of students",
     "whole_run": "an episode over a whole training run of an MLP",
 }
 CHOICES = ("students", "steps", "repeats", "mnist")

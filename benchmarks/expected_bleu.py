@@ -20,6 +20,7 @@ from fairseq_dlf.translation.bleu.expected import (
     ExpectedBleu,
     ExpectedBleuSettings,
     expected_bleu,
+    expected_bleu_of,
 )
 from fairseq_dlf.translation.bleu.scores import sentence_bleu
 
@@ -27,6 +28,8 @@ SEED = 5
 QUICK_SENTENCES, FULL_SENTENCES = 32, 128
 QUICK_REPEATS, FULL_REPEATS = 3, 9
 STEP = "plain training step"
+ANEW = "scores with gradient, each candidate's source encoded anew"
+ARCHS = ("lstm_dlf_1", "transformer_dlf_small")
 Batches = Sequence[dict[str, Any]]
 
 
@@ -37,17 +40,24 @@ def run(quick: bool, repeats: int | None = None) -> dict[str, Any]:
         repeats: replace those of the quick or the full size.
     """
     size: Size = "quick" if quick else "full"
-    task, module = build_translation("lstm_dlf_1", size)
+    repeats = repeats or (QUICK_REPEATS if quick else FULL_REPEATS)
+    return {"students": [_student(arch, size, repeats) for arch in ARCHS]}
+
+
+def _student(arch: str, size: Size, repeats: int) -> dict[str, Any]:
+    task, module = build_translation(arch, size)
     case, settings = translation_case(task, module), ExpectedBleuSettings()
-    sentences = QUICK_SENTENCES if quick else FULL_SENTENCES
+    sentences = FULL_SENTENCES if size == "full" else QUICK_SENTENCES
     dev = task.batches(sentences // MEASURE_SENTENCES, SEED, MEASURE_SENTENCES)
     found = [find_candidates(task, module, batch, settings.proposals, SEED) for batch in dev]
     number = sum(int(candidates.present.sum()) for candidates in found)
     runs = _parts(task, case, settings, dev, found)
-    seconds = interleaved(runs, repeats or (QUICK_REPEATS if quick else FULL_REPEATS))
+    seconds = interleaved(runs, repeats)
     rows = [_row(part, seconds, 1000 / number) for part in runs if part != STEP]
-    progress(f"expected BLEU: {number} candidates, " + ", ".join(f"{r['part']} {r['seconds']:.2f} s" for r in rows))
+    told = ", ".join(f"{r['part']} {r['seconds']:.2f} s" for r in rows)
+    progress(f"expected BLEU of {arch}: {number} candidates, {told}")
     return {
+        "student": arch,
         "sentences": sentences,
         "candidates": number,
         "step_sentences": task.shape.sentences,
@@ -57,12 +67,15 @@ def run(quick: bool, repeats: int | None = None) -> dict[str, Any]:
 
 
 def table(result: dict[str, Any]) -> str:
-    """Write one line for each part, and one for the whole."""
+    """Write one line for each part, and one for the whole, of each student."""
+    students = result["students"]
     lines = [
-        [r["part"], f"{r['seconds']:.2f}", f"{r['steps']:.1f} ± {r['spread']:.1f}", r["n"]] for r in result["rows"]
+        [student["student"], r["part"], f"{r['seconds']:.2f}", f"{r['steps']:.1f} ± {r['spread']:.1f}", r["n"]]
+        for student in students
+        for r in student["rows"]
     ]
-    headings = ["part", "s per 1,000 candidates", f"{STEP}s of {result['step_sentences']} sentences", "n"]
-    return markdown(headings, lines)
+    steps = f"{STEP}s of {students[0]['step_sentences']} sentences"
+    return markdown(["student", "part", "s per 1,000 candidates", steps, "n"], lines)
 
 
 def _row(part: str, seconds: dict[str, list[float]], scale: float) -> dict[str, Any]:
@@ -87,6 +100,7 @@ def _parts(
         "generation": partial(_generate, task, case, settings, dev),
         "BLEU": partial(_score_by_bleu, task, dev, found),
         "scores with gradient": partial(_score_with_gradient, task, student, params, settings, found),
+        ANEW: partial(_score_with_gradient, task, student, params, settings, found, anew=True),
         "whole measure": partial(measure.value_and_cotangent, params),
     }
 
@@ -111,11 +125,21 @@ def _score_by_bleu(task: ShapedTask, dev: Batches, found: Sequence[Candidates]) 
 
 
 def _score_with_gradient(
-    task: ShapedTask, student: Student, params: Tensor, settings: ExpectedBleuSettings, found: Sequence[Candidates]
+    task: ShapedTask,
+    student: Student,
+    params: Tensor,
+    settings: ExpectedBleuSettings,
+    found: Sequence[Candidates],
+    anew: bool = False,
 ) -> None:
     leaf, padding = params.detach().requires_grad_(), task.target_dictionary.pad()
     for candidates in found:
-        score = partial(_summed_bleu, model=student.module, candidates=candidates, settings=settings, padding=padding)
+        score: Callable[[Forward], Tensor]
+        if anew:
+            score = partial(_summed_bleu_encoded_anew, candidates=candidates, settings=settings, padding=padding)
+        else:
+            of = {"model": student.module, "candidates": candidates, "settings": settings, "padding": padding}
+            score = partial(_summed_bleu, **of)
         with evaluating(student.module):
             torch.autograd.grad(student.run(leaf, score), leaf)
 
@@ -124,3 +148,13 @@ def _summed_bleu(
     forward: Forward, model: Any, candidates: Candidates, settings: ExpectedBleuSettings, padding: int
 ) -> Tensor:
     return expected_bleu(forward, model, candidates, settings, padding).sum()
+
+
+def _summed_bleu_encoded_anew(
+    forward: Forward, candidates: Candidates, settings: ExpectedBleuSettings, padding: int
+) -> Tensor:
+    """The same sum, with the source of each candidate in a row of its own."""
+    owners = candidates.owners[0]
+    sources = {name: candidates.batch[name][owners] for name in ("src_tokens", "src_lengths")}
+    logits = forward(**{**candidates.batch, **sources})[0]
+    return expected_bleu_of(logits, candidates, settings, padding).sum()

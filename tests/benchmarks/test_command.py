@@ -4,10 +4,13 @@ import gzip
 
 import pytest
 import torch
+from fairseq.criterions import CRITERION_REGISTRY
 
 from benchmarks import __main__ as command
-from benchmarks import cases, episode, expected_bleu, lesson, memory, teacher_file, whole_run
+from benchmarks import cases, episode, expected_bleu, lesson, memory, student_losses, teacher_file, whole_run
 from benchmarks import error as error_benchmark
+from fairseq_dlf.translation.bleu.candidates import find_candidates
+from fairseq_dlf.translation.bleu.expected import ExpectedBleuSettings
 
 
 @pytest.mark.parametrize(
@@ -85,9 +88,28 @@ def test_teacher_files_fill_their_table(monkeypatch):
 def test_expected_bleu_fills_its_table(monkeypatch):
     monkeypatch.setattr(expected_bleu, "build_translation", lambda arch, size: cases.build_translation(arch, "small"))
     lines = expected_bleu.table(expected_bleu.run(True, repeats=1)).splitlines()
-    assert [line.split(" | ")[0] for line in lines[2:]] == [
-        "| generation",
-        "| BLEU",
-        "| scores with gradient",
-        "| whole measure",
-    ]
+    parts = ["generation", "BLEU", "scores with gradient", expected_bleu.ANEW, "whole measure"]
+    wanted = [f"| {arch} | {part}" for arch in ("lstm_dlf_1", "transformer_dlf_small") for part in parts]
+    assert [" | ".join(line.split(" | ")[:2]) for line in lines[2:]] == wanted
+
+
+def test_sources_that_are_encoded_anew_give_the_same_measure():
+    task, module = cases.build_translation("lstm_dlf_1", "small")
+    module.eval()
+    settings = ExpectedBleuSettings(3)
+    candidates = find_candidates(task, module, task.batches(1, seed=2)[0], settings.proposals, seed=3)
+    padding = task.target_dictionary.pad()
+    anew = expected_bleu._summed_bleu_encoded_anew(module, candidates, settings, padding)
+    once = expected_bleu._summed_bleu(module, module, candidates, settings, padding)
+    torch.testing.assert_close(anew, once)
+
+
+def test_losses_of_students_fill_their_table(monkeypatch):
+    monkeypatch.setattr(
+        student_losses, "build_translation", lambda arch, size, **more: cases.build_translation(arch, "small", **more)
+    )
+    monkeypatch.setattr(student_losses, "WARM_STEPS", 1)
+    lines = student_losses.table(student_losses.run(True, repeats=1)).splitlines()
+    assert [line.split(" | ")[1] for line in lines[2:]] == [*student_losses.LOSSES] * 2
+    registered = {name for name in CRITERION_REGISTRY if name.startswith("dlf_") or name == "dlf"}
+    assert registered - {"dlf_criterion", "dlf_teaching"} <= set(student_losses.LOSSES)

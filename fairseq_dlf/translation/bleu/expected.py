@@ -85,7 +85,11 @@ def expected_bleu(
     Cost: one forward pass over all candidates: (rows, length, types) log-probabilities.
     Paper: section 4.1; the design is that of minimum-risk training (Shen et al. 2016, Eq 13).
     """
-    logits = candidate_logits(forward, model, candidates)
+    return expected_bleu_of(candidate_logits(forward, model, candidates), candidates, settings, padding)
+
+
+def expected_bleu_of(logits: Tensor, candidates: Candidates, settings: ExpectedBleuSettings, padding: int) -> Tensor:
+    """Return m̃ of each sentence, (sentences,), from the logits of the candidates, (rows, length, types)."""
     scores = token_log_probs(logits, candidates.targets, padding).sum(dim=1)
     if settings.normalize:
         scores = scores / (candidates.targets != padding).sum(dim=1)
