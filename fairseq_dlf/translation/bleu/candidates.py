@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from fairseq_dlf.core.support.checks import require_at_least
 from fairseq_dlf.core.support.errors import InputError
-from fairseq_dlf.translation.bleu.decoding import WordJoiner, build_generator, evaluating
+from fairseq_dlf.translation.bleu.decoding import USUAL_LIMIT, LengthLimit, WordJoiner, build_generator, evaluating
 from fairseq_dlf.translation.bleu.scores import sentence_bleu
 
 
@@ -28,6 +28,7 @@ class Proposals:
         with_reference: whether the reference is one more candidate.
         distinct: whether duplicates are removed; estimators that count samples keep them.
         shortest: words that a candidate has at least; 0 allows the empty translation.
+        limit: bound on the words of a candidate.
     """
 
     number: int
@@ -35,6 +36,7 @@ class Proposals:
     with_reference: bool = False
     distinct: bool = True
     shortest: int = 1
+    limit: LengthLimit = USUAL_LIMIT
 
     def __post_init__(self) -> None:
         require_at_least(1, candidates=self.number)
@@ -82,7 +84,12 @@ def find_candidates(
     with evaluating(model), torch.no_grad():
         torch.manual_seed(seed)
         sampling = proposals.method == "sample"
-        generator = build_generator(task, model, beam=proposals.number, sampling=sampling, min_len=proposals.shortest)
+        lengths = {
+            "min_len": proposals.shortest,
+            "max_len_a": proposals.limit.factor,
+            "max_len_b": proposals.limit.offset,
+        }
+        generator = build_generator(task, model, beam=proposals.number, sampling=sampling, **lengths)
         translations = generator.generate([model], batch)
     words = WordJoiner(task.target_dictionary)
     rows = []

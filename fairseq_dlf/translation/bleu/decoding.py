@@ -3,7 +3,7 @@
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
 import numpy as np
 import torch
@@ -147,15 +147,28 @@ def build_generator(task: FairseqTask, model: BaseFairseqModel, **options: Any) 
     return FairseqTask.build_generator(task, [model], Namespace(**settings))
 
 
-def longest_translation(model: BaseFairseqModel, source_length: int) -> int:
-    """Return the most words that a generator of `build_generator` gives to translations of a batch.
+class LengthLimit(NamedTuple):
+    """A bound on the words of translations: factor · width of the batch's sources + offset.
 
-    The end of a translation of that many words is forced: it does not come from the model's distribution.
-
-    Args:
-        source_length: width of the batch's sources, padding and ends of sentences included.
+    Attributes:
+        factor, offset: fairseq's `--max-len-a` and `--max-len-b`.
     """
-    return min(int(MAX_LENGTH_FACTOR * source_length + MAX_LENGTH_OFFSET), model.max_decoder_positions() - 1)
+
+    factor: float = MAX_LENGTH_FACTOR
+    offset: float = MAX_LENGTH_OFFSET
+
+    def longest(self, model: BaseFairseqModel, source_length: int) -> int:
+        """Return the most words that a generator with this bound gives to translations of a batch.
+
+        The end of a translation of that many words is forced: it does not come from the model's distribution.
+
+        Args:
+            source_length: width of the batch's sources, padding and ends of sentences included.
+        """
+        return min(int(self.factor * source_length + self.offset), model.max_decoder_positions() - 1)
+
+
+USUAL_LIMIT = LengthLimit()
 
 
 def greedy_bleu(

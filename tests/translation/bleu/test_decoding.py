@@ -10,13 +10,13 @@ from fairseq_dlf.core.hypergradient.student import Student
 from fairseq_dlf.core.support.errors import InputError
 from fairseq_dlf.translation.bleu import decoding
 from fairseq_dlf.translation.bleu.decoding import (
+    LengthLimit,
     WordJoiner,
     batches_of,
     build_generator,
     evaluating,
     fixed_sample,
     greedy_bleu,
-    longest_translation,
     module_at,
     on_device,
     unwrapped,
@@ -87,7 +87,7 @@ def test_the_longest_translation_is_that_of_the_generator(tiny, monkeypatch, pos
     pairs = made.task.paired([torch.tensor([4, 5, 6, 7, 8, 2])], [torch.tensor([4, 2])])
     generator = build_generator(made.task, made.model, beam=1)
     (((best,),),) = (generator.generate([made.model], pairs.collater([pairs[0]])),)
-    assert longest_translation(made.model, 6) == words == len(best["tokens"]) - 1
+    assert LengthLimit().longest(made.model, 6) == words == len(best["tokens"]) - 1
 
 
 def test_decoding_is_of_the_parameters_that_are_given(tiny, monkeypatch):

@@ -22,7 +22,7 @@ from fairseq_dlf.translation.students.losses.critic import Prefixes
 from fairseq_dlf.translation.students.losses.critic_training import CriticSettings, CriticTraining
 from fairseq_dlf.translation.students.losses.policy import Policy, policy_of
 from fairseq_dlf.translation.students.losses.scored import Scored
-from fairseq_dlf.translation.students.losses.sequence import SequenceConfig, SequenceCriterion
+from fairseq_dlf.translation.students.losses.sequence import SequenceConfig, SequenceCriterion, limit_of
 
 STATE = "actor_critic"
 
@@ -100,7 +100,7 @@ class ActorCriticCriterion(SequenceCriterion):
         return {f"critic_{name}": option_of(f"critic_{name}") for name in names}
 
     def checked_proposals(self, cfg: ActorCriticConfig) -> Proposals:
-        return Proposals(cfg.sequence_candidates, distinct=False, shortest=0)
+        return Proposals(cfg.sequence_candidates, distinct=False, shortest=0, limit=limit_of(cfg))
 
     def training_loss(self, model: nn.Module, sample: dict[str, Any]) -> TrainingLoss:
         found = super().training_loss(model, sample)

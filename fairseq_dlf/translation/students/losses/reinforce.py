@@ -15,7 +15,7 @@ from fairseq_dlf.translation.hooks.launch import refuse_ignored
 from fairseq_dlf.translation.students.losses.criterion import TrainingLoss
 from fairseq_dlf.translation.students.losses.moving_baseline import MovingBaseline
 from fairseq_dlf.translation.students.losses.scored import Scored
-from fairseq_dlf.translation.students.losses.sequence import SequenceConfig, SequenceCriterion
+from fairseq_dlf.translation.students.losses.sequence import SequenceConfig, SequenceCriterion, limit_of
 
 BASELINES = ("leave-one-out", "moving", "none")
 DECAY = 0.95
@@ -70,7 +70,7 @@ class ReinforceCriterion(SequenceCriterion):
             require_rate(reinforce_decay=cfg.reinforce_decay)
         require_at_least(2 if cfg.reinforce_baseline == "leave-one-out" else 1, candidates=cfg.sequence_candidates)
         # A candidate set without duplicates, or without the empty translation, is no sample of q.
-        return Proposals(cfg.sequence_candidates, distinct=False, shortest=0)
+        return Proposals(cfg.sequence_candidates, distinct=False, shortest=0, limit=limit_of(cfg))
 
     def require_effect(self) -> None:
         super().require_effect()

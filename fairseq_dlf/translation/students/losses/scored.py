@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fairseq_dlf.translation.bleu.candidates import Candidates, encoding_once, token_log_probs
-from fairseq_dlf.translation.bleu.decoding import longest_translation, unwrapped
+from fairseq_dlf.translation.bleu.decoding import USUAL_LIMIT, LengthLimit, unwrapped
 
 
 class Scored(NamedTuple):
@@ -61,11 +61,18 @@ class Scored(NamedTuple):
         return self.candidates.table(values.sum(dim=1) / self.lengths)
 
 
-def score_candidates(model: nn.Module, sample: dict[str, Any], candidates: Candidates, words: Dictionary) -> Scored:
+def score_candidates(
+    model: nn.Module,
+    sample: dict[str, Any],
+    candidates: Candidates,
+    words: Dictionary,
+    limit: LengthLimit = USUAL_LIMIT,
+) -> Scored:
     """Score candidates and references in one forward pass; a reference that is also a candidate is scored once.
 
     Args:
         model: the student, in fairseq's and torch's wrappers.
+        limit: with which the candidates were decoded.
 
     Cost: one encoding of each source, one decoding of each candidate and of each reference that is none.
     """
@@ -83,7 +90,7 @@ def score_candidates(model: nn.Module, sample: dict[str, Any], candidates: Candi
         logits = model(**batch)[0]
     rows = candidates.table(torch.arange(len(owners), device=owners.device)).gather(1, slots.clamp(min=0).unsqueeze(1))
     rows = rows.squeeze(1).index_put((missing,), len(owners) + torch.arange(len(missing), device=owners.device))
-    longest = longest_translation(inner, batch["src_tokens"].size(1))
+    longest = limit.longest(inner, batch["src_tokens"].size(1))
     return Scored(candidates, targets, logits[: len(owners)], wanted, logits[rows], slots, longest, words.pad())
 
 

@@ -14,7 +14,12 @@ from fairseq_dlf.core.support.seeds import mixed_seed
 from fairseq_dlf.core.teaching.forms import Diagonal
 from fairseq_dlf.core.teaching.loss import DynamicLoss, Losses
 from fairseq_dlf.translation.bleu.candidates import Proposals, find_candidates
-from fairseq_dlf.translation.bleu.decoding import unwrapped
+from fairseq_dlf.translation.bleu.decoding import (
+    MAX_LENGTH_FACTOR,
+    MAX_LENGTH_OFFSET,
+    LengthLimit,
+    unwrapped,
+)
 from fairseq_dlf.translation.hooks.launch import NOTHING_TO_SMOOTH, refuse_ignored
 from fairseq_dlf.translation.hooks.naming import naming_options
 from fairseq_dlf.translation.students.losses.criterion import StudentCriterion, TrainingLoss
@@ -24,6 +29,8 @@ from fairseq_dlf.translation.students.losses.scored import Scored, score_candida
 OPTIONS = {
     "candidates": "--sequence-candidates",
     "candidate_method": "--sequence-method",
+    "sequence_max_len_a": "--sequence-max-len-a",
+    "sequence_max_len_b": "--sequence-max-len-b",
     "ce_share": "--ce-share",
     "label_smoothing": "--label-smoothing",
 }
@@ -34,6 +41,12 @@ class SequenceConfig(FairseqDataclass):
     # Other names than those of expected BLEU, with which fairseq would silently share them.
     sequence_candidates: int = field(
         default=5, metadata={"help": "candidates per sentence of the sequence loss, duplicates included"}
+    )
+    sequence_max_len_a: float = field(
+        default=MAX_LENGTH_FACTOR, metadata={"help": "candidates have at most a * source length + b words: a"}
+    )
+    sequence_max_len_b: float = field(
+        default=MAX_LENGTH_OFFSET, metadata={"help": "b of the same bound; a lower bound saves time"}
     )
     ce_share: float = field(
         default=0.0,
@@ -65,7 +78,18 @@ def proposals_of_set(cfg: CandidateSetConfig, with_reference: bool = False) -> P
     """
     with_reference = with_reference or cfg.sequence_reference
     require_at_least(1 if with_reference else 2, candidates=cfg.sequence_candidates)
-    return Proposals(cfg.sequence_candidates, cfg.sequence_method, with_reference, shortest=0)
+    return Proposals(cfg.sequence_candidates, cfg.sequence_method, with_reference, shortest=0, limit=limit_of(cfg))
+
+
+def limit_of(cfg: SequenceConfig) -> LengthLimit:
+    """Return the bound on the words of candidates.
+
+    Raises:
+        InputError: it allows no word in candidates of the shortest sources, or is not finite.
+    """
+    require_at_least(0, sequence_max_len_a=cfg.sequence_max_len_a)
+    require_at_least(1, sequence_max_len_b=cfg.sequence_max_len_b)
+    return LengthLimit(cfg.sequence_max_len_a, cfg.sequence_max_len_b)
 
 
 class SequenceCriterion(StudentCriterion):
@@ -130,7 +154,7 @@ class SequenceCriterion(StudentCriterion):
             return TrainingLoss(*self._cross_entropy_of(model(**sample["net_input"])[0], sample["target"]))
         seed = mixed_seed(self.cfg.seed, self.update, *sample["id"].tolist())
         candidates = find_candidates(self.task, unwrapped(model), sample, self.proposals, seed)
-        scored = score_candidates(model, sample, candidates, self.task.target_dictionary)
+        scored = score_candidates(model, sample, candidates, self.task.target_dictionary, self.proposals.limit)
         sequence = self.sentence_losses(scored).mean()
         with torch.set_grad_enabled(share > 0.0):
             tokens = self._cross_entropy_of(scored.reference_logits, scored.reference_targets)

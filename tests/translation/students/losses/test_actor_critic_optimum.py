@@ -6,7 +6,6 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from fairseq_dlf.translation.bleu import decoding
 from fairseq_dlf.translation.bleu.candidates import collate
 from fairseq_dlf.translation.bleu.decoding import WordJoiner, select_rows
 from fairseq_dlf.translation.bleu.scores import sentence_bleu
@@ -90,10 +89,8 @@ class TrueCritic:
 
 
 @pytest.fixture
-def made(monkeypatch):
+def made():
     """A tiny student without dropout, with translations of at most two words, and the languages of two sentences."""
-    monkeypatch.setattr(decoding, "MAX_LENGTH_FACTOR", 0)
-    monkeypatch.setattr(decoding, "MAX_LENGTH_OFFSET", LONGEST)
     torch.manual_seed(5)
     task = TinyTask(types=7)
     model = _lstm(task, 0.0).double().train()
@@ -108,7 +105,8 @@ def made(monkeypatch):
 
 
 def criterion_of(made, **options):
-    defaults = {"critic_width": 12, "critic_pretraining": 0, "sentence_avg": False, "seed": 3}
+    short = {"sequence_max_len_a": 0, "sequence_max_len_b": LONGEST}
+    defaults = {**short, "critic_width": 12, "critic_pretraining": 0, "sentence_avg": False, "seed": 3}
     return ActorCriticCriterion(ActorCriticConfig(**{**defaults, **options}), made.task).train()
 
 

@@ -1,15 +1,13 @@
 """REINFORCE against the sum over every translation of a tiny language: probabilities, and the mean of its gradients."""
 
 import itertools
-from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from fairseq_dlf.translation.bleu import decoding
 from fairseq_dlf.translation.bleu.candidates import Proposals, find_candidates
-from fairseq_dlf.translation.bleu.decoding import WordJoiner
+from fairseq_dlf.translation.bleu.decoding import LengthLimit, WordJoiner
 from fairseq_dlf.translation.bleu.scores import sentence_bleu
 from fairseq_dlf.translation.students.losses.reinforce import sample_log_probs
 from fairseq_dlf.translation.students.losses.scored import score_candidates
@@ -25,21 +23,15 @@ from tests.translation.students.losses.made_sequences import (
     logits_alone,
 )
 
+# Translations have at most three words, after which the end is forced.
 LONGEST = 3
+LIMIT = LengthLimit(0, LONGEST)
 DRAWS = 4000
 SAMPLES = 3
+SAMPLED = {"sequence_candidates": SAMPLES, "sequence_max_len_a": 0, "sequence_max_len_b": LONGEST}
 # Random directions in the space of parameters, besides that of the exact gradient.
 DIRECTIONS = 7
 NAME = "dlf_sequence_reinforce"
-
-
-@contextmanager
-def short_translations():
-    """Has fairseq force the end after three words."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(decoding, "MAX_LENGTH_FACTOR", 0)
-        patch.setattr(decoding, "MAX_LENGTH_OFFSET", LONGEST)
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -81,8 +73,7 @@ def directions(model):
 def exact(language):
     """log q of every translation, and the gradient of −E_q[BLEU] by autograd through the sum."""
     words = language.task.target_dictionary
-    with short_translations():
-        logs = log_q(score_candidates(language.model, language.batch, language.candidates, words))[0]
+    logs = log_q(score_candidates(language.model, language.batch, language.candidates, words, LIMIT))[0]
     gradient = gradient_of(-(logs.exp() * language.bleu).sum(), language.model)
     along = torch.cat([(gradient / gradient.norm()).unsqueeze(0), directions(language.model)])
     return SimpleNamespace(log_q=logs.detach(), gradient=gradient, along=along, slopes=along @ gradient)
@@ -108,14 +99,14 @@ def test_log_q_is_the_sum_of_renormalised_tokens_without_a_forced_end(language, 
 def drawn(language, proposals, draws=DRAWS):
     """Scored samples: each of the draws is one sentence of a batch that repeats the source."""
     batch = batch_of(language, [language.pair] * draws)
-    with short_translations():
-        candidates = find_candidates(language.task, language.model, batch, proposals, seed=12)
-        return score_candidates(language.model, batch, candidates, language.task.target_dictionary)
+    assert proposals.limit == LIMIT
+    candidates = find_candidates(language.task, language.model, batch, proposals, seed=12)
+    return score_candidates(language.model, batch, candidates, language.task.target_dictionary, proposals.limit)
 
 
 @pytest.fixture(scope="module")
 def samples(language):
-    criterion = criterion_of(NAME, language, sequence_candidates=SAMPLES)
+    criterion = criterion_of(NAME, language, **SAMPLED)
     return drawn(language, criterion.proposals)
 
 
@@ -151,7 +142,7 @@ def test_samples_are_drawn_from_q(language, exact, samples):
 @pytest.mark.parametrize("baseline", ["leave-one-out", "moving", "none"])
 def test_the_mean_of_the_gradients_is_the_exact_gradient(language, exact, samples, baseline):
     """Were the seed free, a correct estimator would fail in 2 % of the runs of each baseline (0.27 % a direction)."""
-    criterion = criterion_of(NAME, language, sequence_candidates=SAMPLES, reinforce_baseline=baseline)
+    criterion = criterion_of(NAME, language, **SAMPLED, reinforce_baseline=baseline)
     if baseline == "moving":
         criterion._moving._observe([{"dlf_logs": 1, "sample_bleu": 0.2}])
         assert criterion._moving.value == 0.2
@@ -180,21 +171,21 @@ def with_padding(criterion, scored):
 
 @pytest.mark.parametrize("mistaken", [with_own_bleu_in_the_baseline, with_forced_ends, with_padding])
 def test_mistakes_in_the_estimator_would_be_found(language, exact, samples, mistaken):
-    criterion = criterion_of(NAME, language, sequence_candidates=SAMPLES)
+    criterion = criterion_of(NAME, language, **SAMPLED)
     found = slopes(mistaken(criterion, samples), language.model, exact.along)
     assert standard_errors_away(found, exact.slopes).max() > 4
 
 
 def test_a_ban_of_the_empty_translation_would_be_found(language, exact):
-    criterion = criterion_of(NAME, language, sequence_candidates=SAMPLES)
-    losses = criterion.sentence_losses(drawn(language, Proposals(SAMPLES, distinct=False, shortest=1)))
+    criterion = criterion_of(NAME, language, **SAMPLED)
+    losses = criterion.sentence_losses(drawn(language, Proposals(SAMPLES, distinct=False, shortest=1, limit=LIMIT)))
     assert standard_errors_away(slopes(losses, language.model, exact.along), exact.slopes).max() > 4
 
 
 def test_leaving_one_out_lowers_the_variance(language, exact, samples):
     variances = {}
     for baseline in ("leave-one-out", "none"):
-        criterion = criterion_of(NAME, language, sequence_candidates=SAMPLES, reinforce_baseline=baseline)
+        criterion = criterion_of(NAME, language, **SAMPLED, reinforce_baseline=baseline)
         found = slopes(criterion.sentence_losses(samples), language.model, exact.along)
         variances[baseline] = found.var(dim=0).sum().item()
     assert variances["leave-one-out"] < 0.9 * variances["none"]

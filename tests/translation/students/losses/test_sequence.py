@@ -8,7 +8,6 @@ from fairseq.criterions.cross_entropy import CrossEntropyCriterion
 from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEntropyCriterion
 from fairseq.logging import metrics
 
-from fairseq_dlf.translation.bleu import decoding
 from fairseq_dlf.translation.bleu.decoding import select_rows
 from fairseq_dlf.translation.students.losses import sequence
 from fairseq_dlf.translation.students.losses.scored import score_candidates
@@ -106,11 +105,11 @@ def parts_of(batch):
 
 @pytest.mark.parametrize("sentence_avg", [True, False])
 @pytest.mark.parametrize("name", OF_BEAMS)
-def test_accumulated_batches(made, monkeypatch, name, sentence_avg):
+def test_accumulated_batches(made, name, sentence_avg):
     """By sentences, parts add up to the whole; by tokens, means over the sentences of a part count by its tokens."""
-    # The longest translation would depend on the longest source of a part.
-    monkeypatch.setattr(decoding, "MAX_LENGTH_FACTOR", 0)
-    criterion = criterion_of(name, made, ce_share=0.4, sentence_avg=sentence_avg, **OF_BEAMS[name])
+    # Otherwise the longest translation would depend on the longest source of a part.
+    options = {**OF_BEAMS[name], "sequence_max_len_a": 0}
+    criterion = criterion_of(name, made, ce_share=0.4, sentence_avg=sentence_avg, **options)
     whole, size, log = criterion(made.model, made.example.batch)
     found = [criterion(made.model, part) for part in parts_of(made.example.batch)]
     assert sum(part[1] for part in found) == size
@@ -228,6 +227,8 @@ def test_criterions_hold_no_parameters(made, name):
         ({"ce_share": -0.1}, "ce_share is -0.1, but must lie between 0 and 1 .*--ce-share"),
         ({"ce_share": 1.1}, "ce_share is 1.1"),
         ({"label_smoothing": 1.0, "ce_share": 0.5}, "label_smoothing is 1.0.*--label-smoothing"),
+        ({"sequence_max_len_a": -1.0}, "sequence_max_len_a is -1.0, but must not be negative .*--sequence-max-len-a"),
+        ({"sequence_max_len_b": 0.0}, "sequence_max_len_b is 0.0, but must be at least 1 .*--sequence-max-len-b"),
         ({"label_smoothing": 0.1}, "--label-smoothing 0.1 would be ignored, .*--ce-share is 0"),
     ],
 )
