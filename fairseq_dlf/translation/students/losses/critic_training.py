@@ -142,7 +142,7 @@ class CriticTraining:
             )
         self.critic.load_state_dict(state["critic"])
         self.target.load_state_dict(state["target"])
-        self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
+        self.optimizer.load_state_dict(state["optimizer"])
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.lr
         self.updates = state["updates"]

@@ -9,6 +9,7 @@ from fairseq.criterions.cross_entropy import CrossEntropyCriterion
 from fairseq_dlf.core.support.errors import InputError
 from fairseq_dlf.translation.bleu.candidates import Proposals, collate
 from fairseq_dlf.translation.bleu.decoding import WordJoiner
+from fairseq_dlf.translation.bleu.rewards import token_rewards
 from fairseq_dlf.translation.bleu.scores import sentence_bleu
 from fairseq_dlf.translation.students.losses import sequence
 from fairseq_dlf.translation.students.losses.actor_critic import ActorCriticConfig, ActorCriticCriterion
@@ -135,6 +136,27 @@ def test_the_random_numbers_of_the_student_are_its_own(made):
     assert torch.equal(torch.rand(2), wanted)
 
 
+def test_the_critic_begins_with_the_seed_of_the_run(made):
+    found = []
+    for seed in (3, 3, 4):
+        made.task = type(made.task)()
+        criterion = criterion_of(made, seed=seed, critic_pretraining=9)
+        updates_of(made, criterion, 1)
+        found.append(copies(criterion.learning.target))
+    assert equal(found[0], found[1]) and not equal(found[0], found[2])
+
+
+def test_the_target_network_predicts_what_is_still_to_come(made):
+    """If it promises 5 after each token, Q of all sampled tokens but the last is to be 5 more."""
+    criterion = criterion_of(made, critic_pretraining=9, critic_lr=1e-30, critic_target_rate=1e-30)
+    plain = updates_of(made, criterion, 1)["critic_loss"]
+    assert plain < 1
+    with torch.no_grad():
+        criterion.learning.target.lstm.decoder.fc_out.bias += 5
+    promised = updates_of(made, criterion, 1)
+    assert 0.5 * 25 < promised["critic_loss"] < 26
+
+
 # Batches ------------------------------------------------------------------------
 
 
@@ -160,16 +182,18 @@ def fixed(made, monkeypatch):
     return made
 
 
-def gradient_after(made, batches):
+def gradient_after(made, batches, updates=1):
     """The critic's first moment in Adam, a tenth of the gradient of one update, and the student's gradient."""
     # A task keeps the critic of its run.
     made.task = type(made.task)()
-    criterion = criterion_of(made, sequence_candidates=2, sentence_avg=True)
-    made.model.zero_grad()
+    still = {"critic_lr": 1e-30, "critic_target_rate": 1e-30}
+    criterion = criterion_of(made, sequence_candidates=2, sentence_avg=True, **still)
     optimizer = SimpleNamespace(backward=lambda loss: loss.backward(), step=lambda: None)
-    for batch in batches:
-        made.task.train_step(batch, made.model, criterion, optimizer, 0)
-    made.task.optimizer_step(optimizer, made.model, 0)
+    for update in range(updates):
+        made.model.zero_grad()
+        for batch in batches:
+            made.task.train_step(batch, made.model, criterion, optimizer, update)
+        made.task.optimizer_step(optimizer, made.model, update)
     state = criterion.learning.optimizer.state_dict()["state"]
     moments = torch.cat([entry["exp_avg"].flatten() for entry in state.values()])
     return moments, torch.cat([p.grad.flatten() for p in made.model.parameters()])
@@ -181,6 +205,12 @@ def test_two_batches_of_an_update_are_one_of_twice_the_size(fixed):
     for one, other in zip(whole, apart, strict=True):
         assert one.norm() > 1e-4
         torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
+
+
+def test_each_update_has_a_gradient_of_its_own(fixed):
+    """The same gradient twice: a tenth of it, and nine tenths of the tenth before."""
+    once, twice = (gradient_after(fixed, [fixed.batch], updates)[0] for updates in (1, 2))
+    torch.testing.assert_close(twice, 1.9 * once, rtol=0, atol=1e-12)
 
 
 def test_padding_has_no_influence(fixed):
@@ -220,12 +250,25 @@ def test_duplicates_count_as_often_as_they_were_drawn(fixed, monkeypatch):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
 
 
-def test_figures_are_logged(fixed):
-    log = updates_of(fixed, criterion_of(fixed, sequence_candidates=2, critic_penalty=0.0), 1)
-    assert log["sample_bleu"] > 0
-    assert log["critic_loss"] > 0
-    assert log["q_taken"] != 0
-    assert set(log) >= {"sequence_loss", "dlf_logs"}
+def test_figures_are_means_over_tokens_and_samples(fixed):
+    """Of a critic whose Q is 0.5 everywhere, with a target network of 0, so that q_t = r_t."""
+    still = {"critic_lr": 1e-30, "critic_target_rate": 1e-30, "critic_penalty": 0.0, "critic_pretraining": 9}
+    criterion = criterion_of(fixed, sequence_candidates=2, **still)
+    updates_of(fixed, criterion, 1)
+    with torch.no_grad():
+        for network, value in ((criterion.learning.critic, 0.5), (criterion.learning.target, 0.0)):
+            for parameter in network.parameters():
+                parameter.zero_()
+            network.lstm.decoder.fc_out.bias += value
+    log = updates_of(fixed, criterion, 1, first=1)
+    found = sequence.find_candidates(fixed.task, fixed.model, fixed.batch, criterion.proposals, 0)
+    references = list(fixed.batch["target"][found.owners[0]])
+    rewards = token_rewards(criterion.words, found.targets, references)[found.targets != PAD]
+    assert rewards.max() > 0
+    assert log["critic_loss"] == pytest.approx((0.5 - rewards).square().mean().item(), rel=1e-12)
+    assert log["q_taken"] == pytest.approx(0.5, rel=1e-12)
+    assert log["sample_bleu"] == pytest.approx(rewards.sum().item() / 8, rel=1e-12)
+    assert log["sequence_loss"] == pytest.approx(-0.5 * len(rewards) / 8, rel=1e-12)
 
 
 def test_other_updates_and_sentences_draw_other_samples(made, monkeypatch):
