@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from fairseq_dlf.core.support.errors import StateError
+
 LINE = re.compile(r"\| INFO \| (train_inner|train|valid) \| (.*)$")
 # name=value or name value
 SIMPLE = re.compile(r"([a-z_]\w*)[= ]([^\s,|]+)")
@@ -93,6 +95,21 @@ def parse_log(text: str) -> TrainingLog:
         finished=DONE in last,
         diverged=any(each in last for each in DIVERGED),
     )
+
+
+def parse_validation(text: str, update: int) -> Validation:
+    """Return the last validation in what fairseq-validate printed.
+
+    Args:
+        update: of the checkpoint, which fairseq-validate does not print.
+
+    Raises:
+        StateError: there is none with BLEU.
+    """
+    found = [_figures(match[1], match[2]) for match in map(LINE.search, text.splitlines()) if match is not None]
+    if not found or "bleu" not in found[-1]:
+        raise StateError("fairseq-validate printed no BLEU: look into the log of the run's average")
+    return _validation({**found[-1], "num_updates": update})
 
 
 class _Timing:

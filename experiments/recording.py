@@ -7,11 +7,11 @@ from pathlib import Path
 
 from experiments import circumstances
 from experiments.adoption import commit_of
-from experiments.logs import TrainingLog, Validation, read_log
+from experiments.logs import TrainingLog, parse_validation, read_log
 from experiments.marks import read_mark
 from experiments.processes import folder_of, log_of
 from experiments.records import Data, Decoding, Machine, Record
-from experiments.runs import Task
+from experiments.runs import VALIDATED, Task
 from experiments.workplace import Workplace
 from fairseq_dlf.core.support.errors import StateError
 
@@ -81,13 +81,11 @@ class Recorder:
         return dataclasses.replace(record, test=decoding)
 
     def _average(self, task: Task) -> Record:
-        from experiments import scoring
-
         folder = folder_of(task, self.place.out)
-        bleu = scoring.dev_bleu(folder / "average.valid.txt", self._references("valid"))
         trained = self.place.records.read(task.run)
         last = 0 if trained is None or not trained.curve else trained.curve[-1].update
-        log = TrainingLog((Validation(last, bleu),), {}, None, None, finished=True, diverged=False)
+        dev = parse_validation((folder / VALIDATED).read_text(encoding="utf-8", errors="replace"), last)
+        log = TrainingLog((dev,), {}, None, None, finished=True, diverged=False)
         decoding = self._decoding(task, folder / "average.test.txt")
         return dataclasses.replace(self._new(task, log), test=decoding)
 
@@ -95,13 +93,13 @@ class Recorder:
         # sacrebleu and fairseq take seconds to import, which reports and lists of runs can do without.
         from experiments import scoring
 
-        references, language = self._references("test"), self.place.table.language
+        references, language = self._references(), self.place.table.language
         statistics = scoring.statistics_of(generated, references, language)
         self.place.records.write_statistics(task.record, statistics)
         return scoring.decoding(generated, references, language, task.steps[-1].text, self.commit)
 
-    def _references(self, subset: str) -> Path:
-        return self.place.out / "data" / "raw" / f"{subset}.{self.place.table.language}"
+    def _references(self) -> Path:
+        return self.place.out / "data" / "raw" / f"test.{self.place.table.language}"
 
     def _commit(self, task: Task) -> str:
         """Return the commits that worked on a run, which something else than this package may have begun."""

@@ -11,7 +11,7 @@ from experiments.table import Column, Options, Row, Setting, Table, Value
 
 Kind = Literal["data", "warm", "teacher", "student", "test", "average", "undecided"]
 TRAININGS = ("warm", "teacher", "student")
-BEST, AVERAGE = "checkpoint_best.pt", "average.pt"
+BEST, AVERAGE, VALIDATED = "checkpoint_best.pt", "average.pt", "average.valid.txt"
 TEST_MARK, AVERAGE_MARK = "+test", "+average"
 
 
@@ -110,7 +110,7 @@ def student_task(table: Table, row: Row, seed: int, column: Column, setting: Set
 
 def decoding_task(table: Table, student: Task) -> Task:
     """Return the decoding of test by a student's best checkpoint."""
-    step = _generate(table, f"OUT/{student.name}/{BEST}", "test", "test.txt", table.beam)
+    step = _generate(table, f"OUT/{student.name}/{BEST}", "test.txt")
     return Task(student.name + TEST_MARK, "test", (step,), (student.name,), student.seed, student.setting)
 
 
@@ -120,9 +120,8 @@ def average_task(table: Table, student: Task) -> Task:
     mean = ("dlf-average", "--checkpoint-dir", folder, "--last", str(table.last), "--by", "update")
     steps = (
         Step((*mean, "--output", f"{folder}/{AVERAGE}")),
-        # Greedy, as at the validations of a training.
-        _generate(table, f"{folder}/{AVERAGE}", "valid", "average.valid.txt", beam=1),
-        _generate(table, f"{folder}/{AVERAGE}", "test", "average.test.txt", table.beam),
+        _validate(table, f"{folder}/{AVERAGE}"),
+        _generate(table, f"{folder}/{AVERAGE}", "average.test.txt"),
     )
     return Task(student.name + AVERAGE_MARK, "average", steps, (student.name,), student.seed, student.setting)
 
@@ -145,6 +144,17 @@ def _train(table: Table, name: str, words: Options) -> Step:
     return Step(("fairseq-train", *places, *table.training, *words))
 
 
-def _generate(table: Table, checkpoint: str, subset: str, output: str, beam: int) -> Step:
-    places = ("DATA/bin", "--user-dir", "CODE/fairseq_dlf", "--path", checkpoint, "--gen-subset", subset)
-    return Step(("fairseq-generate", *places, "--beam", str(beam), *table.decoding), output)
+def _validate(table: Table, checkpoint: str) -> Step:
+    """Return the measurement of dev that trainings make at validations.
+
+    The same program counts the same sentences: at validations fairseq's multiple of 8 leaves out up to seven of dev.
+    """
+    places = ("DATA/bin", "--user-dir", "CODE/fairseq_dlf", "--path", checkpoint, "--valid-subset", "valid")
+    plain = ("--task", "translation", "--criterion", "cross_entropy", "--log-format", "simple", "--num-workers", "0")
+    size = ("--max-tokens", "4000")
+    return Step(("fairseq-validate", *places, *plain, *table.validation, *size), VALIDATED)
+
+
+def _generate(table: Table, checkpoint: str, output: str) -> Step:
+    places = ("DATA/bin", "--user-dir", "CODE/fairseq_dlf", "--path", checkpoint, "--gen-subset", "test")
+    return Step(("fairseq-generate", *places, "--beam", str(table.beam), *table.decoding), output)

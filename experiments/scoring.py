@@ -55,10 +55,3 @@ def statistics_of(generated: Path, references: Path, language: str) -> Statistic
     hypotheses = read_generated(generated, len(wanted), settings.bpe).hypotheses
     rows = BLEU(lowercase=True)._extract_corpus_statistics(detokenised(hypotheses, language), [wanted])
     return np.array(rows, dtype=np.int64)
-
-
-def dev_bleu(generated: Path, references: Path) -> float:
-    """Return tokenised BLEU as fairseq measures it at validations with `--eval-tokenized-bleu`."""
-    settings = ScoreSettings()
-    found = read_generated(generated, len(read_references(references)), settings.bpe)
-    return round(BLEU(tokenize="none", force=True).corpus_score(found.hypotheses, [found.targets]).score, 2)

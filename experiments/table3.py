@@ -9,9 +9,6 @@ VALIDATION = (
     '{"beam": 1}',
     "--eval-bleu-remove-bpe",
     "--eval-tokenized-bleu",
-    "--best-checkpoint-metric",
-    "bleu",
-    "--maximize-best-checkpoint-metric",
 )
 
 
@@ -50,7 +47,7 @@ TEACHER = words(
     "--task dlf_teaching --arch dlf_teacher --criterion dlf_teaching --student-start warm --student-steps 60 "
     "--truncate 0 --student-optimizer sgd --student-lr 3.0 --student-clip-norm 0 --measure-sentences 128 "
     "--candidates 8 --greedy-sentences 0 --progress-sentences 200 --episodes-per-epoch 3 --ce-share 0 --batch-size 32 "
-    "--optimizer adam --lr 0.1 --max-update 6 --best-checkpoint-metric bleu --maximize-best-checkpoint-metric"
+    "--optimizer adam --lr 0.1 --max-update 6"
 )
 
 COLUMNS = (
@@ -93,7 +90,10 @@ TABLE = Table(
     ),
     columns=COLUMNS,
     baselines=("smoothed", "cross_entropy"),
-    training=words("--no-epoch-checkpoints --num-workers 0 --log-format json --log-interval 100"),
+    training=words(
+        "--no-epoch-checkpoints --num-workers 0 --log-format json --log-interval 100 "
+        "--best-checkpoint-metric bleu --maximize-best-checkpoint-metric"
+    ),
     validation=VALIDATION,
     student=STUDENT,
     teacher=TEACHER,

@@ -23,6 +23,9 @@ def main() -> int:
         return 0
     if program == "fairseq-generate":
         return generate(Path(after(words, "--path")))
+    if program == "fairseq-validate":
+        print(f"{PREFIX} valid | valid on 'valid' subset | loss 3.668 | nll_loss 2.297 | ppl 4.91 | bleu 37.56 | wps 0")
+        return 0
     return train(Path(after(words, "--save-dir")), words)
 
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from experiments.logs import Validation, parse_log, read_log
+from experiments.logs import Validation, parse_log, parse_validation, read_log
+from fairseq_dlf.core.support.errors import StateError
 
 START = "2026-01-01 10:00:00 | INFO | fairseq_cli.train | training on 1 devices (GPUs/TPUs)"
 DONE = "2026-01-01 10:20:00 | INFO | fairseq_cli.train | done training in 120.0 seconds"
@@ -110,3 +111,11 @@ def test_figures_that_are_not_finite_are_left_out():
 def test_no_log_is_a_training_that_has_not_begun(tmp_path):
     found = read_log(tmp_path / "train.log")
     assert (found.curve, found.finished, found.step_s) == ((), False, None)
+
+
+def test_what_fairseq_validate_prints():
+    line = "now | INFO | valid | valid on 'valid' subset | loss 3.668 | nll_loss 2.297 | ppl 4.91 | bleu 37.56 | wps 0"
+    assert parse_validation(f"{NOISE}\n{line}", 12) == Validation(12, 37.56, 3.668, 2.297)
+    for text in ("", line.replace("bleu", "other")):
+        with pytest.raises(StateError, match="no BLEU"):
+            parse_validation(text, 12)

@@ -6,7 +6,7 @@ pytest.importorskip("fairseq")
 
 from sacrebleu.metrics import BLEU  # noqa: E402
 
-from experiments.scoring import decoding, dev_bleu, statistics_of  # noqa: E402
+from experiments.scoring import decoding, statistics_of  # noqa: E402
 from experiments.significance import corpus_bleu  # noqa: E402
 
 REFERENCES = ("A dog's bowl is here.", "Two men sit on a bench , today.", "The girl plays with a ball.")
@@ -47,8 +47,3 @@ def test_the_digest_is_of_the_sentences_in_their_order(files):
     assert decoding(*files, "en", "", "").hypotheses == before
     generated.write_text(generated.read_text().replace("there .", "now ."))
     assert decoding(*files, "en", "", "").hypotheses != before
-
-
-def test_dev_bleu_is_tokenised(files):
-    wanted = BLEU(tokenize="none", force=True).corpus_score(list(HYPOTHESES), [list(TARGETS)]).score
-    assert dev_bleu(*files) == round(wanted, 2)

@@ -32,7 +32,10 @@ TABLE = Table(
         Column("constant", "constant Φ", words("--criterion dlf --coefficients 1.0"), (at(lr=1), at(lr=3))),
     ),
     baselines=("plain",),
-    training=words("--no-epoch-checkpoints --num-workers 0 --log-format json --log-interval 2"),
+    training=words(
+        "--no-epoch-checkpoints --num-workers 0 --log-format json --log-interval 2 "
+        "--best-checkpoint-metric bleu --maximize-best-checkpoint-metric"
+    ),
     validation=VALIDATION,
     student=STUDENT,
     teacher=(),
