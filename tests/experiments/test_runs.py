@@ -60,7 +60,7 @@ def test_students_differ_from_the_recipes_in_schedule_and_validations_only(recip
     ours, theirs = options(column_task(column).steps[0].command), options(recipe[name])
     differing = {option for option in ours.keys() | theirs.keys() if ours.get(option) != theirs.get(option)}
     changed = {"--lr", "--lr-scheduler", "--validate-interval", "--validate-interval-updates"}
-    changed |= {"--save-interval-updates", "--keep-interval-updates"}
+    changed |= {"--save-interval-updates", "--keep-interval-updates", "--max-update", "--expected-bleu-every"}
     # Where it is written out, it is the default.
     assert differing <= changed | {"--progress-interval"}
     assert float(ours["--lr"]) == float(theirs["--lr"]) == 3
