@@ -9,12 +9,16 @@ import pytest
 pytest.importorskip("fairseq")
 
 from fairseq import options
+from fairseq.criterions import CRITERION_REGISTRY
 from omegaconf import OmegaConf
 
 import fairseq_dlf.translation  # noqa: F401
+from experiments.command_line import TABLES
+from experiments.command_line import build_parser as build_experiments_parser
 from fairseq_dlf.images.command_line import build_parser as build_images_parser
 from fairseq_dlf.images.losses import LOSSES
 from fairseq_dlf.translation.corpus import prepare
+from fairseq_dlf.translation.students.losses.criterion import StudentCriterion
 from fairseq_dlf.translation.teachers.model import DlfTeacherConfig
 from fairseq_dlf.translation.tools import average, compare
 
@@ -32,6 +36,7 @@ FOREIGN = ("pip", "pytest", "git", "cd")
 # The rows of the options table, by the section they stand in.
 OPTION_HEADINGS = {
     "Criterion `dlf`": ["--criterion=dlf", "--arch=lstm_dlf_1"],
+    "Losses to compare with": ["--criterion=dlf_sequence_risk", "--arch=lstm_dlf_1"],
     "Task `dlf_teaching`, criterion `dlf_teaching`, model `dlf_teacher`": [
         "--task=dlf_teaching",
         "--criterion=dlf_teaching",
@@ -91,6 +96,20 @@ def test_fairseq_commands_parse(words):
 @pytest.mark.parametrize("words", of(*DLF))
 def test_dlf_commands_parse(words):
     assert vars(DLF[words[0]]().parse_args(words[1:]))
+
+
+def test_every_loss_of_students_is_described():
+    losses = {name for name, kind in CRITERION_REGISTRY.items() if issubclass(kind, StudentCriterion)}
+    assert len(losses) > 8
+    described = set(re.findall(r"^\| `(dlf_[a-z_]+)` \|", section("Losses to compare with"), re.M))
+    assert losses - {"dlf", "dlf_criterion"} == described
+
+
+def test_experiments_commands_parse():
+    found = [words[3:] for words in COMMANDS if words[:3] == ["python", "-m", "experiments"]]
+    assert len(found) > 1
+    for arguments in found:
+        assert build_experiments_parser(TABLES).parse_args(arguments).table in TABLES
 
 
 def images_commands():
