@@ -90,6 +90,8 @@ def test_fairseq_knows_every_option(row):
     pytest.importorskip("fairseq")
     from fairseq import options as fairseq_options
 
+    import fairseq_dlf.translation  # noqa: F401
+
     tasks = [runs.warm_task(TABLE, row, 1), runs.teacher_task(TABLE, row, 1)]
     tasks += [runs.student_task(TABLE, row, 1, column, each) for column in TABLE.columns for each in column.settings]
     for task in tasks:
