@@ -271,6 +271,13 @@ def test_figures_are_means_over_tokens_and_samples(fixed):
     assert log["sequence_loss"] == pytest.approx(-0.5 * len(rewards) / 8, rel=1e-12)
 
 
+def test_samples_may_be_empty_and_come_twice(made):
+    proposals = criterion_of(made, sequence_candidates=3, sequence_max_len_b=4).proposals
+    assert (proposals.number, proposals.distinct, proposals.shortest, proposals.limit.offset) == (3, False, 0, 4)
+    assert proposals.method == "sample" and not proposals.with_reference
+    assert ActorCriticConfig().sequence_candidates == 1
+
+
 def test_other_updates_and_sentences_draw_other_samples(made, monkeypatch):
     seeds, find = [], sequence.find_candidates
     monkeypatch.setattr(sequence, "find_candidates", lambda *given: seeds.append(given[-1]) or find(*given))
