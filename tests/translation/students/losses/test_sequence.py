@@ -162,10 +162,10 @@ def test_candidates_have_no_dropout_and_scores_have(tiny, monkeypatch):
     built = tiny("lstm", dropout=0.5)
     batch, seen = example_of(built).batch, []
 
-    def spy(model, sample, candidates, words):
+    def spy(model, sample, candidates, words, limit):
         assert model.training
         seen.append(candidates)
-        return score_candidates(model, sample, candidates, words)
+        return score_candidates(model, sample, candidates, words, limit)
 
     monkeypatch.setattr(sequence, "score_candidates", spy)
     criterion = criterion_of("dlf_sequence_risk", built)
