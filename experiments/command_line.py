@@ -33,8 +33,6 @@ def main(arguments: Sequence[str] | None = None, tables: Mapping[str, Table] | N
     parser = build_parser(tuple(tables) if tables else TABLES)
     options = parser.parse_args(arguments)
     table = tables[options.table] if tables else import_module(f"experiments.{options.table}").TABLE
-    # A kill ends the processes of the runs as Ctrl-C does.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     return run_command(PROGRAM, lambda: run(table, options), option_names(parser))
 
 
@@ -82,9 +80,14 @@ def _work(workplace: Workplace, options: argparse.Namespace) -> None:
     data = next(task for task in workplace.tasks() if task.kind == "data")
     if workplace.raw is None and not workplace.done(data):
         raise InputError("the data is not prepared yet: name the folder of the raw corpus", setting="raw")
-    with only_run_in(workplace.out):
-        recorder = Recorder(workplace, commit(), options.threads)
-        Engine(workplace, recorder, options.jobs, say).work()
+    # A kill ends the processes of the runs as Ctrl-C does.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with only_run_in(workplace.out):
+            recorder = Recorder(workplace, commit(), options.threads)
+            Engine(workplace, recorder, options.jobs, say).work()
+    finally:
+        signal.signal(signal.SIGTERM, before)
     say(status(workplace).splitlines()[-1])
 
 
