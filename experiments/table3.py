@@ -67,14 +67,17 @@ COLUMNS = (
         "risk",
         "minimum risk",
         words(f"--criterion dlf_sequence_risk {SEQUENCE}"),
-        # The gradient is a twentieth of cross-entropy's.
-        (*rates(10, 30), at(sequence_method="beam", lr=10), at(**SHARE, lr=1)),
+        # The gradient is a twentieth of cross-entropy's, so that a tenth of the latter weighs more.
+        (*rates(10, 30), at(sequence_method="beam", lr=10), at(ce_share=0.1, label_smoothing=0.1, lr=10)),
     ),
     Column(
         "actor_critic",
         "actor-critic",
-        # A critic and its target that keep pace with a run of an epoch.
-        words(f"--criterion dlf_actor_critic --critic-pretraining 302 --critic-target-rate 0.01 {SEQUENCE}"),
+        # With the published target rate of 0.001 and without a trace, the critic learns nothing within an epoch.
+        words(
+            "--criterion dlf_actor_critic --critic-pretraining 302 --critic-target-rate 0.1 --critic-trace 0.9 "
+            f"--critic-width 128 {SEQUENCE}"
+        ),
         (*rates(0.3, 1, 0.1), at(**SHARE, lr=1)),
     ),
     Column(
