@@ -52,12 +52,11 @@ def _measured(table: Table, row: Row, seed: int, column: Column, setting: Settin
 
 
 def _with_starts(table: Table, row: Row, seed: int, students: Iterable[Task]) -> Iterator[Task]:
-    """Yield the warm start before all students, and the teacher before the first one that it teaches."""
-    teacher = runs.teacher_task(table, row, seed)
-    waiting = True
+    """Yield the warm start before all students, and the teacher and a column's own start before who needs them."""
     yield runs.warm_task(table, row, seed)
+    others = [runs.teacher_task(table, row, seed)]
+    others += [runs.warm_task(table, row, seed, column) for column in table.columns if column.warm]
+    waiting = {task.name: task for task in others}
     for task in students:
-        if waiting and teacher.name in task.needs:
-            waiting = False
-            yield teacher
+        yield from (waiting.pop(name) for name in task.needs if name in waiting)
         yield task

@@ -91,12 +91,12 @@ def averages_table(found: Results) -> str:
 def starts_table(found: Results) -> str:
     """Return what the warm starts reached."""
     lines = [
-        [row.title, seed, _dev(record), "" if record.best_update is None else f"{record.best_update:,}"]
+        [row.title, seed, "" if column is None else column.title, _dev(record), _update(record)]
         for row in found.table.rows
         for seed in row.seeds
-        if (record := found.start(row, seed)) is not None
+        for column, record in found.starts(row, seed)
     ]
-    return f"### Warm starts\n\n{markdown(['row', 'seed', 'dev', 'at update'], lines)}"
+    return f"### Warm starts\n\n{markdown(['row', 'seed', 'of a single loss', 'dev', 'at update'], lines)}"
 
 
 # Time -----------------------------------------------------------------------------
@@ -172,6 +172,10 @@ def _mean_sd(scores: Sequence[float], wanted: int) -> str:
 
 def _seeds(found: Results) -> str:
     return "; ".join(f"{row.title}: {', '.join(map(str, row.seeds))}" for row in found.table.rows)
+
+
+def _update(record: Record) -> str:
+    return "" if record.best_update is None else f"{record.best_update:,}"
 
 
 def _dev(record: Record | None) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from experiments.records import Record, Records
-from experiments.runs import AVERAGE_MARK, student_task, warm_task
+from experiments.runs import AVERAGE_MARK, Task, student_task, warm_task
 from experiments.selection import choose, tuning_records
 from experiments.significance import p_value
 from experiments.table import Column, Row, Setting, Table
@@ -61,9 +61,10 @@ class Results:
         """Return the cells of all decided columns, by column, then row, then seed."""
         return self._cells
 
-    def start(self, row: Row, seed: int) -> Record | None:
-        """Return the record of a warm start."""
-        return self._records.read(warm_task(self.table, row, seed).name)
+    def starts(self, row: Row, seed: int) -> list[tuple[Column | None, Record]]:
+        """Return the records of the warm start of all columns (None) and of those that have their own."""
+        found = [(column, self._records.read(start.name)) for column, start in self._starts(row, seed)]
+        return [(column, record) for column, record in found if record is not None]
 
     def step_s(self, row: Row, column: Column) -> float | None:
         """Return the median of seconds a step over all runs of a column on a row."""
@@ -93,11 +94,15 @@ class Results:
         """Yield the records of all students, and the averages and warm starts that belong to the table."""
         for row in self.table.rows:
             for seed in row.seeds:
-                names = [warm_task(self.table, row, seed).name]
+                names = [start.name for _, start in self._starts(row, seed)]
                 for column in self.table.columns:
                     names += [student_task(self.table, row, seed, column, each).name for each in column.settings]
                 names += [cell.name + AVERAGE_MARK for cell in self._cells if (cell.row, cell.seed) == (row, seed)]
                 yield from (record for name in names if (record := self._records.read(name)) is not None)
+
+    def _starts(self, row: Row, seed: int) -> list[tuple[Column | None, Task]]:
+        own = [column for column in self.table.columns if column.warm]
+        return [(column, warm_task(self.table, row, seed, column)) for column in (None, *own)]
 
     def _cell(self, row: Row, seed: int, column: Column, setting: Setting) -> Cell:
         name = student_task(self.table, row, seed, column, setting).name

@@ -83,28 +83,28 @@ def data_task(table: Table) -> Task:
     return Task("data", "data", (Step(command),))
 
 
-def warm_task(table: Table, row: Row, seed: int) -> Task:
-    """Return the warm start of a seed."""
-    name = f"{_seed_folder(row, seed)}/warm"
-    words = ("--arch", row.name, *row.sizes, "--seed", str(seed), *row.warm, *table.validation)
+def warm_task(table: Table, row: Row, seed: int, column: Column | None = None) -> Task:
+    """Return the warm start of a seed, or the one of a column that has its own."""
+    name, more = _warm(row, seed, column), () if column is None else column.warm
+    words = ("--arch", row.name, *row.sizes, "--seed", str(seed), *row.warm, *more, *table.validation)
     return Task(name, "warm", (_train(table, name, words),), ("data",), seed)
 
 
 def teacher_task(table: Table, row: Row, seed: int) -> Task:
     """Return the teacher of a seed."""
-    folder = _seed_folder(row, seed)
-    words = ("--student", f"OUT/{folder}/warm/{BEST}", "--seed", str(seed), *table.teacher)
-    return Task(f"{folder}/teacher", "teacher", (_train(table, f"{folder}/teacher", words),), (f"{folder}/warm",), seed)
+    name, warm = f"{_seed_folder(row, seed)}/teacher", _warm(row, seed)
+    words = ("--student", f"OUT/{warm}/{BEST}", "--seed", str(seed), *table.teacher)
+    return Task(name, "teacher", (_train(table, name, words),), (warm,), seed)
 
 
 def student_task(table: Table, row: Row, seed: int, column: Column, setting: Setting) -> Task:
     """Return the further training of a warm start with a loss."""
-    folder = _seed_folder(row, seed)
+    folder, warm = _seed_folder(row, seed), _warm(row, seed, column)
     name = f"{folder}/{column.name}/{setting.name}"
-    start = ("--arch", row.name, *row.sizes, "--seed", str(seed), "--finetune-from-model", f"OUT/{folder}/warm/{BEST}")
+    start = ("--arch", row.name, *row.sizes, "--seed", str(seed), "--finetune-from-model", f"OUT/{warm}/{BEST}")
     loss = tuple(_with_teacher(word, folder) for word in column.options)
     words = (*start, *loss, *setting.options, *table.student, *table.validation)
-    needs = (f"{folder}/warm", *((f"{folder}/teacher",) if column.needs_teacher else ()))
+    needs = (warm, *((f"{folder}/teacher",) if column.needs_teacher else ()))
     return Task(name, "student", (_train(table, name, words),), needs, seed, dict(setting.values))
 
 
@@ -133,6 +133,11 @@ def undecided(row: Row, seed: int, column: Column) -> Task:
 
 def _seed_folder(row: Row, seed: int) -> str:
     return f"{row.name}/seed-{seed}"
+
+
+def _warm(row: Row, seed: int, column: Column | None = None) -> str:
+    own = "" if column is None or not column.warm else f"-{column.name}"
+    return f"{_seed_folder(row, seed)}/warm{own}"
 
 
 def _with_teacher(word: str, folder: str) -> str:

@@ -51,12 +51,14 @@ class Column:
         title: in the report.
         options: of fairseq-train; TEACHER stands for the folder of the seed's teacher.
         settings: what is tried; the first is the default, which runs before any other.
+        warm: options of a warm start of its own, after those of the row; none if it takes the row's.
     """
 
     name: str
     title: str
     options: Options
     settings: tuple[Setting, ...]
+    warm: Options = ()
 
     @property
     def needs_teacher(self) -> bool:

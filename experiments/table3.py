@@ -111,6 +111,14 @@ COLUMNS = (
         words("--criterion dlf_sparse_smoothing"),
         tuple(at(label_smoothing=epsilon, lr=lr) for epsilon, lr in ((0.1, 1), (0.1, 3), (0.2, 1), (0.3, 1))),
     ),
+    # The paper's cross-entropy knows no smoothing at any time.
+    Column(
+        "never_smoothed",
+        "cross-entropy, never smoothed",
+        words("--criterion cross_entropy"),
+        rates(0.3, 1, 0.1, 3),
+        warm=words("--label-smoothing 0"),
+    ),
 )
 
 TABLE = Table(

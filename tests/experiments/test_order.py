@@ -1,7 +1,9 @@
 """The order of a table's work, before, during and after tuning."""
 
+from dataclasses import replace
+
 from experiments.order import ordered
-from experiments.table import at
+from experiments.table import Column, at
 from tests.experiments.made import TABLE
 
 FIRST = "arch_a/seed-1"
@@ -67,3 +69,27 @@ def test_every_need_comes_before():
         assert done.issuperset(task.needs), task.name
         done.add(task.name)
     assert len(done) == len(names(plain=at(lr=1), taught=at(lr=1)))
+
+
+def test_a_column_of_its_own_start_begins_with_it():
+    own = Column("alone", "its own", ("--criterion", "c"), (at(lr=1), at(lr=2)), warm=("--label-smoothing", "0"))
+    table = replace(TABLE, rows=TABLE.rows[:1], columns=(*TABLE.columns, own))
+    tasks = list(ordered(table, lambda column: at(lr=2) if column == own else None))
+    found = [task.name for task in tasks if "alone" in task.name or task.name.endswith("warm")]
+    second = "arch_a/seed-2"
+    assert found == [
+        f"{FIRST}/warm",
+        f"{FIRST}/warm-alone",
+        *(f"{FIRST}/alone/{name}" for name in ("lr-1", "lr-2", "lr-2+test", "lr-2+average")),
+        f"{second}/warm",
+        f"{second}/warm-alone",
+        *(f"{second}/alone/{name}" for name in ("lr-2", "lr-2+test", "lr-2+average")),
+    ]
+    by_name = {task.name: task for task in tasks}
+    start, student = by_name[f"{FIRST}/warm-alone"], by_name[f"{FIRST}/alone/lr-1"]
+    # Of an option that is given twice, the last one counts.
+    assert (
+        "--max-epoch 2 --label-smoothing 0 " in start.command and f"--save-dir OUT/{FIRST}/warm-alone " in start.command
+    )
+    assert student.needs == (start.name,)
+    assert f"--finetune-from-model OUT/{FIRST}/warm-alone/checkpoint_best.pt" in student.command

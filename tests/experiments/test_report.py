@@ -75,7 +75,7 @@ def test_footnotes_list_what_the_figures_hold_for(records, tmp_path):
         assert words in text
     # 3 warm starts; 5 tuning runs; 2 further seeds or rows of 2 columns; 6 averages.
     assert "records: 18, of which 0 diverged" in text
-    assert lines(text, "Warm starts")[2] == ["A", "1", "28.00", "6"]
+    assert lines(text, "Warm starts")[2] == ["A", "1", "", "28.00", "6"]
 
 
 def test_an_empty_table_has_no_figures(tmp_path):
