@@ -103,7 +103,8 @@ def student_task(table: Table, row: Row, seed: int, column: Column, setting: Set
     name = f"{folder}/{column.name}/{setting.name}"
     start = ("--arch", row.name, *row.sizes, "--seed", str(seed), "--finetune-from-model", f"OUT/{warm}/{BEST}")
     loss = tuple(_with_teacher(word, folder) for word in column.options)
-    words = (*start, *loss, *setting.options, *table.student, *table.validation)
+    # Of an option that is given twice, the last one counts.
+    words = (*start, *loss, *setting.options, *table.student, *column.instead, *table.validation)
     needs = (warm, *((f"{folder}/teacher",) if column.needs_teacher else ()))
     return Task(name, "student", (_train(table, name, words),), needs, seed, dict(setting.values))
 

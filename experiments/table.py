@@ -52,6 +52,7 @@ class Column:
         options: of fairseq-train; TEACHER stands for the folder of the seed's teacher.
         settings: what is tried; the first is the default, which runs before any other.
         warm: options of a warm start of its own, after those of the row; none if it takes the row's.
+        instead: options that replace some of the table's options of students.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Column:
     options: Options
     settings: tuple[Setting, ...]
     warm: Options = ()
+    instead: Options = ()
 
     @property
     def needs_teacher(self) -> bool:

@@ -75,10 +75,13 @@ COLUMNS = (
         "actor-critic",
         # With the published target rate of 0.001 and without a trace, the critic learns nothing within an epoch.
         words(
-            "--criterion dlf_actor_critic --critic-pretraining 302 --critic-target-rate 0.1 --critic-trace 0.9 "
+            f"--criterion dlf_actor_critic --critic-pretraining {UPDATES} --critic-target-rate 0.1 --critic-trace 0.9 "
             f"--critic-width 128 {SEQUENCE}"
         ),
         (*rates(0.3, 1, 0.1), at(**SHARE, lr=1)),
+        # The critic learns alone for an epoch; the student's updates are as many as with other losses, and its rate
+        # falls over the last third of them.
+        instead=words(f"--max-update {2 * UPDATES} --tail-share {1 / 6:.4f}"),
     ),
     Column(
         "margin",

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from experiments import runs
-from experiments.table3 import TABLE
+from experiments.table3 import TABLE, UPDATES
 
 ROOT = Path(__file__).parents[2]
 ROW = TABLE.rows[0]
@@ -105,3 +105,13 @@ def test_no_folder_of_a_machine_is_in_a_command():
         task = runs.student_task(TABLE, ROW, 1, column, column.settings[0])
         for each in (task, runs.decoding_task(TABLE, task), runs.average_task(TABLE, task)):
             assert not any(word.startswith("/") for step in each.steps for word in step.command)
+
+
+def test_a_column_may_replace_options_of_students():
+    column = TABLE.column("actor_critic")
+    words = options(column_task("actor_critic").steps[0].command)
+    assert int(words["--max-update"]) - int(words["--critic-pretraining"]) == UPDATES
+    tail = float(words["--tail-share"]) * int(words["--max-update"])
+    assert tail == pytest.approx(UPDATES / 3, rel=1e-3)
+    others = [each for each in TABLE.columns if each != column]
+    assert {options(column_task(each.name).steps[0].command)["--max-update"] for each in others} == {str(UPDATES)}
