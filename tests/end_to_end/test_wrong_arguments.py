@@ -29,7 +29,7 @@ WRONG = {
     "two schedules": ([*TEACH, "--trajectory-memory=1GB", "--checkpoint-every=2"], "places the kept states itself"),
     "folder": ([*TEACH, "--trajectory-dir=."], "set its storage to disk"),
     "no folder": ([*TEACH, "--trajectory-storage=disk", "--trajectory-dir=none"], "none for the trajectory does not"),
-    "schedule": ([*TEACH, "--student-lr-scheduler=cosin"], "must be one of cosine, fixed"),
+    "schedule": ([*TEACH, "--student-lr-scheduler=cosin"], "must be one of cosine, dlf_linear_tail, fixed"),
     "guard": ([*TEACH, "--guard-every=-1"], "--guard-every is -1, but must not be negative"),
     "cotangent": (
         [*TEACH, "--clip-cotangent=-1"],
@@ -38,7 +38,7 @@ WRONG = {
     "epsilon": ([*TEACH, "--student-optimizer=adam", "--student-adam-eps=0"], "epsilon is 0.0"),
     "start": ([*TEACH, "--student-start=cold"], "invalid choice: 'cold'"),
     "dev too short": ([*TEACH, "--measure-sentences=33"], "33 sentences were asked for, the data set has 32"),
-    "candidates": ([*TEACH, "--candidates=1"], "needs at least 2"),
+    "candidates": ([*TEACH, "--candidates=1"], "candidates is 1, but must be at least 2 (--candidates)"),
     "teacher missing": ([*STUDENT, "--teacher=none.pt", "--max-update=1"], "teacher file none.pt does not exist"),
     "length unknown": ([*STUDENT, "--teacher={teacher}"], "pass --max-update or --max-epoch"),
 }
