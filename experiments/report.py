@@ -137,7 +137,7 @@ def footnotes(found: Results) -> str:
             _listed("detokenised", {test.signature for test in tests}),
             _listed("tokenised", {test.tokenised_signature for test in tests}),
             _listed("data", {f"{each.data.dictionary}:{each.data.pairs}" for each in records}),
-            _listed("commits", {record.commit for record in records}),
+            _listed("commits", {commit for record in records for commit in record.commit.split(", ")}),
             _listed("machines", machines),
             f"- records: {len(records)}, of which {sum(record.diverged for record in records)} diverged",
         ]
