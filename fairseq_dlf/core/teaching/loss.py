@@ -60,13 +60,13 @@ class DynamicLoss:
     def signature(self) -> Part:
         return {"form": self.form.spec, "ce_share": self.ce_share, "label_smoothing": self.label_smoothing}
 
-    def __call__(self, logits: Tensor, target: Tensor, coefficients: Tensor) -> Losses:
+    def __call__(self, logits: Tensor, target: Tensor, coefficients: Tensor | None = None) -> Losses:
         """Return the loss and the cross-entropy of a batch.
 
         Args:
             logits: (..., types), any float dtype; the computation is in float32 or better.
             target: (...), int64.
-            coefficients: Φ, (form.size(types),), float; not read if `ce_share` is 1.
+            coefficients: Φ, (form.size(types),), float; not read, and None if there are none, if `ce_share` is 1.
 
         Raises:
             InputError: the number of coefficients is not that of the form.
@@ -83,8 +83,8 @@ class DynamicLoss:
         )
         loss = seen.of_target.new_zeros(())
         if dynamic:
-            self._require_size(coefficients, logits.size(-1))
-            reward = torch.sigmoid(self.form.reward(coefficients.to(loss.dtype), seen))
+            phi = self._required(coefficients, logits.size(-1)).to(loss.dtype)
+            reward = torch.sigmoid(self.form.reward(phi, seen))
             # The sigmoid of a reward of 0 is not 0: padding is left out of the sum.
             counted = reward if padding is None else reward.masked_fill(padding, 0.0)
             loss = loss - (1.0 - self.ce_share) * counted.sum()
@@ -104,10 +104,12 @@ class DynamicLoss:
         uniform = self.label_smoothing / (seen.logits.size(-1) - 1)
         return (1.0 - self.label_smoothing - uniform) * nll.sum() + uniform * -seen.summed.sum()
 
-    def _require_size(self, coefficients: Tensor, types: int) -> None:
+    def _required(self, coefficients: Tensor | None, types: int) -> Tensor:
         wanted = self.form.size(types)
-        if coefficients.numel() != wanted:
+        if coefficients is None or coefficients.numel() != wanted:
+            given = 0 if coefficients is None else coefficients.numel()
             raise InputError(
-                f"{coefficients.numel():,} coefficients were given, but the form {self.form.spec} of {types:,} types "
+                f"{given:,} coefficients were given, but the form {self.form.spec} of {types:,} types "
                 f"has {wanted:,}: pass a teacher of these types"
             )
+        return coefficients

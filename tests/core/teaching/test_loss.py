@@ -131,6 +131,13 @@ def test_a_full_share_of_cross_entropy_reads_no_coefficients(batch):
     logits, target, _ = batch
     found = DynamicLoss(Matrix(), PADDING, ce_share=1.0)(logits, target, torch.zeros(0)).loss
     assert found.item() == pytest.approx(by_hand(logits, target, torch.zeros(7), 1.0), rel=1e-12)
+    assert torch.equal(DynamicLoss(Matrix(), PADDING, ce_share=1.0)(logits, target).loss, found)
+
+
+def test_coefficients_that_are_read_must_be_given(batch):
+    logits, target, _ = batch
+    with pytest.raises(ValueError, match="0 coefficients were given, but the form diagonal of 7 types has 7"):
+        DynamicLoss(Diagonal(), PADDING, ce_share=0.5)(logits, target)
 
 
 def test_extreme_logits_give_finite_gradients(batch):

@@ -50,6 +50,23 @@ class StudentCriterion(FairseqCriterion):
         self._cross_entropy = DynamicLoss(Diagonal(), self.padding_idx, ce_share=1.0)
         watch_updates(task, self._begin_update)
 
+    def train(self, mode: bool = True) -> "StudentCriterion":
+        """Refuse options that would be ignored when training begins.
+
+        Not earlier: fairseq builds the criterion also to validate and to decode, and checkpoints of earlier
+        versions, which accepted such options, still do.
+
+        Raises:
+            InputError: naming the option.
+        """
+        if mode:
+            self.require_effect()
+        super().train(mode)
+        return self
+
+    def require_effect(self) -> None:
+        """Raise InputError for options that would be ignored; by default there are none."""
+
     def training_loss(self, model: nn.Module, sample: dict[str, Any]) -> TrainingLoss:
         """Return the loss of a batch in training.
 
@@ -86,7 +103,7 @@ class StudentCriterion(FairseqCriterion):
 
     def _validation_loss(self, model: nn.Module, sample: dict[str, Any]) -> TrainingLoss:
         logits = model(**sample["net_input"])[0]
-        return TrainingLoss(*self._cross_entropy(logits, sample["target"], logits.new_empty(0)))
+        return TrainingLoss(*self._cross_entropy(logits, sample["target"]))
 
     @classmethod
     def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:

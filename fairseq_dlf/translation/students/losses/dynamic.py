@@ -100,14 +100,19 @@ class DlfCriterion(StudentCriterion):
         Raises:
             MissingFileError, InputError: the teacher cannot be used.
         """
-        # Checked only for training: checkpoints of earlier versions, which accepted such options, still validate.
-        if mode:
-            _require_effect(self.cfg)
+        super().train(mode)
         if mode and self.cfg.teacher is not None and self._teacher_file is None:
             with naming_options(OPTIONS):
                 self._read_teacher(self.cfg.teacher)
-        super().train(mode)
         return self
+
+    def require_effect(self) -> None:
+        cfg, taught = self.cfg, self.cfg.teacher is not None
+        refuse_ignored(cfg, "coefficients", taught, "the teacher chooses the coefficients: leave --teacher out")
+        refuse_ignored(cfg, "form", taught, "the teacher's file names the form: leave --teacher out")
+        for name in ("progress_sentences", "progress_interval"):
+            refuse_ignored(cfg, name, not taught, "no teacher looks at the progress: pass --teacher")
+        refuse_ignored(cfg, "label_smoothing", cfg.ce_share == 0, NOTHING_TO_SMOOTH)
 
     def _read_teacher(self, path: str) -> None:
         read = read_teacher(path, self.task.target_dictionary)
@@ -157,16 +162,6 @@ def _require_ranges(cfg: DlfCriterionConfig) -> None:
         raise InputError("the teacher's file has an empty name: pass --teacher FILE, or leave --teacher out")
     if cfg.teacher is not None:
         require_length(cfg, needed_by="the teacher")
-
-
-def _require_effect(cfg: DlfCriterionConfig) -> None:
-    """Raise InputError for options that would be ignored."""
-    taught = cfg.teacher is not None
-    refuse_ignored(cfg, "coefficients", taught, "the teacher chooses the coefficients: leave --teacher out")
-    refuse_ignored(cfg, "form", taught, "the teacher's file names the form: leave --teacher out")
-    for name in ("progress_sentences", "progress_interval"):
-        refuse_ignored(cfg, name, not taught, "no teacher looks at the progress: pass --teacher")
-    refuse_ignored(cfg, "label_smoothing", cfg.ce_share == 0, NOTHING_TO_SMOOTH)
 
 
 @register_criterion("dlf_criterion", dataclass=DlfCriterionConfig)

@@ -59,7 +59,7 @@ class RDrop(StudentCriterion):
     def training_loss(self, model: nn.Module, sample: dict[str, Any]) -> TrainingLoss:
         logits = model(**twice(sample["net_input"]))[0]
         target = sample["target"]
-        found = self.loss(logits, target.repeat_interleave(2, dim=0), logits.new_empty(0))
+        found = self.loss(logits, target.repeat_interleave(2, dim=0))
         divergence = symmetric_divergence(logits).masked_fill(target == self.padding_idx, 0.0).sum()
         per_token = float(divergence.detach()) / 2 / sample["ntokens"]
         self._require_difference(per_token)

@@ -71,7 +71,7 @@ class SelfDistillation(StudentCriterion):
         past_probs = self._past.probs(unwrapped(model), self._plan.epoch, sample["net_input"])
         logits = model(**sample["net_input"])[0]
         if past_probs is None:
-            return TrainingLoss(*self._cross_entropy(logits, sample["target"], logits.new_empty(0)))
+            return TrainingLoss(*self._cross_entropy(logits, sample["target"]))
         weight = self.cfg.distillation_weight * self._plan.share_done(self.update)
         counted = sample["target"] != self.padding_idx
         target, past_probs = sample["target"][counted], past_probs[counted]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from fairseq_dlf.core.support.checks import require_at_least, require_between
 from fairseq_dlf.core.support.seeds import mixed_seed
 from fairseq_dlf.core.teaching.forms import Diagonal
-from fairseq_dlf.core.teaching.loss import DynamicLoss, Losses
+from fairseq_dlf.core.teaching.loss import DynamicLoss
 from fairseq_dlf.translation.bleu.candidates import Proposals, find_candidates
 from fairseq_dlf.translation.bleu.decoding import (
     MAX_LENGTH_FACTOR,
@@ -132,38 +132,23 @@ class SequenceCriterion(StudentCriterion):
         """Return the sequence loss of each sentence, (sentences,), with a graph."""
         raise NotImplementedError
 
-    def train(self, mode: bool = True) -> "SequenceCriterion":
-        """Refuse options that would be ignored when training begins.
-
-        Raises:
-            InputError: naming the option.
-        """
-        if mode:
-            self.require_effect()
-        super().train(mode)
-        return self
-
     def require_effect(self) -> None:
-        """Raise InputError for options that would be ignored."""
         refuse_ignored(self.cfg, "label_smoothing", self.cfg.ce_share == 0, NOTHING_TO_SMOOTH)
 
     def training_loss(self, model: nn.Module, sample: dict[str, Any]) -> TrainingLoss:
         """Return the loss of a batch; with a full share of cross-entropy, no candidates are decoded."""
         share = self.cfg.ce_share
         if share == 1.0:
-            return TrainingLoss(*self._cross_entropy_of(model(**sample["net_input"])[0], sample["target"]))
+            return TrainingLoss(*self._share(model(**sample["net_input"])[0], sample["target"]))
         seed = mixed_seed(self.cfg.seed, self.update, *sample["id"].tolist())
         candidates = find_candidates(self.task, unwrapped(model), sample, self.proposals, seed)
         scored = score_candidates(model, sample, candidates, self.task.target_dictionary, self.proposals.limit)
         sequence = self.sentence_losses(scored).mean()
         with torch.set_grad_enabled(share > 0.0):
-            tokens = self._cross_entropy_of(scored.reference_logits, scored.reference_targets)
+            tokens = self._share(scored.reference_logits, scored.reference_targets)
         figures = {
             "sequence_loss": float(sequence.detach()),
             "sample_bleu": float(candidates.bleu[candidates.present].mean()),
         }
         loss = (1.0 - share) * self.sample_size(sample) * sequence + share * tokens.loss
         return TrainingLoss(loss, tokens.nll_nats, figures)
-
-    def _cross_entropy_of(self, logits: Tensor, target: Tensor) -> Losses:
-        return self._share(logits, target, logits.new_empty(0))
