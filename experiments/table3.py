@@ -50,12 +50,12 @@ SEQUENCE = "--sequence-max-len-a 1.2 --sequence-max-len-b 5"
 SHARE = {"ce_share": 0.4, "label_smoothing": 0.1}
 
 COLUMNS = (
-    Column("cross_entropy", "cross-entropy", words("--criterion cross_entropy"), rates(0.3, 1, 0.1, 3)),
+    Column("cross_entropy", "cross-entropy", words("--criterion cross_entropy"), rates(0.3, 1, 0.1, 3, 0.03)),
     Column(
         "smoothed",
         "cross-entropy, smoothed",
         words("--criterion label_smoothed_cross_entropy"),
-        tuple(at(label_smoothing=epsilon, lr=lr) for epsilon, lr in ((0.1, 1), (0.1, 3), (0.2, 1), (0.3, 1))),
+        tuple(at(label_smoothing=epsilon, lr=lr) for epsilon, lr in ((0.1, 1), (0.1, 3), (0.2, 1), (0.3, 1), (0.2, 0.3))),
     ),
     Column(
         "reinforce",
