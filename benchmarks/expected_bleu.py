@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from fairseq.search import Sampling, Search
 from torch import Tensor
 
 from benchmarks import ours, peers
@@ -23,11 +24,13 @@ from fairseq_dlf.translation.bleu.expected import (
     expected_bleu_of,
 )
 from fairseq_dlf.translation.bleu.scores import sentence_bleu
+from fairseq_dlf.translation.bleu.scoring import TokenScores
 
 SEED = 5
 QUICK_SENTENCES, FULL_SENTENCES = 32, 128
 QUICK_REPEATS, FULL_REPEATS = 3, 9
 STEP = "plain training step"
+MULTINOMIAL = "generation, words drawn by torch.multinomial"
 ANEW = "scores with gradient, each candidate's source encoded anew"
 ARCHS = ("lstm_dlf_1", "transformer_dlf_small")
 Batches = Sequence[dict[str, Any]]
@@ -98,6 +101,7 @@ def _parts(
     return {
         STEP: partial(peers.train_plainly, case, copy.deepcopy(case.module), 1),
         "generation": partial(_generate, task, case, settings, dev),
+        MULTINOMIAL: partial(_generate, task, case, settings, dev, Sampling(task.target_dictionary)),
         "BLEU": partial(_score_by_bleu, task, dev, found),
         "scores with gradient": partial(_score_with_gradient, task, student, params, settings, found),
         ANEW: partial(_score_with_gradient, task, student, params, settings, found, anew=True),
@@ -105,13 +109,17 @@ def _parts(
     }
 
 
-def _generate(task: ShapedTask, case: Case, settings: ExpectedBleuSettings, dev: Batches) -> None:
+def _generate(
+    task: ShapedTask, case: Case, settings: ExpectedBleuSettings, dev: Batches, search: Search | None = None
+) -> None:
     for batch in dev:
         with evaluating(case.module), torch.no_grad():
             torch.manual_seed(SEED)
             generator = build_generator(
                 task, case.module, beam=settings.candidates, sampling=settings.method == "sample"
             )
+            if search is not None:
+                generator.search = search
             generator.generate([case.module], batch)
 
 
@@ -157,4 +165,5 @@ def _summed_bleu_encoded_anew(
     owners = candidates.owners[0]
     sources = {name: candidates.batch[name][owners] for name in ("src_tokens", "src_lengths")}
     logits = forward(**{**candidates.batch, **sources})[0]
-    return expected_bleu_of(logits, candidates, settings, padding).sum()
+    scored = TokenScores(logits[candidates.targets != padding], candidates.targets, padding)
+    return expected_bleu_of(scored, candidates, settings).sum()

@@ -47,6 +47,7 @@ TEACHER = words(
 
 # Captions are hardly ever longer than that; every word of the bound costs time.
 SEQUENCE = "--sequence-max-len-a 1.2 --sequence-max-len-b 5"
+SMOOTHINGS = tuple(at(label_smoothing=epsilon, lr=lr) for epsilon, lr in ((0.1, 1), (0.1, 3), (0.2, 1), (0.3, 1)))
 SHARE = {"ce_share": 0.4, "label_smoothing": 0.1}
 
 COLUMNS = (
@@ -55,7 +56,7 @@ COLUMNS = (
         "smoothed",
         "cross-entropy, smoothed",
         words("--criterion label_smoothed_cross_entropy"),
-        tuple(at(label_smoothing=epsilon, lr=lr) for epsilon, lr in ((0.1, 1), (0.1, 3), (0.2, 1), (0.3, 1), (0.2, 0.3))),
+        (*SMOOTHINGS, at(label_smoothing=0.2, lr=0.3)),
     ),
     Column(
         "reinforce",
@@ -93,9 +94,14 @@ COLUMNS = (
         "r_drop",
         "R-Drop",
         words("--criterion dlf_r_drop --label-smoothing 0.1"),
-        tuple(at(r_drop_weight=weight, lr=lr) for weight, lr in ((1, 1), (3, 1), (5, 1), (1, 3))),
+        tuple(at(r_drop_weight=weight, lr=lr) for weight, lr in ((1, 1), (3, 1), (5, 1), (1, 3), (0.3, 1), (1, 0.3))),
     ),
-    Column("constant", "constant Φ", words("--criterion dlf --ce-share 0 --coefficients 1.0"), rates(3, 1, 10, 0.3)),
+    Column(
+        "constant",
+        "constant Φ",
+        words("--criterion dlf --ce-share 0 --coefficients 1.0"),
+        rates(3, 1, 10, 0.3, 30),
+    ),
     Column(
         "taught",
         "taught Φ",
@@ -112,7 +118,7 @@ COLUMNS = (
         "sparse_smoothing",
         "sparse smoothing",
         words("--criterion dlf_sparse_smoothing"),
-        tuple(at(label_smoothing=epsilon, lr=lr) for epsilon, lr in ((0.1, 1), (0.1, 3), (0.2, 1), (0.3, 1))),
+        SMOOTHINGS,
     ),
     # The paper's cross-entropy knows no smoothing at any time.
     Column(

@@ -53,7 +53,7 @@ def test_mistakes_in_a_declaration_are_named(changes, words):
         dataclasses.replace(made.TABLE, **changes)
 
 
-def test_table3_tries_four_settings_of_every_loss():
-    assert {len(column.settings) for column in TABLE.columns} == {4}
+def test_table3_tries_at_least_four_settings_of_every_loss():
+    assert min(len(column.settings) for column in TABLE.columns) == 4
     assert [row.seeds for row in TABLE.rows] == [(1, 2, 3), (1,), (1,)]
     assert [column.name for column in TABLE.columns if column.needs_teacher] == ["taught"]

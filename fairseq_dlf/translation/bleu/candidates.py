@@ -1,7 +1,6 @@
-"""Candidate translations that a student proposes, with their BLEU, and one forward pass that scores them all."""
+"""Candidate translations that a student proposes, with their BLEU."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -9,8 +8,7 @@ import torch
 from fairseq.data import data_utils
 from fairseq.models import BaseFairseqModel
 from fairseq.tasks import FairseqTask
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
 from fairseq_dlf.core.support.checks import require_at_least
 from fairseq_dlf.core.support.errors import InputError
@@ -55,8 +53,8 @@ class Candidates(NamedTuple):
     """Candidate translations of a batch, and the tensors for scoring them again.
 
     Attributes:
-        batch: net_input of a forward pass over all candidates within `encoding_once`: each source
-            once, the candidates' previous tokens (rows, length).
+        batch: net_input of a forward pass that encodes each source once: the sources, and the candidates'
+            previous tokens (rows, length).
         targets: (rows, length), int64, padded.
         owners: sentence and slot of each row, (2, rows), ascending.
         bleu: sentence BLEU in [0, 1], (sentences, slots), float64; 0 in empty slots.
@@ -132,57 +130,3 @@ def collate(
         "prev_output_tokens": previous,
     }
     return Candidates(net_input, targets, owners, bleu, present)
-
-
-# Scoring ----------------------------------------------------------------------
-
-
-@contextmanager
-def encoding_once(model: nn.Module, owners: Tensor) -> Iterator[None]:
-    """Have the model's forwards decode several targets of each source, whose encoding they share.
-
-    A hook on the encoder repeats its output, so that the model is still called as a whole: wrappers
-    for several workers, and calls with other parameters, see an ordinary forward pass. Dropout in the
-    encoder is the same for all targets of a source.
-
-    Args:
-        model: an encoder-decoder model of fairseq, unwrapped.
-        owners: the source of each row of `prev_output_tokens`, (rows,), int64.
-    """
-    encoder: Any = model.encoder
-
-    def repeat(module: nn.Module, inputs: Any, output: Any) -> Any:
-        return encoder.reorder_encoder_out(output, owners)
-
-    handle = encoder.register_forward_hook(repeat)
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
-def candidate_logits(forward: Callable[..., Any], model: nn.Module, candidates: Candidates) -> Tensor:
-    """Return the logits of all candidates, (rows, length, types), with a graph to what `forward` uses.
-
-    Args:
-        forward: the model, wrapped or with other parameters.
-        model: the unwrapped model.
-
-    Cost: one encoding of each source, one decoding of each candidate.
-    """
-    with encoding_once(model, candidates.owners[0]):
-        return forward(**candidates.batch)[0]
-
-
-def token_log_probs(logits: Tensor, targets: Tensor, padding: int) -> Tensor:
-    """Return log p of each token, (rows, length), in float32 or better; 0 where the target is padding.
-
-    Args:
-        logits: (rows, length, types).
-        targets: (rows, length), int64.
-    """
-    precision = torch.promote_types(logits.dtype, torch.float32)
-    nll = functional.cross_entropy(
-        logits.to(precision).flatten(0, 1), targets.flatten(), ignore_index=padding, reduction="none"
-    )
-    return -nll.view_as(targets)

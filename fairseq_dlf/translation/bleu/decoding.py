@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from fairseq_dlf.core.hypergradient.student import Student
 from fairseq_dlf.core.support.errors import InputError
+from fairseq_dlf.translation.bleu.sampling import InverseSampling
 from fairseq_dlf.translation.bleu.scores import CorpusBleu, corpus_bleu
 
 # Translations are rarely longer; those of a degenerate student would reach fairseq's limit of 200.
@@ -141,10 +142,18 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def build_generator(task: FairseqTask, model: BaseFairseqModel, **options: Any) -> Any:
-    """Return fairseq's sequence generator with a bound on length that suits evaluation."""
+def build_generator(task: FairseqTask, model: BaseFairseqModel, sampling: bool = False, **options: Any) -> Any:
+    """Return fairseq's sequence generator with a bound on length that suits evaluation.
+
+    Args:
+        sampling: whether words are drawn from the student's distribution, and not searched for.
+        options: of fairseq's generation.
+    """
     settings = {"max_len_a": MAX_LENGTH_FACTOR, "max_len_b": MAX_LENGTH_OFFSET, **options}
-    return FairseqTask.build_generator(task, [model], Namespace(**settings))
+    generator = FairseqTask.build_generator(task, [model], Namespace(**settings))
+    if sampling:
+        generator.search = InverseSampling(task.target_dictionary)
+    return generator
 
 
 class LengthLimit(NamedTuple):

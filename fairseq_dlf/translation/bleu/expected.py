@@ -19,14 +19,9 @@ from fairseq_dlf.core.hypergradient.student import Student
 from fairseq_dlf.core.support.checks import require_at_least, require_positive
 from fairseq_dlf.core.support.signature import Part, part_of
 from fairseq_dlf.core.teaching.expectations import expected_score
-from fairseq_dlf.translation.bleu.candidates import (
-    Candidates,
-    Proposals,
-    candidate_logits,
-    find_candidates,
-    token_log_probs,
-)
+from fairseq_dlf.translation.bleu.candidates import Candidates, Proposals, find_candidates
 from fairseq_dlf.translation.bleu.decoding import evaluating, module_at
+from fairseq_dlf.translation.bleu.scoring import TokenScores, score_tokens
 
 # Candidates of one batch are padded to the longest: small batches of similar length waste least.
 MEASURE_SENTENCES = 16
@@ -82,17 +77,18 @@ def expected_bleu(
         forward: the model, wrapped or with other parameters.
         model: the unwrapped model.
 
-    Cost: one forward pass over all candidates: (rows, length, types) log-probabilities.
+    Cost: one forward pass over all candidates: (tokens, types) log-probabilities.
     Paper: section 4.1; the design is that of minimum-risk training (Shen et al. 2016, Eq 13).
     """
-    return expected_bleu_of(candidate_logits(forward, model, candidates), candidates, settings, padding)
+    rows = candidates.owners[0], candidates.targets
+    return expected_bleu_of(score_tokens(forward, model, candidates.batch, *rows, padding), candidates, settings)
 
 
-def expected_bleu_of(logits: Tensor, candidates: Candidates, settings: ExpectedBleuSettings, padding: int) -> Tensor:
-    """Return m̃ of each sentence, (sentences,), from the logits of the candidates, (rows, length, types)."""
-    scores = token_log_probs(logits, candidates.targets, padding).sum(dim=1)
+def expected_bleu_of(scored: TokenScores, candidates: Candidates, settings: ExpectedBleuSettings) -> Tensor:
+    """Return m̃ of each sentence, (sentences,), from the scores of the candidates' tokens."""
+    scores = scored.log_probs.sum(dim=1)
     if settings.normalize:
-        scores = scores / (candidates.targets != padding).sum(dim=1)
+        scores = scores / scored.real.sum(dim=1)
     return expected_score(candidates.table(scores), candidates.bleu, candidates.present, settings.sharpness)
 
 

@@ -121,9 +121,9 @@ class ActorCriticCriterion(SequenceCriterion):
 
     def _taught_values(self, scored: Scored, policy: Policy) -> Tensor:
         """Return the critic's Q, (rows, length, types), and let it learn from the batch at the end of the update."""
-        owners = scored.candidates.owners[0]
-        rewards = token_rewards(self.words, policy.taken, list(scored.reference_targets[owners]))
-        prefixes = Prefixes(scored.candidates.batch["prev_output_tokens"], scored.reference_targets, owners)
+        owners, references = scored.candidates.owners[0], scored.every.targets[scored.reference_rows]
+        rewards = token_rewards(self.words, policy.taken, list(references[owners]))
+        prefixes = Prefixes(scored.candidates.batch["prev_output_tokens"], references, owners)
         return self._learning(policy.probs).teach(prefixes, policy, rewards, counts=not self._fills_gap)
 
     def _learning(self, like: Tensor) -> CriticTraining:

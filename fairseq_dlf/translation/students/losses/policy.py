@@ -31,9 +31,8 @@ def policy_of(scored: Scored, end: int) -> Policy:
     """
     # The table of scores may be wider, where a reference is longer than all samples.
     taken = scored.candidates.targets
-    logits = scored.logits[:, : taken.size(1)]
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    logits = scored.every.spread(scored.every.precise)[: scored.number, : taken.size(1)]
     types = torch.arange(logits.size(-1), device=logits.device)
     forced = torch.arange(logits.size(1), device=logits.device) >= scored.longest
-    never = (types == scored.padding) | (forced.unsqueeze(1) & (types != end))
-    return Policy(logits.masked_fill(never, -torch.inf).softmax(-1), taken, taken != scored.padding)
+    never = (types == scored.every.padding) | (forced.unsqueeze(1) & (types != end))
+    return Policy(logits.masked_fill(never, -torch.inf).softmax(-1), taken, taken != scored.every.padding)

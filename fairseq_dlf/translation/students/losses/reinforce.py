@@ -110,10 +110,11 @@ def sample_log_probs(scored: Scored) -> Tensor:
     It never draws padding, so that q is renormalised without it, and an end that is forced has the
     probability 1.
     """
-    log_p = scored.log_probs
-    # log p of padding in the same place, without another normalisation over all types.
-    padding = scored.logits[..., scored.padding].to(log_p.dtype) - scored.token_logits + log_p
-    log_q = log_p - torch.log1p(-padding.masked_fill(~scored.real, float("-inf")).exp())
+    every, logits = scored.every, scored.every.precise
+    # The gradient of an indexed column would be one more tensor over all types.
+    columns = torch.stack([every.tokens, torch.full_like(every.tokens, every.padding)], dim=1)
+    log_p, padding = (logits.gather(1, columns) - logits.logsumexp(dim=1, keepdim=True)).unbind(dim=1)
+    log_q = every.spread(log_p - torch.log1p(-padding.exp()))[: scored.number]
     forced = scored.lengths > scored.longest
     ends = torch.arange(log_q.size(1), device=log_q.device) == (scored.lengths - 1).unsqueeze(1)
     return log_q.masked_fill(ends & forced.unsqueeze(1), 0.0).sum(dim=1)

@@ -7,8 +7,9 @@ from fairseq.data import Dictionary, data_utils
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fairseq_dlf.translation.bleu.candidates import Candidates, encoding_once, token_log_probs
+from fairseq_dlf.translation.bleu.candidates import Candidates
 from fairseq_dlf.translation.bleu.decoding import USUAL_LIMIT, LengthLimit, unwrapped
+from fairseq_dlf.translation.bleu.scoring import TokenScores, score_tokens
 
 
 class Scored(NamedTuple):
@@ -16,45 +17,47 @@ class Scored(NamedTuple):
 
     Attributes:
         candidates: translations with their BLEU.
-        targets: tokens of the candidates, (rows, length), int64, padded.
-        logits: of the candidates, (rows, length, types), with a graph.
-        reference_targets: (sentences, length), int64, padded.
-        reference_logits: (sentences, length, types), with a graph.
+        every: scores of the candidates and, below them, of the references that are none.
+        reference_rows: which row of `every` is the reference of each sentence, (sentences,), int64.
         reference_slots: which candidate is the reference, (sentences,), int64; -1 where none is.
         longest: words of the longest translation that is decoded; its end is forced.
-        padding: index of the padding symbol.
     """
 
     candidates: Candidates
-    targets: Tensor
-    logits: Tensor
-    reference_targets: Tensor
-    reference_logits: Tensor
+    every: TokenScores
+    reference_rows: Tensor
     reference_slots: Tensor
     longest: int
-    padding: int
 
     @property
-    def real(self) -> Tensor:
-        """Return where the candidates have tokens, (rows, length), bool."""
-        return self.targets != self.padding
+    def number(self) -> int:
+        """Return the number of candidates of all sentences."""
+        return self.candidates.owners.size(1)
+
+    @property
+    def targets(self) -> Tensor:
+        """Return the tokens of the candidates, (rows, length), int64, padded."""
+        return self.every.targets[: self.number]
 
     @property
     def lengths(self) -> Tensor:
         """Return the number of tokens of each candidate, its end included, (rows,), int64."""
-        return self.real.sum(dim=1)
+        return self.every.real[: self.number].sum(dim=1)
 
     @property
     def log_probs(self) -> Tensor:
-        """Return log p of each token, (rows, length), in float32 or better; 0 where there is none."""
-        return token_log_probs(self.logits, self.targets, self.padding)
+        """Return log p of each token of the candidates, (rows, length), in float32 or better; 0 at padding."""
+        return self.every.log_probs[: self.number]
 
     @property
     def token_logits(self) -> Tensor:
-        """Return the logit of each token, (rows, length), in float32 or better; 0 where there is none."""
-        chosen = self.logits.gather(-1, self.targets.unsqueeze(-1)).squeeze(-1)
-        chosen = chosen.to(torch.promote_types(chosen.dtype, torch.float32))
-        return chosen.masked_fill(~self.real, 0.0)
+        """Return the logit of each token of the candidates, (rows, length), in float32 or better; 0 at padding."""
+        return self.every.token_logits[: self.number]
+
+    @property
+    def references(self) -> TokenScores:
+        """Return the scores of the references, in the order of the sentences."""
+        return self.every.of_rows(self.reference_rows)
 
     def means(self, values: Tensor) -> Tensor:
         """Return the means over tokens of values, (rows, length), as a table, (sentences, slots)."""
@@ -84,14 +87,14 @@ def score_candidates(
     owners = candidates.owners[0]
     slots = _slots_of_references(candidates, targets, wanted)
     (missing,) = torch.nonzero(slots < 0, as_tuple=True)
-    batch = {**candidates.batch, "prev_output_tokens": torch.cat([previous, begun[missing]])}
+    net_input = {**candidates.batch, "prev_output_tokens": torch.cat([previous, begun[missing]])}
     inner = unwrapped(model)
-    with encoding_once(inner, torch.cat([owners, missing])):
-        logits = model(**batch)[0]
-    rows = candidates.table(torch.arange(len(owners), device=owners.device)).gather(1, slots.clamp(min=0).unsqueeze(1))
-    rows = rows.squeeze(1).index_put((missing,), len(owners) + torch.arange(len(missing), device=owners.device))
-    longest = limit.longest(inner, batch["src_tokens"].size(1))
-    return Scored(candidates, targets, logits[: len(owners)], wanted, logits[rows], slots, longest, words.pad())
+    rows = torch.cat([owners, missing]), torch.cat([targets, wanted[missing]])
+    every = score_tokens(model, inner, net_input, *rows, words.pad())
+    found = candidates.table(torch.arange(len(owners), device=owners.device)).gather(1, slots.clamp(min=0).unsqueeze(1))
+    below = len(owners) + torch.arange(len(missing), device=owners.device)
+    reference_rows = found.squeeze(1).index_put((missing,), below)
+    return Scored(candidates, every, reference_rows, slots, limit.longest(inner, net_input["src_tokens"].size(1)))
 
 
 def _slots_of_references(candidates: Candidates, targets: Tensor, references: Tensor) -> Tensor:

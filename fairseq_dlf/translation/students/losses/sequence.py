@@ -145,7 +145,8 @@ class SequenceCriterion(StudentCriterion):
         scored = score_candidates(model, sample, candidates, self.task.target_dictionary, self.proposals.limit)
         sequence = self.sentence_losses(scored).mean()
         with torch.set_grad_enabled(share > 0.0):
-            tokens = self._share(scored.reference_logits, scored.reference_targets)
+            references = scored.references
+            tokens = self._share(references.logits, references.tokens)
         figures = {
             "sequence_loss": float(sequence.detach()),
             "sample_bleu": float(candidates.bleu[candidates.present].mean()),

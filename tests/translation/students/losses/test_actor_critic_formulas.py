@@ -5,9 +5,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from fairseq_dlf.translation.bleu.scoring import TokenScores
 from fairseq_dlf.translation.students.losses.actor_critic import actor_losses
 from fairseq_dlf.translation.students.losses.critic import critic_loss, critic_targets
 from fairseq_dlf.translation.students.losses.policy import policy_of
+from fairseq_dlf.translation.students.losses.scored import Scored
 
 PAD, END, TYPES = 1, 2, 7
 
@@ -25,10 +27,13 @@ def batch():
 
 
 def policy(batch):
-    """The policy, for logits that are as wide as the longest reference."""
-    candidates = SimpleNamespace(targets=batch.taken)
-    wide = torch.cat([batch.logits, torch.zeros_like(batch.logits)], dim=1)
-    return policy_of(SimpleNamespace(candidates=candidates, logits=wide, longest=batch.longest, padding=PAD), END)
+    """The policy, with a reference below that is wider than the translations."""
+    wide = torch.full((4, 7), PAD)
+    wide[:3, :5], wide[3] = batch.taken, END
+    real = batch.taken != PAD
+    logits = torch.cat([batch.logits[real], torch.randn(7, TYPES).to(batch.logits)])
+    candidates = SimpleNamespace(targets=batch.taken, owners=torch.zeros(2, 3))
+    return policy_of(Scored(candidates, TokenScores(logits, wide, PAD), None, None, batch.longest), END)
 
 
 def probs_of(batch, row, step):

@@ -39,19 +39,19 @@ def test_rows_equal_what_is_scored_alone(made):
 
 def test_references_equal_what_is_scored_alone(made):
     scored, example = scored_of(made), made.example
-    padding = made.task.target_dictionary.pad()
     assert scored.reference_slots.tolist() == example.slots
     for row, tokens in enumerate(example.references):
-        found = scored.reference_targets[row]
-        assert found[found != padding].tolist() == tokens
+        found = scored.references.of_rows(torch.tensor([row]))
+        assert found.tokens.tolist() == tokens
         wanted = logits_alone(made, example.batch, row, tokens)
-        torch.testing.assert_close(scored.reference_logits[row, : len(tokens)], wanted, rtol=0, atol=1e-12)
+        torch.testing.assert_close(found.logits, wanted, rtol=0, atol=1e-12)
 
 
 def test_sources_are_encoded_once_and_references_that_are_candidates_decoded_once(made):
     rows = {}
-    made.model.encoder.register_forward_pre_hook(lambda module, inputs: rows.update(encoder=len(inputs[0])))
-    made.model.decoder.register_forward_hook(lambda module, inputs, output: rows.update(decoder=len(output[0])))
+    for part in ("encoder", "decoder"):
+        module = getattr(made.model, part)
+        module.register_forward_pre_hook(lambda module, inputs, part=part: rows.update({part: len(inputs[0])}))
     scored_of(made)
     assert rows == {"encoder": 3, "decoder": 7 + 1}
 
@@ -74,5 +74,5 @@ def test_means_are_over_tokens(made):
 def test_half_precision_is_scored_in_float32(made):
     made.model.bfloat16()
     scored = scored_of(made)
-    assert scored.logits.dtype == torch.bfloat16
+    assert scored.every.logits.dtype == torch.bfloat16
     assert scored.log_probs.dtype == scored.token_logits.dtype == torch.float32

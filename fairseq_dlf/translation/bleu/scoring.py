@@ -1,0 +1,131 @@
+"""One forward pass over several translations of each source, which is encoded once and predicts real tokens only."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class TokenScores(NamedTuple):
+    """What a model says at the tokens of some translations, their ends included.
+
+    Attributes:
+        logits: (tokens, types), row by row, with a graph.
+        targets: (rows, length), int64, padded on the right.
+        padding: index of the padding symbol.
+    """
+
+    logits: Tensor
+    targets: Tensor
+    padding: int
+
+    @property
+    def real(self) -> Tensor:
+        """Return where there are tokens, (rows, length), bool."""
+        return self.targets != self.padding
+
+    @property
+    def tokens(self) -> Tensor:
+        """Return the tokens, (tokens,), int64."""
+        return self.targets[self.real]
+
+    @property
+    def precise(self) -> Tensor:
+        """Return the logits, (tokens, types), in float32 or better."""
+        return self.logits.to(torch.promote_types(self.logits.dtype, torch.float32))
+
+    @property
+    def log_probs(self) -> Tensor:
+        """Return log p of each token, (rows, length), in float32 or better; 0 where there is none."""
+        return self.spread(-functional.cross_entropy(self.precise, self.tokens, reduction="none"))
+
+    @property
+    def token_logits(self) -> Tensor:
+        """Return the logit of each token, (rows, length), in float32 or better; 0 where there is none."""
+        return self.spread(self.precise.gather(-1, self.tokens.unsqueeze(-1)).squeeze(-1))
+
+    def spread(self, values: Tensor) -> Tensor:
+        """Return values of tokens, (tokens, ...), by row and place, (rows, length, ...); 0 where there is no token."""
+        return values.new_zeros(*self.targets.shape, *values.shape[1:]).index_put((self.real,), values)
+
+    def of_rows(self, rows: Tensor) -> "TokenScores":
+        """Return the scores of some translations, in their order.
+
+        Args:
+            rows: (chosen,), int64.
+        """
+        places = self.spread(torch.arange(len(self.logits), device=rows.device))
+        return self._replace(logits=self.logits[places[rows][self.real[rows]]], targets=self.targets[rows])
+
+
+def score_tokens(
+    forward: Callable[..., Any],
+    model: nn.Module,
+    net_input: dict[str, Tensor],
+    owners: Tensor,
+    targets: Tensor,
+    padding: int,
+) -> TokenScores:
+    """Return what a model says at the tokens of translations, with a graph to what `forward` uses.
+
+    Args:
+        forward: the model, wrapped or with other parameters.
+        model: an encoder-decoder model of fairseq, unwrapped.
+        net_input: of the forward pass: each source once, and the translations' previous tokens, (rows, length).
+        owners: the source of each translation, (rows,), int64.
+        targets: the translations, (rows, length), int64, padded on the right.
+        padding: index of the padding symbol.
+
+    Cost: one encoding of each source; one decoding of each translation, whose projection to the types, the
+        greatest part of a small model's memory, leaves out what is padding.
+    """
+    real = targets != padding
+    with encoding_once(model, owners), projecting_only(model, real):
+        logits = forward(**net_input)[0]
+    # Some decoders project without their method `output_layer`.
+    return TokenScores(logits if logits.dim() == 2 else logits[real], targets, padding)
+
+
+@contextmanager
+def encoding_once(model: nn.Module, owners: Tensor) -> Iterator[None]:
+    """Have the model's forwards decode several targets of each source, whose encoding they share.
+
+    A hook on the encoder repeats its output, so that the model is still called as a whole: wrappers
+    for several workers, and calls with other parameters, see an ordinary forward pass. Dropout in the
+    encoder is the same for all targets of a source.
+
+    Args:
+        model: an encoder-decoder model of fairseq, unwrapped.
+        owners: the source of each row of `prev_output_tokens`, (rows,), int64.
+    """
+    encoder: Any = model.encoder
+
+    def repeat(module: nn.Module, inputs: Any, output: Any) -> Any:
+        return encoder.reorder_encoder_out(output, owners)
+
+    handle = encoder.register_forward_hook(repeat)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def projecting_only(model: nn.Module, where: Tensor) -> Iterator[None]:
+    """Have the model's forwards return the logits of some places only, (places, types).
+
+    Args:
+        model: an encoder-decoder model of fairseq, unwrapped. If its decoder does not project with the method
+            `output_layer`, nothing changes.
+        where: the places, (rows, length), bool.
+    """
+    decoder: Any = model.decoder
+    project = decoder.output_layer
+    decoder.output_layer = lambda features: project(features[where])
+    try:
+        yield
+    finally:
+        del decoder.output_layer  # which uncovers the method of its class
