@@ -17,7 +17,7 @@ from experiments.table import Table
 from experiments.workplace import Workplace
 from fairseq_dlf.command_line import count, option_names, place, run_command
 from fairseq_dlf.core.files.run_folder import only_run_in
-from fairseq_dlf.core.support.errors import InputError
+from fairseq_dlf.core.support.errors import InputError, MissingFileError
 
 PROGRAM = "python -m experiments"
 TABLES = ("table3",)
@@ -63,6 +63,9 @@ def build_parser(tables: Sequence[str]) -> argparse.ArgumentParser:
 def run(table: Table, options: argparse.Namespace) -> None:
     """Do what the options say."""
     if options.report:
+        folder = options.results / table.name
+        if next(folder.rglob("*.json"), None) is None:
+            raise MissingFileError(f"there is no record in {folder}: name another folder, or run the table", "results")
         print(report(table, options.results))
         return
     if options.out is None:

@@ -20,7 +20,7 @@ def test_a_taught_student_logs_its_state_and_holds_no_teacher(student):
     state = torch.load(student.last, weights_only=True)
     assert not any("teacher" in name for name in state["model"])
     assert state["criterion"] is None
-    progress = dict((name, meter["val"]) for _, name, _, meter in state["extra_state"]["metrics"]["dlf_progress"])
+    progress = state["extra_state"]["dlf_state"]["progress"]
     assert progress["updates"] == 8
     assert 0 <= progress["dev_bleu"] < 1
 

@@ -25,6 +25,12 @@ def test_the_report_needs_no_folder_of_runs(call, tmp_path):
     assert printed.startswith("## Small\n\n### Test\n\n| loss | A | B |")
 
 
+def test_a_report_of_nothing_is_refused(call):
+    status, printed, errors = call("--report", out=False)
+    assert (status, printed) == (1, "")
+    assert "there is no record in" in errors and "(--results)" in errors
+
+
 def test_a_dry_run_prints_commands_in_order_and_touches_nothing(call, tmp_path):
     status, printed, _ = call("--dry-run", "--raw", "corpus")
     lines = printed.splitlines()

@@ -80,3 +80,11 @@ def tiny():
         return SimpleNamespace(task=task, model=BUILDERS[arch](task, dropout).double())
 
     return build
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """The data-bin of `tests.translation.tiny_runs`."""
+    from tests.translation.tiny_runs import make_data_bin  # fairseq's command line takes long to import
+
+    return make_data_bin(tmp_path_factory.mktemp("data"))

@@ -13,6 +13,7 @@ from fairseq_cli.train import main
 
 import fairseq_dlf.translation  # noqa: F401
 from benchmarks.sentences import made_dictionary
+from fairseq_dlf.translation.hooks import run_start
 
 TYPES = 14
 SIZES = [f"--{side}-{name}=6" for side in ("encoder", "decoder") for name in ("embed-dim", "hidden-size")]
@@ -51,13 +52,16 @@ def make_data_bin(folder: Path, train: int = 16, valid: int = 4) -> Path:
 
 
 def train(data: Path, save_dir: Path, *arguments: str) -> None:
-    """Run `fairseq-train` here; what it raises comes through."""
+    """Run `fairseq-train` here; what it raises comes through, and the lock of its folder is given back."""
     if hasattr(checkpoint_utils.save_checkpoint, "best"):
         del checkpoint_utils.save_checkpoint.best
     given = [str(data), *SHORT, f"--save-dir={save_dir}", *map(str, arguments)]
     cfg = convert_namespace_to_omegaconf(options.parse_args_and_arch(options.get_training_parser(), given))
-    with _restored_logging():
-        main(cfg)
+    try:
+        with _restored_logging():
+            main(cfg)
+    finally:
+        run_start._folder.close()
 
 
 @contextmanager

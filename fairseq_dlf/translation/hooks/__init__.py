@@ -8,7 +8,6 @@
 - `dictionaries`: the dictionaries that a checkpoint was trained with.
 - `batch_order`: the same batches before and after a resume.
 - `run_options`, `naming`: options of the run that a task does not get, and options in error messages.
-- `updates`, `meters`: the number and the end of an update, which a criterion does not get, and figures that it cannot
-  save.
-- `task_state`: tensors that a criterion cannot save either, kept across a resume.
+- `updates`: the number and the end of an update, which a criterion does not get.
+- `task_state`: what a criterion cannot save, kept across a resume.
 """

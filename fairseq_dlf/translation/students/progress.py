@@ -1,16 +1,17 @@
 """s_t of a student in `fairseq-train`: the completed share of the run, and the student's BLEU."""
 
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 from fairseq.data import FairseqDataset
 from fairseq.models import BaseFairseqModel
 from fairseq.tasks import FairseqTask
 
 from fairseq_dlf.translation.bleu.progress import ProgressValues, sampled_bleu
-from fairseq_dlf.translation.hooks.meters import recall, remember
+from fairseq_dlf.translation.hooks.task_state import keep, kept
 from fairseq_dlf.translation.students.plan import RunPlan
 
 PROGRESS_SENTENCES = 200
+STATE = "progress"
 
 
 class Measurement(NamedTuple):
@@ -48,11 +49,12 @@ class RunProgress:
         Cost: two greedy decodings if BLEU is due, otherwise nothing.
         """
         epoch = self._plan.epoch
-        known = _recall()
+        state = kept(self.task, STATE)
+        known = None if state is None else Measurement(**state)
         interval = self.cfg.progress_interval
         if known is None or known.epoch != epoch or (interval and updates - known.updates >= interval):
             known = Measurement(epoch, updates, **self._measure(model))
-            remember(known._asdict())
+            keep(self.task, STATE, known._asdict())
         return ProgressValues(self._plan.share_done(updates), known.train_bleu, known.dev_bleu)
 
     def _measure(self, model: BaseFairseqModel) -> dict[str, float]:
@@ -64,10 +66,3 @@ class RunProgress:
         if subset not in self.task.datasets:
             self.task.load_dataset(subset, combine=False, epoch=1)
         return self.task.dataset(subset)
-
-
-def _recall() -> Optional[Measurement]:
-    known = recall()
-    if known is None:
-        return None
-    return Measurement(int(known["epoch"]), int(known["updates"]), known["train_bleu"], known["dev_bleu"])

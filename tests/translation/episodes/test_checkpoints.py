@@ -12,7 +12,6 @@ from fairseq_dlf.core.support.errors import InputError, MissingFileError, UserEr
 from fairseq_dlf.core.teaching.forms import Diagonal
 from fairseq_dlf.core.teaching.loss import DynamicLoss
 from fairseq_dlf.translation.episodes.checkpoints import StudentCheckpoint, set_dropout, student_of
-from fairseq_dlf.translation.hooks import run_start
 from tests.translation.tiny_runs import STUDENT, make_data_bin, train
 
 
@@ -68,7 +67,6 @@ def trained(tmp_path_factory):
     data = make_data_bin(tmp_path_factory.mktemp("data"))
     folder = tmp_path_factory.mktemp("student")
     train(data, folder, *STUDENT, "--max-update=1", "--disable-validation")
-    run_start._folder.close()
     return folder / "checkpoint_last.pt", task_of(data)
 
 

@@ -12,12 +12,7 @@ from fairseq_dlf.core.files.run_folder import only_run_in
 from fairseq_dlf.core.support.errors import InputError
 from fairseq_dlf.translation.hooks import run_start
 from fairseq_dlf.translation.hooks.dictionaries import fingerprints, kept_fingerprints
-from tests.translation.tiny_runs import STUDENT, TEACHING, contents, make_data_bin, parameters, train
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return make_data_bin(tmp_path_factory.mktemp("data"))
+from tests.translation.tiny_runs import STUDENT, TEACHING, contents, parameters, train
 
 
 @pytest.fixture(scope="module")
@@ -26,13 +21,6 @@ def warm(data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("warm")
     train(data, folder, *STUDENT, "--max-update=2", "--save-interval-updates=1")
     return folder
-
-
-@pytest.fixture(autouse=True)
-def left():
-    """Gives the lock of the last run back."""
-    yield
-    run_start._folder.close()
 
 
 RUNS = {
@@ -120,8 +108,8 @@ def test_a_second_run_in_the_folder_is_refused(data, tmp_path):
     with only_run_in(tmp_path), pytest.raises(InputError, match="another process runs in .*--save-dir"):
         train(data, tmp_path, *STUDENT, "--max-update=1")
     assert not list(tmp_path.glob("*.pt"))
-    train(data, tmp_path, *STUDENT, "--max-update=1")
-    # This process holds the folder until its next run.
+    # fairseq calls this at the beginning of a run.
+    checkpoint_utils.verify_checkpoint_directory(str(tmp_path))
     code = "import sys; from pathlib import Path; from fairseq_dlf.core.files.run_folder import only_run_in\n"
     code += "with only_run_in(Path(sys.argv[1])): pass"
     other = [sys.executable, "-c", code, str(tmp_path)]

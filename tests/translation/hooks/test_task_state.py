@@ -8,10 +8,9 @@ import torch
 from fairseq.criterions import register_criterion
 from fairseq.criterions.cross_entropy import CrossEntropyCriterion
 
-from fairseq_dlf.translation.hooks import run_start
 from fairseq_dlf.translation.hooks.task_state import EXTRA_STATE_KEY, keep, kept, restore
 from fairseq_dlf.translation.hooks.updates import watch_updates
-from tests.translation.tiny_runs import STUDENT, make_data_bin, parameters, train
+from tests.translation.tiny_runs import STUDENT, parameters, train
 
 
 @register_criterion("test_counter")
@@ -32,18 +31,6 @@ class Counter(CrossEntropyCriterion):
     def forward(self, model, sample, reduce=True):
         loss, *more = super().forward(model, sample, reduce)
         return (loss * float(self.weight) if model.training else loss), *more
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return make_data_bin(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(autouse=True)
-def left():
-    """Gives the lock of the last run back."""
-    yield
-    run_start._folder.close()
 
 
 def saved(checkpoint):

@@ -7,9 +7,8 @@ import torch
 from fairseq.optim.sgd import SGD
 
 from fairseq_dlf.core.support.errors import InputError
-from fairseq_dlf.translation.hooks import run_start
 from fairseq_dlf.translation.students.schedules import LinearTail
-from tests.translation.tiny_runs import STUDENT, make_data_bin, parameters, train
+from tests.translation.tiny_runs import STUDENT, parameters, train
 
 
 def schedule(**options):
@@ -71,12 +70,6 @@ def test_names_wrong_options(options, words):
 
 TAIL = [*STUDENT, "--task=dlf_translation", "--no-dev-bleu", "--disable-validation", "--max-update=6"]
 TAIL += ["--lr-scheduler=dlf_linear_tail", "--tail-share=0.5"]
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    yield make_data_bin(tmp_path_factory.mktemp("data"))
-    run_start._folder.close()
 
 
 @pytest.fixture

@@ -6,27 +6,14 @@ import pytest
 import torch
 
 from fairseq_dlf.core.support.errors import InputError
-from fairseq_dlf.translation.hooks import run_start
 from fairseq_dlf.translation.hooks.task_state import EXTRA_STATE_KEY
 from tests.end_to_end.commands import MODULES, run
 from tests.forking import Command
-from tests.translation.tiny_runs import SHORT, STUDENT, make_data_bin, parameters, train
+from tests.translation.tiny_runs import SHORT, STUDENT, parameters, train
 
 CRITIC = ["--criterion=dlf_actor_critic", "--critic-width=6", "--critic-target-rate=0.1", "--sequence-candidates=2"]
 RUN = [*STUDENT, *CRITIC, "--critic-pretraining=2", "--disable-validation", "--save-interval-updates=1"]
 TASKS = {"translation": [], "dlf_translation": ["--task=dlf_translation", "--no-dev-bleu"]}
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return make_data_bin(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(autouse=True)
-def left():
-    """Gives the lock of the last run back."""
-    yield
-    run_start._folder.close()
 
 
 def critic_in(checkpoint):
@@ -127,7 +114,6 @@ def test_two_workers_are_one_with_two_batches(data, tmp_path):
     """Both critics begin alike and stay alike: otherwise the sums of their gradients would be others."""
     plain = [*RUN, "--dropout=0", "--sentence-avg", "--max-update=4", "--save-interval-updates=0"]
     train(data, tmp_path / "one", *plain, "--update-freq=2", "--max-epoch=2")
-    run_start._folder.close()
     meeting = [f"--distributed-init-method=file://{tmp_path}/meeting", "--distributed-backend=gloo"]
     meeting += ["--distributed-world-size=2", "--distributed-no-spawn", "--ddp-backend=legacy_ddp"]
     words = [data, "--user-dir=fairseq_dlf", *SHORT, *plain, *meeting, f"--save-dir={tmp_path}/two"]

@@ -18,6 +18,7 @@ from fairseq_dlf.translation.bleu import progress as bleu_progress
 from fairseq_dlf.translation.bleu.decoding import fixed_sample
 from fairseq_dlf.translation.bleu.progress import FEATURES
 from fairseq_dlf.translation.bleu.scores import CorpusBleu
+from fairseq_dlf.translation.hooks.task_state import keep, restore
 from fairseq_dlf.translation.students.losses.dynamic import DlfCriterion
 from fairseq_dlf.translation.teachers.files import header_of
 
@@ -42,7 +43,6 @@ DEFAULTS = {
 @pytest.fixture
 def made(tiny):
     """A tiny LSTM without dropout, its task with data, and a batch with padding."""
-    metrics.reset()
     built = tiny("lstm", dropout=0.0)
     pairs = built.task.pairs(8, seed=2)
     built.batch = pairs.collater([pairs[i] for i in range(4)])
@@ -180,12 +180,12 @@ def test_bleu_is_measured_at_epochs_and_intervals(made, teacher_file, monkeypatc
     assert asked == [when for when in measured_at for _ in ("train", "dev")]
 
 
-def test_measured_bleu_survives_a_resume_within_an_epoch(made, teacher_file, monkeypatch):
+def test_measured_bleu_survives_a_resume(made, teacher_file, monkeypatch):
     monkeypatch.setattr(bleu_progress, "greedy_bleu", lambda *a: CorpusBleu(33.3, ""))
     before = step(made, criterion_of(made, teacher=teacher_file.path), update=0)
-    saved = metrics.state_dict()
-    metrics.reset()
-    metrics.load_state_dict(saved)
+    saved = made.task.get_checkpoint_dict()
+    vars(made.task).pop("dlf_live_state")  # another process has another task
+    restore(made.task, saved, updates=1)
     monkeypatch.setattr(bleu_progress, "greedy_bleu", None)
     after = step(made, criterion_of(made, teacher=teacher_file.path), update=1)
     assert after["s_dev_bleu"] == before["s_dev_bleu"] == pytest.approx(0.333)
@@ -266,7 +266,7 @@ def test_train_and_dev_are_measured_on_fixed_samples_of_the_seed(made, teacher_f
     made.task.datasets["other"] = None
     found = []
     for seed in (1, 1, 2):
-        metrics.reset()
+        keep(made.task, "progress", None)
         measured.clear()
         log = step(made, criterion_of(made, teacher=teacher_file.path, seed=seed, valid_subset="valid,other"), 0)
         assert [dataset for dataset, _ in measured] == [made.task.datasets["train"], made.task.datasets["valid"]]
@@ -283,14 +283,6 @@ def test_accumulated_batches_of_an_epoch_count_as_updates_begun(made, teacher_fi
     limits = {"max_update": 0, "max_epoch": 2}
     log = step(made, criterion_of(made, teacher=teacher_file.path, update_freq=[1, 3], **limits), update=1)
     assert log["s_updates"] == 0.25
-
-
-def test_what_is_remembered_stays_out_of_the_runs_own_figures(made, teacher_file, monkeypatch):
-    monkeypatch.setattr(bleu_progress, "greedy_bleu", lambda *a: CorpusBleu(30.0, ""))
-    with metrics.aggregate("train") as run:
-        step(made, criterion_of(made, teacher=teacher_file.path), update=0)
-    assert "dev_bleu" not in run.get_smoothed_values()
-    assert metrics.get_smoothed_values("dlf_progress")["dev_bleu"] == 0.3
 
 
 # Forms and kinds of teachers ------------------------------------------------------

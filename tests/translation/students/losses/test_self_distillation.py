@@ -7,11 +7,10 @@ import torch
 from fairseq import checkpoint_utils
 
 from fairseq_dlf.core.support.errors import InputError
-from fairseq_dlf.translation.hooks import run_start
 from fairseq_dlf.translation.hooks.task_state import EXTRA_STATE_KEY
 from fairseq_dlf.translation.students.losses.self_distillation import STATE, SelfDistillation, softened
 from tests.translation.students.losses.made_batches import gradients, step, with_batches
-from tests.translation.tiny_runs import STUDENT, make_data_bin, parameters, train
+from tests.translation.tiny_runs import STUDENT, parameters, train
 
 
 def criterion_of(built, **options):
@@ -153,12 +152,6 @@ def test_names_wrong_options(tiny, options, words):
 
 
 # Runs of fairseq-train ----------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    yield make_data_bin(tmp_path_factory.mktemp("data"))
-    run_start._folder.close()
 
 
 PLAIN = ["--task=dlf_translation", "--no-dev-bleu", "--disable-validation", "--save-interval-updates=1"]
