@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any
 
 import torch
-from fairseq.search import Sampling, Search
 from torch import Tensor
 
 from benchmarks import ours, peers
@@ -23,6 +22,7 @@ from fairseq_dlf.translation.bleu.expected import (
     expected_bleu,
     expected_bleu_of,
 )
+from fairseq_dlf.translation.bleu.sampling import sample_translations
 from fairseq_dlf.translation.bleu.scores import sentence_bleu
 from fairseq_dlf.translation.bleu.scoring import TokenScores
 
@@ -30,7 +30,7 @@ SEED = 5
 QUICK_SENTENCES, FULL_SENTENCES = 32, 128
 QUICK_REPEATS, FULL_REPEATS = 3, 9
 STEP = "plain training step"
-MULTINOMIAL = "generation, words drawn by torch.multinomial"
+BY_FAIRSEQ = "generation by fairseq's sampling"
 ANEW = "scores with gradient, each candidate's source encoded anew"
 ARCHS = ("lstm_dlf_1", "transformer_dlf_small")
 Batches = Sequence[dict[str, Any]]
@@ -101,7 +101,7 @@ def _parts(
     return {
         STEP: partial(peers.train_plainly, case, copy.deepcopy(case.module), 1),
         "generation": partial(_generate, task, case, settings, dev),
-        MULTINOMIAL: partial(_generate, task, case, settings, dev, Sampling(task.target_dictionary)),
+        BY_FAIRSEQ: partial(_generate_by_fairseq, task, case, settings, dev),
         "BLEU": partial(_score_by_bleu, task, dev, found),
         "scores with gradient": partial(_score_with_gradient, task, student, params, settings, found),
         ANEW: partial(_score_with_gradient, task, student, params, settings, found, anew=True),
@@ -109,17 +109,19 @@ def _parts(
     }
 
 
-def _generate(
-    task: ShapedTask, case: Case, settings: ExpectedBleuSettings, dev: Batches, search: Search | None = None
-) -> None:
+def _generate(task: ShapedTask, case: Case, settings: ExpectedBleuSettings, dev: Batches) -> None:
+    proposals = settings.proposals
+    lengths = proposals.number, proposals.shortest, proposals.limit
+    for batch in dev:
+        with evaluating(case.module), torch.no_grad():
+            sample_translations(task, case.module, batch, *lengths, SEED)
+
+
+def _generate_by_fairseq(task: ShapedTask, case: Case, settings: ExpectedBleuSettings, dev: Batches) -> None:
     for batch in dev:
         with evaluating(case.module), torch.no_grad():
             torch.manual_seed(SEED)
-            generator = build_generator(
-                task, case.module, beam=settings.candidates, sampling=settings.method == "sample"
-            )
-            if search is not None:
-                generator.search = search
+            generator = build_generator(task, case.module, beam=settings.candidates, sampling=True)
             generator.generate([case.module], batch)
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from fairseq_dlf.core.support.checks import require_at_least
 from fairseq_dlf.core.support.errors import InputError
 from fairseq_dlf.translation.bleu.decoding import USUAL_LIMIT, LengthLimit, WordJoiner, build_generator, evaluating
+from fairseq_dlf.translation.bleu.sampling import sample_translations
 from fairseq_dlf.translation.bleu.scores import sentence_bleu
 
 
@@ -77,25 +78,23 @@ def find_candidates(
 ) -> Candidates:
     """Decode candidates for each sentence, without dropout, and score their BLEU.
 
-    Cost: one decoding with a beam of `proposals.number`, and 0.1 ms of BLEU per candidate.
+    Args:
+        seed: of samples; the beam has no need of it.
+
+    Cost: one decoding of `proposals.number` translations, and 0.1 ms of BLEU per candidate.
     """
     with evaluating(model), torch.no_grad():
-        torch.manual_seed(seed)
-        sampling = proposals.method == "sample"
-        lengths = {
-            "min_len": proposals.shortest,
-            "max_len_a": proposals.limit.factor,
-            "max_len_b": proposals.limit.offset,
-        }
-        generator = build_generator(task, model, beam=proposals.number, sampling=sampling, **lengths)
-        translations = generator.generate([model], batch)
+        lengths = proposals.shortest, proposals.limit
+        if proposals.method == "sample":
+            translations = sample_translations(task, model, batch, proposals.number, *lengths, seed)
+        else:
+            translations = _likeliest(task, model, batch, proposals.number, *lengths)
     words = WordJoiner(task.target_dictionary)
     rows = []
-    for index, (hypotheses, target) in enumerate(zip(translations, batch["target"], strict=True)):
-        found = [hypothesis["tokens"] for hypothesis in hypotheses]
+    for index, (found, target) in enumerate(zip(translations, batch["target"], strict=True)):
         reference = target[target != task.target_dictionary.pad()]
         if proposals.with_reference:
-            found.append(reference)
+            found = [*found, reference]
         if proposals.distinct:
             found = list({tuple(tokens.tolist()): tokens for tokens in found}.values())
         reference_words = words.reference(reference).split()
@@ -103,6 +102,15 @@ def find_candidates(
             bleu = sentence_bleu(words.hypothesis(tokens).split(), reference_words)
             rows.append((index, slot, tokens, bleu))
     return collate(rows, batch, task, proposals.slots)
+
+
+def _likeliest(
+    task: FairseqTask, model: BaseFairseqModel, batch: dict[str, Any], number: int, shortest: int, limit: LengthLimit
+) -> list[list[Tensor]]:
+    """Return the n-best list of each sentence, tokens with the end of sentence."""
+    lengths = {"min_len": shortest, "max_len_a": limit.factor, "max_len_b": limit.offset}
+    found = build_generator(task, model, beam=number, **lengths).generate([model], batch)
+    return [[hypothesis["tokens"] for hypothesis in hypotheses] for hypotheses in found]
 
 
 def collate(

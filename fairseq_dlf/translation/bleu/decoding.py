@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from fairseq_dlf.core.hypergradient.student import Student
 from fairseq_dlf.core.support.errors import InputError
-from fairseq_dlf.translation.bleu.sampling import InverseSampling
 from fairseq_dlf.translation.bleu.scores import CorpusBleu, corpus_bleu
 
 # Translations are rarely longer; those of a degenerate student would reach fairseq's limit of 200.
@@ -142,18 +141,10 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def build_generator(task: FairseqTask, model: BaseFairseqModel, sampling: bool = False, **options: Any) -> Any:
-    """Return fairseq's sequence generator with a bound on length that suits evaluation.
-
-    Args:
-        sampling: whether words are drawn from the student's distribution, and not searched for.
-        options: of fairseq's generation.
-    """
+def build_generator(task: FairseqTask, model: BaseFairseqModel, **options: Any) -> Any:
+    """Return fairseq's sequence generator with a bound on length that suits evaluation."""
     settings = {"max_len_a": MAX_LENGTH_FACTOR, "max_len_b": MAX_LENGTH_OFFSET, **options}
-    generator = FairseqTask.build_generator(task, [model], Namespace(**settings))
-    if sampling:
-        generator.search = InverseSampling(task.target_dictionary)
-    return generator
+    return FairseqTask.build_generator(task, [model], Namespace(**settings))
 
 
 class LengthLimit(NamedTuple):

@@ -1,12 +1,13 @@
 """One forward pass over several translations of each source, which is encoded once and predicts real tokens only."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from fairseq_dlf.translation.bleu.forwards import encoding_once, projecting_only
 
 
 class TokenScores(NamedTuple):
@@ -87,45 +88,3 @@ def score_tokens(
         logits = forward(**net_input)[0]
     # Some decoders project without their method `output_layer`.
     return TokenScores(logits if logits.dim() == 2 else logits[real], targets, padding)
-
-
-@contextmanager
-def encoding_once(model: nn.Module, owners: Tensor) -> Iterator[None]:
-    """Have the model's forwards decode several targets of each source, whose encoding they share.
-
-    A hook on the encoder repeats its output, so that the model is still called as a whole: wrappers
-    for several workers, and calls with other parameters, see an ordinary forward pass. Dropout in the
-    encoder is the same for all targets of a source.
-
-    Args:
-        model: an encoder-decoder model of fairseq, unwrapped.
-        owners: the source of each row of `prev_output_tokens`, (rows,), int64.
-    """
-    encoder: Any = model.encoder
-
-    def repeat(module: nn.Module, inputs: Any, output: Any) -> Any:
-        return encoder.reorder_encoder_out(output, owners)
-
-    handle = encoder.register_forward_hook(repeat)
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
-@contextmanager
-def projecting_only(model: nn.Module, where: Tensor) -> Iterator[None]:
-    """Have the model's forwards return the logits of some places only, (places, types).
-
-    Args:
-        model: an encoder-decoder model of fairseq, unwrapped. If its decoder does not project with the method
-            `output_layer`, nothing changes.
-        where: the places, (rows, length), bool.
-    """
-    decoder: Any = model.decoder
-    project = decoder.output_layer
-    decoder.output_layer = lambda features: project(features[where])
-    try:
-        yield
-    finally:
-        del decoder.output_layer  # which uncovers the method of its class

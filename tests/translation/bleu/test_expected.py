@@ -2,7 +2,6 @@
 
 import itertools
 import math
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -282,9 +281,8 @@ def test_a_measure_decodes_the_parameters_that_it_is_given(made, monkeypatch):
 def test_candidates_that_come_twice_count_once(made, monkeypatch):
     built = made()
     eos = built.task.target_dictionary.eos()
-    proposals = [[{"tokens": torch.tensor([word, eos])} for word in (5, 6, 5, 5)] for _ in range(3)]
-    fake = SimpleNamespace(generate=lambda models, batch: proposals)
-    monkeypatch.setattr(bleu_candidates, "build_generator", lambda *a, **k: fake)
+    samples = [[torch.tensor([word, eos]) for word in (5, 6, 5, 5)] for _ in range(3)]
+    monkeypatch.setattr(bleu_candidates, "sample_translations", lambda *a: samples)
     found = find_candidates(built.task, built.model, built.batch, Proposals(4), seed=1)
     assert found.present.sum(dim=1).tolist() == [2, 2, 2]
     assert found.targets.tolist() == [[5, eos], [6, eos]] * 3
