@@ -31,7 +31,7 @@ QUICK_SENTENCES, FULL_SENTENCES = 32, 128
 QUICK_REPEATS, FULL_REPEATS = 3, 9
 STEP = "plain training step"
 BY_FAIRSEQ = "generation by fairseq's sampling"
-ANEW = "scores with gradient, each candidate's source encoded anew"
+PLAINLY = "scores with gradient by a plain forward pass"
 ARCHS = ("lstm_dlf_1", "transformer_dlf_small")
 Batches = Sequence[dict[str, Any]]
 
@@ -104,7 +104,7 @@ def _parts(
         BY_FAIRSEQ: partial(_generate_by_fairseq, task, case, settings, dev),
         "BLEU": partial(_score_by_bleu, task, dev, found),
         "scores with gradient": partial(_score_with_gradient, task, student, params, settings, found),
-        ANEW: partial(_score_with_gradient, task, student, params, settings, found, anew=True),
+        PLAINLY: partial(_score_with_gradient, task, student, params, settings, found, plainly=True),
         "whole measure": partial(measure.value_and_cotangent, params),
     }
 
@@ -140,13 +140,13 @@ def _score_with_gradient(
     params: Tensor,
     settings: ExpectedBleuSettings,
     found: Sequence[Candidates],
-    anew: bool = False,
+    plainly: bool = False,
 ) -> None:
     leaf, padding = params.detach().requires_grad_(), task.target_dictionary.pad()
     for candidates in found:
         score: Callable[[Forward], Tensor]
-        if anew:
-            score = partial(_summed_bleu_encoded_anew, candidates=candidates, settings=settings, padding=padding)
+        if plainly:
+            score = partial(_summed_bleu_plainly, candidates=candidates, settings=settings, padding=padding)
         else:
             of = {"model": student.module, "candidates": candidates, "settings": settings, "padding": padding}
             score = partial(_summed_bleu, **of)
@@ -160,10 +160,10 @@ def _summed_bleu(
     return expected_bleu(forward, model, candidates, settings, padding).sum()
 
 
-def _summed_bleu_encoded_anew(
+def _summed_bleu_plainly(
     forward: Forward, candidates: Candidates, settings: ExpectedBleuSettings, padding: int
 ) -> Tensor:
-    """The same sum, with the source of each candidate in a row of its own."""
+    """The same sum, with the source of each candidate in a row of its own, and logits at padding too."""
     owners = candidates.owners[0]
     sources = {name: candidates.batch[name][owners] for name in ("src_tokens", "src_lengths")}
     logits = forward(**{**candidates.batch, **sources})[0]
