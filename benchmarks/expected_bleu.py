@@ -17,7 +17,6 @@ from fairseq_dlf.translation.bleu.candidates import Candidates, find_candidates
 from fairseq_dlf.translation.bleu.decoding import WordJoiner, build_generator, evaluating
 from fairseq_dlf.translation.bleu.expected import (
     MEASURE_SENTENCES,
-    ExpectedBleu,
     ExpectedBleuSettings,
     expected_bleu,
     expected_bleu_of,
@@ -25,6 +24,7 @@ from fairseq_dlf.translation.bleu.expected import (
 from fairseq_dlf.translation.bleu.sampling import sample_translations
 from fairseq_dlf.translation.bleu.scores import sentence_bleu
 from fairseq_dlf.translation.bleu.scoring import TokenScores
+from fairseq_dlf.translation.measures import DevSample, ReweightedBleu
 
 SEED = 5
 QUICK_SENTENCES, FULL_SENTENCES = 32, 128
@@ -97,7 +97,7 @@ def _parts(
 ) -> dict[str, Callable[[], Any]]:
     student = ours.student(case)
     params = student.flat_params()
-    measure = ExpectedBleu(task, student, dev, settings, SEED, sum(len(batch["target"]) for batch in dev))
+    measure = ReweightedBleu(DevSample(task, student, dev, SEED, settings))
     return {
         STEP: partial(peers.train_plainly, case, copy.deepcopy(case.module), 1),
         "generation": partial(_generate, task, case, settings, dev),

@@ -34,9 +34,8 @@ from tests.end_to_end.commands import (
 
 
 def test_a_teacher_learns_and_is_exported(teacher):
-    figures = (
-        "expected_bleu_before expected_bleu dphi_norm leverage domega_growth horizon forward_s reverse_s collapsed"
-    )
+    figures = "expected_bleu_before expected_bleu dphi_norm expected_bleu_leverage domega_growth horizon "
+    figures += "forward_s reverse_s collapsed"
     for figure in figures.split():
         assert f"{figure}=" in teacher.log
     assert re.search(r"dlf\|estimator:reverse\|steps:3\|.*\|student:[0-9a-f]{8}\|start:warm\|rule:SGD\|", teacher.log)

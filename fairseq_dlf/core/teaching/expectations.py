@@ -38,3 +38,17 @@ def expected_score(log_probs: Tensor, scores: Tensor, present: Tensor, sharpness
     """
     weights = torch.softmax((sharpness * log_probs).masked_fill(~present, float("-inf")), dim=-1)
     return (weights * scores.to(weights.dtype).masked_fill(~present, 0.0)).sum(dim=-1)
+
+
+def others_mean(scores: Tensor, present: Tensor) -> Tensor:
+    """Return the mean score of the other samples of the same input: the leave-one-out baseline of a score function.
+
+    Args:
+        scores: of each sample, (inputs, samples).
+        present: False in slots without a sample, (inputs, samples), bool; every input needs at least two samples.
+
+    Returns:
+        (inputs, samples); 0 in empty slots.
+    """
+    scores, number = scores.masked_fill(~present, 0.0), present.sum(dim=1, keepdim=True)
+    return ((scores.sum(dim=1, keepdim=True) - scores) / (number - 1)).masked_fill(~present, 0.0)

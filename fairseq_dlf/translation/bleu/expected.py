@@ -1,26 +1,21 @@
-"""Expected BLEU over a set of candidates: the teacher's smoothed measure in translation.
+"""Expected BLEU over a set of candidates.
 
 m̃(x, y) = Σ_{y* ∈ C(x)} BLEU(y*, y) q(y*|x) with q = softmax over C of α · score. The candidates C
 come from the student itself and are scored again with a graph.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.models import BaseFairseqModel
-from fairseq.tasks import FairseqTask
 from torch import Tensor
 
-from fairseq_dlf.core.hypergradient.episode import MeasuredCotangent
-from fairseq_dlf.core.hypergradient.student import Student
 from fairseq_dlf.core.support.checks import require_at_least, require_positive
 from fairseq_dlf.core.support.signature import Part, part_of
 from fairseq_dlf.core.teaching.expectations import expected_score
-from fairseq_dlf.translation.bleu.candidates import Candidates, Proposals, find_candidates
-from fairseq_dlf.translation.bleu.decoding import evaluating, module_at
+from fairseq_dlf.translation.bleu.candidates import Candidates, Proposals
 from fairseq_dlf.translation.bleu.scoring import TokenScores, score_tokens
 
 # Candidates of one batch are padded to the longest: small batches of similar length waste least.
@@ -90,70 +85,6 @@ def expected_bleu_of(scored: TokenScores, candidates: Candidates, settings: Expe
     if settings.normalize:
         scores = scores / scored.real.sum(dim=1)
     return expected_score(candidates.table(scores), candidates.bleu, candidates.present, settings.sharpness)
-
-
-class ExpectedBleu:
-    """The measure M̃(ω): mean expected BLEU over dev batches, for an episode.
-
-    Candidates are drawn anew from the student at every ω, with the same seed.
-
-    Args:
-        batches: the dev batches of this worker.
-        sentences: number of sentences of all workers.
-    """
-
-    def __init__(
-        self,
-        task: FairseqTask,
-        student: Student,
-        batches: Sequence[dict[str, Any]],
-        settings: ExpectedBleuSettings,
-        seed: int,
-        sentences: int,
-    ):
-        self.task = task
-        self.student = student
-        self.batches = batches
-        self.settings = settings
-        self.seed = seed
-        self.sentences = sentences
-
-    def value(self, params: Tensor) -> float:
-        """Return M̃(ω).
-
-        Cost: a decoding, and a forward pass over all candidates.
-        """
-        total = params.new_zeros((), dtype=torch.float64)
-        with torch.no_grad():
-            for batch in self.batches:
-                total += self._sum(params, batch)
-        return float(self.student.combine(total)) / self.sentences
-
-    def value_and_cotangent(self, params: Tensor) -> MeasuredCotangent:
-        """Return M̃(ω) and its gradient, computed one dev batch at a time.
-
-        Cost: that of `value`, and a backward pass.
-        """
-        params = params.detach().requires_grad_()
-        total, cotangent = params.new_zeros((), dtype=torch.float64), torch.zeros_like(params)
-        for batch in self.batches:
-            with torch.enable_grad():
-                value = self._sum(params, batch)
-                cotangent += torch.autograd.grad(value / self.sentences, params)[0]
-            total += value.detach()
-        total, cotangent = self.student.combine(total), self.student.combine(cotangent)
-        return MeasuredCotangent(float(total) / self.sentences, cotangent)
-
-    def _sum(self, params: Tensor, batch: dict[str, Any]) -> Tensor:
-        model = module_at(self.student, params.detach())
-        candidates = find_candidates(self.task, model, batch, self.settings.proposals, self.seed)
-        with evaluating(model):
-            return self.student.run(
-                params,
-                lambda forward: expected_bleu(
-                    forward, model, candidates, self.settings, self.task.target_dictionary.pad()
-                ).sum(),
-            )
 
 
 @dataclass

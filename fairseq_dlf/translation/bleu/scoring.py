@@ -88,3 +88,22 @@ def score_tokens(
         logits = forward(**net_input)[0]
     # Some decoders project without their method `output_layer`.
     return TokenScores(logits if logits.dim() == 2 else logits[real], targets, padding)
+
+
+def sample_log_probs(scored: TokenScores, longest: int) -> Tensor:
+    """Return log q of each translation, (rows,), for q that `sample_translations` draws from.
+
+    It never draws padding, so that q is renormalised without it, and an end that is forced has the
+    probability 1.
+
+    Args:
+        longest: words of the longest translation that is drawn.
+    """
+    # The gradient of an indexed column would be one more tensor over all types.
+    columns = torch.stack([scored.tokens, torch.full_like(scored.tokens, scored.padding)], dim=1)
+    logits = scored.precise
+    log_p, padding = (logits.gather(1, columns) - logits.logsumexp(dim=1, keepdim=True)).unbind(dim=1)
+    log_q = scored.spread(log_p - torch.log1p(-padding.exp()))
+    lengths = scored.real.sum(dim=1)
+    ends = torch.arange(log_q.size(1), device=log_q.device) == (lengths - 1).unsqueeze(1)
+    return log_q.masked_fill(ends & (lengths > longest).unsqueeze(1), 0.0).sum(dim=1)

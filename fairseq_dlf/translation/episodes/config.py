@@ -11,6 +11,7 @@ from fairseq_dlf.core.hypergradient.curvature import CENTRAL_STEP, FORWARD_STEP
 from fairseq_dlf.core.teaching.estimators import ESTIMATORS
 from fairseq_dlf.core.teaching.forms import FORMS
 from fairseq_dlf.translation.bleu.expected import ExpectedBleuConfig
+from fairseq_dlf.translation.measures import MEASURES
 
 MOMENTUM, BETAS, ADAM_EPSILON = 0.9, (0.9, 0.999), 1e-8
 
@@ -123,9 +124,13 @@ class DlfTeachingConfig(TranslationConfig, ExpectedBleuConfig):
             "episode each"
         },
     )
+    measure: str = field(
+        default="reweighted_bleu",
+        metadata={"help": f"measure on dev, which teaching raises: {', '.join(MEASURES)}"},
+    )
     measure_sentences: int = field(
         default=128,
-        metadata={"help": "number of dev sentences for expected BLEU, drawn anew for each episode; 0 uses all"},
+        metadata={"help": "number of dev sentences for the measure, drawn anew for each episode; 0 uses all"},
     )
     greedy_sentences: int = field(
         default=0, metadata={"help": "number of dev sentences for greedy BLEU at validation; 0 uses all"}
@@ -142,7 +147,7 @@ class DlfTeachingConfig(TranslationConfig, ExpectedBleuConfig):
     episodes_per_epoch: int = field(default=10, metadata={"help": "episodes between two validations of the teacher"})
     collapse_share: float = field(
         default=0.5,
-        metadata={"help": "an episode has collapsed when expected BLEU falls below this share of its start"},
+        metadata={"help": "an episode has collapsed when the measure falls below this share of its start"},
     )
     form: str = field(default="diagonal", metadata={"help": f"form of Φ: {', '.join(FORMS)}"})
     estimator: str = field(

@@ -9,8 +9,8 @@ from fairseq_dlf.core.hypergradient.student import Buffers, Student
 from fairseq_dlf.core.hypergradient.update_rules import StudentState, UpdateRule
 from fairseq_dlf.core.teaching.lesson import LessonStep
 from fairseq_dlf.translation.bleu.decoding import on_device
-from fairseq_dlf.translation.bleu.expected import ExpectedBleu
 from fairseq_dlf.translation.episodes.batches import StudentBatches
+from fairseq_dlf.translation.measures import TranslationMeasure
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class TranslationLesson:
         start: the student before the first update.
         updates: T.
         interval: updates between two measurements of its BLEU; T where it is measured at the start only.
-        measure: expected BLEU on dev.
+        measure: of the student on dev.
         seen: BLEU / 100 of train and dev for a student at ω before update t, (2,).
         batches: all that the student can be given.
         order: the number of the batch of each update, (T,).
@@ -36,7 +36,7 @@ class TranslationLesson:
     start: StudentState
     updates: int
     interval: int
-    measure: ExpectedBleu
+    measure: TranslationMeasure
     seen: Callable[[int, Tensor], Tensor]
     batches: StudentBatches
     order: Sequence[int]

@@ -1,8 +1,8 @@
 """The lessons of `dlf_teaching`: which student, which batches, which seeds, which measure."""
 
 import logging
-from collections.abc import Callable
-from typing import Optional
+from collections.abc import Callable, Sequence
+from typing import Any, Optional
 
 import torch
 from fairseq.data import FairseqDataset
@@ -21,7 +21,7 @@ from fairseq_dlf.core.teaching.forms import FORMS
 from fairseq_dlf.core.teaching.guidance import Guidance
 from fairseq_dlf.core.teaching.loss import DynamicLoss
 from fairseq_dlf.translation.bleu.decoding import batches_of, fixed_sample, greedy_bleu, module_at
-from fairseq_dlf.translation.bleu.expected import MEASURE_SENTENCES, ExpectedBleu, expected_bleu_settings
+from fairseq_dlf.translation.bleu.expected import MEASURE_SENTENCES, expected_bleu_settings
 from fairseq_dlf.translation.bleu.progress import StudentProgress
 from fairseq_dlf.translation.bleu.scores import CorpusBleu
 from fairseq_dlf.translation.episodes.batches import BatchLimits, StudentBatches
@@ -38,6 +38,7 @@ from fairseq_dlf.translation.episodes.options import (
 )
 from fairseq_dlf.translation.episodes.rates import student_rates
 from fairseq_dlf.translation.episodes.starts import Start, Starts
+from fairseq_dlf.translation.measures import MEASURES, DevSample, TranslationMeasure, measure_signature
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +64,7 @@ class Lessons:
         form: of Φ.
         plan: horizon, curvature and trajectory of episodes.
         estimator: estimates the gradient of θ from a lesson.
+        figure: name of the measure in the log.
     """
 
     def __init__(
@@ -90,6 +92,8 @@ class Lessons:
         self._record_bytes = record_bytes(self._rule, sum(self._student.sizes), coefficients, way.reuses_gradients)
         self.plan = episode_plan(cfg, way, self._record_bytes)
         self.estimator: Estimator = estimator_of(cfg, self.plan)
+        # Made without sentences, so that wrong options fail before the data is read.
+        self.figure = self._measure_of((), 0).figure
         self._rates(cfg.student_steps)
         self._guard = Guard(cfg, self.plan.curvature)
         self._batches: Optional[StudentBatches] = None
@@ -132,7 +136,7 @@ class Lessons:
             "rule": described(self._rule),
             **self._loss.signature,
             **self._limits.signature,
-            "measure": self._settings.signature,
+            "measure": measure_signature(self.cfg.measure, self._settings),
             "pairs": len(self._pairs(self.cfg.train_subset)),
         }
 
@@ -169,13 +173,16 @@ class Lessons:
 
         return seen
 
-    def _measure(self, seed: int, device: torch.device) -> ExpectedBleu:
+    def _measure(self, seed: int, device: torch.device) -> TranslationMeasure:
         pairs, seed = self._dev(), mixed_seed(seed, MEASURE_SALT)
         indices = fixed_sample(pairs, self.cfg.measure_sentences, seed)
         own = self._workers.part(list(batches_of(pairs, indices, device, MEASURE_SENTENCES)))
+        return self._measure_of(own, seed)
+
+    def _measure_of(self, batches: Sequence[dict[str, Any]], seed: int) -> TranslationMeasure:
         # In full precision, whatever the student's, since differences in BLEU are small.
         plain = self._student.within(twice_differentiable)
-        return ExpectedBleu(self._task, plain, own, self._settings, seed, len(indices))
+        return MEASURES.make(self.cfg.measure, dev=DevSample(self._task, plain, batches, seed, self._settings))
 
     # Before the first lesson ----------------------------------------------------------
 

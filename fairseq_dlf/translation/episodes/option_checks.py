@@ -6,6 +6,8 @@ from pathlib import Path
 from fairseq_dlf.core.support.errors import InputError, MissingFileError
 from fairseq_dlf.translation.episodes.config import DlfTeachingConfig
 from fairseq_dlf.translation.hooks.launch import NOTHING_TO_SMOOTH, option_of, refuse_ignored, require_rates
+from fairseq_dlf.translation.hooks.naming import naming_options
+from fairseq_dlf.translation.measures import MEASURES
 
 _COUNTS = (
     "measure_sentences",
@@ -22,6 +24,14 @@ _RULES = {
     "student_beta2": ("adam", "adamw"),
     "student_adam_eps": ("adam", "adamw"),
 }
+# Options of candidates by their setting.
+_CANDIDATES = {
+    "candidates": "candidates",
+    "method": "candidate_method",
+    "sharpness": "candidate_sharpness",
+    "normalize": "candidate_sum",
+    "with_reference": "candidate_reference",
+}
 
 
 def require_options(cfg: DlfTeachingConfig) -> None:
@@ -37,6 +47,7 @@ def require_options(cfg: DlfTeachingConfig) -> None:
         )
     _require_ranges(cfg)
     _require_effect(cfg)
+    _require_read(cfg)
     _require_folder(cfg)
 
 
@@ -74,6 +85,19 @@ def _require_effect(cfg: DlfTeachingConfig) -> None:
         raise InputError(
             f"--checkpoint-every is {cfg.checkpoint_every}, but an episode has {horizon} steps to go back: take fewer"
         )
+
+
+def _require_read(cfg: DlfTeachingConfig) -> None:
+    """Refuse options of candidates that the measure does not read."""
+    with naming_options({"measure": "--measure"}):
+        name, _ = MEASURES.parse(cfg.measure)
+    for setting, option in _CANDIDATES.items():
+        default = DlfTeachingConfig.__dataclass_fields__[option].default
+        if setting not in MEASURES[name].reads and getattr(cfg, option) != default:
+            raise InputError(
+                f"{option_of(option)} {getattr(cfg, option)} would be ignored, for --measure {name} does not read it: "
+                "leave it out"
+            )
 
 
 def require_several(shares: bool, workers: int) -> None:

@@ -39,6 +39,7 @@ OPTIONS = {
     "form": "--form",
     "keys": "--teacher-keys",
     "label_smoothing": "--label-smoothing",
+    "measure": "--measure",
     "momentum": "--student-momentum",
     "relative_step": "--difference-step",
     "schedule": "--student-lr-scheduler",

@@ -28,29 +28,14 @@ from fairseq_dlf.translation.teachers.turns import Ending, Turn
 
 logger = logging.getLogger(__name__)
 
-# Logged figures with their digits: means over all episodes, and over those that did not collapse.
-OF_EPISODES = {
-    "expected_bleu_before": 2,
-    "expected_bleu": 2,
-    "student_loss": 4,
-    "horizon": 0,
-    "forward_s": 1,
-    "reverse_s": 1,
-    "bleu": 2,
-    "collapsed": 2,
-}
-OF_HYPERGRADIENTS = {"loss": 6, "dphi_norm": 6, "leverage": 3, "domega_growth": 3}
-# Names of an estimate's figures in the log, and the factors by which they are multiplied.
-LOGGED = {
-    "measure_before": ("expected_bleu_before", 100),
-    "measure_after": ("expected_bleu", 100),
-    "leverage": ("leverage", 100),
-    "cotangent_growth": ("domega_growth", 1),
-}
+# Logged figures are means over all episodes, or over those that did not collapse; their keys say which.
+EACH, GOOD = "_each:", "_good:"
+OF_EPISODES = ("student_loss", "horizon", "forward_s", "reverse_s", "bleu", "collapsed")
+# Digits of figures, by default those of measures and of an estimator's figures.
+DIGITS = {"student_loss": 4, "horizon": 0, "forward_s": 1, "reverse_s": 1, "domega_growth": 3}
+MEASURE_DIGITS, LEVERAGE_DIGITS, OTHER_DIGITS = 2, 3, 6
 # Appears in the log of norms instead.
 UNLOGGED = ("cotangent_norm",)
-# Digits of the figures of other estimators.
-DIGITS = 6
 
 
 @register_criterion("dlf_teaching", dataclass=FairseqDataclass)
@@ -58,7 +43,7 @@ class DlfTeachingCriterion(FairseqCriterion):
     """An estimator's loss, whose gradient is −∂M̃/∂θ (paper, Algorithm 1).
 
     Training: one episode, and one batched forward pass of the teacher over all s_t.
-    Validation: the loss is 1 − expected BLEU of the student of a fixed episode.
+    Validation: the loss is 1 − the measure of the student of a fixed episode.
 
     Args:
         lessons: gives the episodes.
@@ -99,7 +84,7 @@ class DlfTeachingCriterion(FairseqCriterion):
             "sample_size": sample_size,
             "nsentences": 1,
             "ntokens": 1,
-            **{f"_{name}": value for name, value in figures.items()},
+            **figures,
         }
         return loss, sample_size, logging_output
 
@@ -114,7 +99,8 @@ class DlfTeachingCriterion(FairseqCriterion):
             watch.finish(estimate.figures.get("cotangent_norm"))
         self.ending = Ending(estimate.collapse, estimate.student)
         # A collapsed episode has weight 0, so that the mean is over the good episodes of an update.
-        return estimate.loss, _logged(estimate, plan.steps - plan.first), int(estimate.collapse is None)
+        figures = _logged(estimate, self.lessons.figure, plan.steps - plan.first)
+        return estimate.loss, figures, int(estimate.collapse is None)
 
     def _validate(self, model: nn.Module) -> tuple[Tensor, dict[str, float]]:
         device = _device_of(model)
@@ -125,7 +111,8 @@ class DlfTeachingCriterion(FairseqCriterion):
         params = unroll(*run, watch=watch, observe=guidance.observe).final.params
         value, greedy = lesson.measure.value(params), self.lessons.greedy(lesson.student, params)
         logger.info(f"greedy dev BLEU of the taught student {greedy.score:.2f} {greedy.signature}")
-        return torch.tensor(1.0 - value, device=device), {"expected_bleu": 100 * value, "bleu": greedy.score}
+        figures = {f"{EACH}{self.lessons.figure}": 100 * value, f"{EACH}bleu": greedy.score}
+        return torch.tensor(1.0 - value, device=device), figures
 
     @classmethod
     def reduce_metrics(cls, logging_outputs: list[Mapping[str, Any]]) -> None:
@@ -134,14 +121,14 @@ class DlfTeachingCriterion(FairseqCriterion):
         def total(key: str) -> Any:
             return utils.item(sum(log.get(key, 0) for log in logging_outputs))
 
-        names = {key[1:] for log in logging_outputs for key in log if key.startswith("_")} | {"loss"}
-        others = {name: DIGITS for name in sorted(names - set(OF_EPISODES) - set(OF_HYPERGRADIENTS))}
-        good = {**OF_HYPERGRADIENTS, **others}
-        for figures, count in ((OF_EPISODES, total("nsentences")), (good, total("sample_size"))):
-            for name, digits in figures.items():
-                if count and name in names:
-                    key = name if name == "loss" else f"_{name}"
-                    metrics.log_scalar(name, total(key) / count, count, round=digits)
+        counts = {EACH: total("nsentences"), GOOD: total("sample_size")}
+        if counts[GOOD]:
+            metrics.log_scalar("loss", total("loss") / counts[GOOD], counts[GOOD], round=OTHER_DIGITS)
+        for key in dict.fromkeys(key for log in logging_outputs for key in log):
+            for sort, count in counts.items():
+                if key.startswith(sort) and count:
+                    name = key.removeprefix(sort)
+                    metrics.log_scalar(name, total(key) / count, count, round=_digits(name, sort))
 
     @staticmethod
     def logging_outputs_can_be_summed() -> bool:
@@ -157,12 +144,28 @@ def _guidance(lesson: TranslationLesson, model: nn.Module) -> Guidance:
     return Guidance(lesson, cast(Teacher, unwrapped(model).teacher), len(FEATURES))
 
 
-def _logged(estimate: Estimate, horizon: int) -> dict[str, float]:
-    """Return the figures of an estimate under their names in the log."""
-    figures = {"horizon": float(horizon), "collapsed": float(estimate.collapse is not None)}
+def _logged(estimate: Estimate, measure: str, horizon: int) -> dict[str, float]:
+    """Return the figures of an estimate under their names in the log.
+
+    Args:
+        measure: its name in the log, where what is in its units has its name and appears times 100.
+    """
+    renamed = {
+        "measure_before": (EACH, f"{measure}_before", 100),
+        "measure_after": (EACH, measure, 100),
+        "leverage": (GOOD, f"{measure}_leverage", 100),
+        "cotangent_growth": (GOOD, "domega_growth", 1),
+    }
+    figures = {}
     for name, value in estimate.figures.items():
-        if name in UNLOGGED:
-            continue
-        logged, factor = LOGGED.get(name, (name, 1))
-        figures[logged] = factor * value
-    return figures
+        if name not in UNLOGGED:
+            sort, logged, factor = renamed.get(name, (EACH if name in OF_EPISODES else GOOD, name, 1))
+            figures[sort + logged] = factor * value
+    collapsed = float(estimate.collapse is not None)
+    return {**figures, f"{EACH}horizon": float(horizon), f"{EACH}collapsed": collapsed}
+
+
+def _digits(name: str, sort: str) -> int:
+    if name.endswith("_leverage"):
+        return LEVERAGE_DIGITS
+    return DIGITS.get(name, MEASURE_DIGITS if sort == EACH else OTHER_DIGITS)

@@ -55,6 +55,7 @@ OF_OTHERS = {
     "form": "loss",
     "ce_share": "loss",
     "label_smoothing": "loss",
+    "measure": "measure",
     "candidates": "measure",
     "candidate_method": "measure",
     "candidate_sharpness": "measure",

@@ -11,11 +11,9 @@ from fairseq_dlf.core.teaching.expectations import expected_score
 from fairseq_dlf.core.teaching.forms import Diagonal
 from fairseq_dlf.core.teaching.loss import DynamicLoss
 from fairseq_dlf.translation.bleu import candidates as bleu_candidates
-from fairseq_dlf.translation.bleu import expected
 from fairseq_dlf.translation.bleu.candidates import Proposals, collate, find_candidates
 from fairseq_dlf.translation.bleu.decoding import WordJoiner, fixed_sample, greedy_bleu, select_rows, subword_symbol
 from fairseq_dlf.translation.bleu.expected import (
-    ExpectedBleu,
     ExpectedBleuConfig,
     ExpectedBleuSettings,
     expected_bleu,
@@ -115,26 +113,6 @@ def test_candidates_are_distinct_seeded_and_leave_the_model_as_it_was(made, meth
         assert first.bleu[row].max() == 1.0  # the reference is among them
 
 
-def test_measure_is_the_mean_over_batches_with_its_gradient(made):
-    built = made()
-    student = Student(built.model, translation_objective(DynamicLoss(Diagonal(), built.task.target_dictionary.pad())))
-    parts = [select_rows(built.batch, torch.tensor(rows), True) for rows in ([0], [1, 2])]
-    measure = ExpectedBleu(
-        built.task, student, parts, ExpectedBleuSettings(4), seed=8, sentences=sum(len(p["target"]) for p in parts)
-    )
-    params = student.flat_params()
-    found = measure.value_and_cotangent(params)
-    assert found.value == pytest.approx(measure.value(params), rel=1e-12)
-    assert 0 < found.value < 1
-    singles = [
-        ExpectedBleu(built.task, student, [p], ExpectedBleuSettings(4), 8, len(p["target"])).value(params)
-        for p in parts
-    ]
-    assert found.value == pytest.approx((singles[0] + 2 * singles[1]) / 3, rel=1e-12)
-    assert found.cotangent.shape == params.shape
-    assert found.cotangent.norm() > 0
-
-
 def test_absent_candidates_count_nothing():
     log_probs = torch.tensor([[0.3, -1.0, 99.0]], dtype=torch.float64)
     scores = torch.tensor([[0.5, 1.0, 7.0]], dtype=torch.float64)
@@ -208,74 +186,6 @@ def test_the_signature_holds_what_changes_the_measure():
         "normalize": False,
         "with_reference": True,
     }
-
-
-# The measure in detail ----------------------------------------------------------
-
-
-@pytest.fixture
-def measure(made, monkeypatch):
-    """A measure of three sentences in two batches, one of five in all being another worker's, with fixed candidates."""
-    built = made()
-    built.model.train()
-    student = Student(built.model, translation_objective(DynamicLoss(Diagonal(), built.task.target_dictionary.pad())))
-    parts = [select_rows(built.batch, torch.tensor(rows), True) for rows in ([0], [1, 2])]
-    settings = ExpectedBleuSettings(4, with_reference=True)
-    found = {id(part): find_candidates(built.task, built.model, part, settings.proposals, seed=3) for part in parts}
-    monkeypatch.setattr(expected, "find_candidates", lambda task, model, batch, *more: found[id(batch)])
-    return ExpectedBleu(built.task, student, parts, settings, seed=8, sentences=5)
-
-
-def test_the_cotangent_is_the_slope_of_the_value(measure):
-    params, h = measure.student.flat_params(), 1e-6
-    gradient = measure.value_and_cotangent(params).cotangent
-    for _ in range(3):
-        direction = torch.randn_like(params)
-        wanted = (measure.value(params + h * direction) - measure.value(params - h * direction)) / (2 * h)
-        assert abs(wanted) > 1e-8
-        assert (gradient * direction).sum().item() == pytest.approx(wanted, rel=1e-5)
-
-
-def test_values_are_means_over_the_sentences_of_all_workers(measure):
-    params = measure.student.flat_params()
-    own = ExpectedBleu(measure.task, measure.student, measure.batches, measure.settings, 8, sentences=3)
-    assert measure.value(params) == pytest.approx(own.value(params) * 3 / 5)
-    assert measure.value_and_cotangent(params).value == pytest.approx(measure.value(params))
-
-
-def test_both_are_summed_over_workers(measure):
-    plain = measure.value_and_cotangent(measure.student.flat_params())
-    measure.student.combine = lambda tensor: 2 * tensor
-    summed = measure.value_and_cotangent(measure.student.flat_params())
-    assert summed.value == pytest.approx(2 * plain.value) == pytest.approx(measure.value(measure.student.flat_params()))
-    torch.testing.assert_close(summed.cotangent, 2 * plain.cotangent)
-
-
-def test_scores_have_no_dropout(measure):
-    params, values = measure.student.flat_params(), set()
-    for seed in (1, 2):
-        torch.manual_seed(seed)
-        values.add((measure.value(params), measure.value_and_cotangent(params).value))
-    assert len(values) == 1 and len(set(*values)) == 1
-    assert measure.student.module.training
-
-
-def test_a_measure_decodes_the_parameters_that_it_is_given(made, monkeypatch):
-    built, decoded = made(), []
-    student = Student(built.model, None)
-    plain = find_candidates
-
-    def spy(task, model, *more):
-        decoded.append(student.flat_params())
-        return plain(task, model, *more)
-
-    monkeypatch.setattr(expected, "find_candidates", spy)
-    measure = ExpectedBleu(built.task, student, [built.batch], ExpectedBleuSettings(2), seed=8, sentences=3)
-    params = student.flat_params()
-    measure.value(params + 0.5)
-    student.load_flat_params(params)
-    measure.value_and_cotangent(params - 0.5)
-    assert torch.equal(decoded[0], params + 0.5) and torch.equal(decoded[1], params - 0.5)
 
 
 def test_candidates_that_come_twice_count_once(made, monkeypatch):

@@ -57,9 +57,9 @@ def test_schedules_by_epoch_know_how_long_one_is(monkeypatch):
 def test_updates_and_turns_have_lessons_of_their_own(monkeypatch, other):
     lessons = made_lessons(monkeypatch).lessons
     first, same, second = (lessons.lesson(*number, CPU) for number in ((4, 1), (4, 1), other))
-    assert (first.order, first.seeds, first.measure.seed) == (same.order, same.seeds, same.measure.seed)
+    assert (first.order, first.seeds, first.measure.dev.seed) == (same.order, same.seeds, same.measure.dev.seed)
     assert first.order != second.order and not set(first.seeds) & set(second.seeds)
-    assert first.measure.seed != second.measure.seed
+    assert first.measure.dev.seed != second.measure.dev.seed
 
 
 def test_the_seed_of_the_run_counts(monkeypatch):
@@ -71,14 +71,14 @@ def test_workers_that_share_an_episode_differ_in_dropout_alone(monkeypatch):
     first, second = (
         made_lessons(monkeypatch, Workers(rank, 2, shared=True)).lessons.lesson(0, 0, CPU) for rank in (0, 1)
     )
-    assert first.order == second.order and first.measure.seed == second.measure.seed
+    assert first.order == second.order and first.measure.dev.seed == second.measure.dev.seed
     assert not set(first.seeds) & set(second.seeds)
     whole = made_lessons(monkeypatch).lessons.lesson(0, 0, CPU)
     assert first.seeds == whole.seeds
     for t in range(STEPS):
         assert sorted({*ids(first.step(t).batch), *ids(second.step(t).batch)}) == ids(whole.step(t).batch)
-    assert len(first.measure.batches) + len(second.measure.batches) == len(whole.measure.batches) or (
-        len(whole.measure.batches) == 1
+    assert len(first.measure.dev.batches) + len(second.measure.dev.batches) == len(whole.measure.dev.batches) or (
+        len(whole.measure.dev.batches) == 1
     )
 
 
@@ -139,16 +139,16 @@ def test_the_measure_is_of_dev_sentences_drawn_for_the_lesson(monkeypatch):
     lesson = made.lessons.lesson(0, 0, CPU)
     seed = mixed_seed(mixed_seed(7, 0, 0, 0), 3)
     wanted = fixed_sample(made.data["valid"], 3, seed)
-    assert [each for batch in lesson.measure.batches for each in ids(batch)] == sorted(wanted)
-    assert (lesson.measure.sentences, lesson.measure.seed) == (3, seed)
-    target = lesson.measure.batches[0]["target"][0]
-    own = made.data["valid"][int(lesson.measure.batches[0]["id"][0])]["target"]
+    assert [each for batch in lesson.measure.dev.batches for each in ids(batch)] == sorted(wanted)
+    assert lesson.measure.dev.seed == seed
+    target = lesson.measure.dev.batches[0]["target"][0]
+    own = made.data["valid"][int(lesson.measure.dev.batches[0]["id"][0])]["target"]
     assert torch.equal(target[: len(own)], own)
 
 
 def test_the_measure_is_taken_in_full_precision(monkeypatch):
     lesson = made_lessons(monkeypatch, curvature="central").lessons.lesson(0, 0, CPU)
-    assert lesson.measure.student.forward_context is twice_differentiable
+    assert lesson.measure.dev.student.forward_context is twice_differentiable
     assert lesson.student.forward_context is not twice_differentiable
 
 

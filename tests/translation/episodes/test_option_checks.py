@@ -23,6 +23,9 @@ TAKEN = [
     {"trajectory": "checkpoints", "checkpoint_every": 5, "truncate": 5},
     {"trajectory_storage": "disk", "trajectory_dir": "."},
     {"batch_size": None, "max_tokens": 1},
+    {"candidate_method": "beam", "candidate_sum": True},
+    {"measure": "sampled_bleu", "candidates": 4},
+    {"measure": "sharpened_likelihood(sharpness=3)"},
 ]
 
 
@@ -52,6 +55,13 @@ REFUSED = [
     ({"checkpoint_every": 3}, "--checkpoint-every 3 would be ignored, .*: take checkpoints"),
     ({"trajectory": "checkpoints", "checkpoint_every": 201}, "--checkpoint-every is 201, but an episode has 200 steps"),
     ({"trajectory": "checkpoints", "checkpoint_every": 6, "truncate": 5}, "an episode has 5 steps"),
+    ({"measure": "bleu"}, "no measure named 'bleu': wanted one of .* \\(--measure\\)"),
+    ({"measure": "sampled_bleu(n=3)"}, "the measure sampled_bleu has no option n.* \\(--measure\\)"),
+    (
+        {"measure": "sampled_bleu", "candidate_method": "beam"},
+        "--candidate-method beam would be ignored, .* sampled_bleu",
+    ),
+    ({"measure": "sharpened_likelihood", "candidates": 4}, "--candidates 4 would be ignored, .*sharpened_likelihood"),
     ({"trajectory_storage": "disk", "trajectory_dir": "no-such"}, "the folder no-such for the trajectory does not"),
     ({"trajectory_storage": "disk", "trajectory_dir": ""}, "the folder '' for the trajectory does not exist"),
 ]

@@ -35,7 +35,7 @@ LOGGED = {
     "forward_s": 1.0,
     "reverse_s": 2.0,
     "dphi_norm": 0.1,
-    "leverage": 2.0,
+    "expected_bleu_leverage": 2.0,
     "domega_growth": 4.0,
 }
 
@@ -92,9 +92,10 @@ def test_a_turn_is_an_estimate_of_its_lesson(made):
     assert loss.requires_grad and log["loss"] == loss and not log["loss"].requires_grad
     wanted = found.model.teacher.along(progress)[3]
     torch.testing.assert_close(estimator.asked.guidance.coefficients(3), wanted.detach())
-    assert {name: log[f"_{name}"] for name in LOGGED} == pytest.approx(LOGGED)
-    assert (log["_horizon"], log["_collapsed"], log["sample_size"]) == (4, 0.0, 1)
-    assert "_cotangent_norm" not in log and log["nsentences"] == 1
+    told = {key.partition(":")[2]: value for key, value in log.items()}
+    assert {name: told[name] for name in LOGGED} == pytest.approx(LOGGED)
+    assert (told["horizon"], told["collapsed"], log["sample_size"]) == (4, 0.0, 1)
+    assert "cotangent_norm" not in told and log["nsentences"] == 1
     assert found.criterion.ending.collapse is None
     assert torch.equal(found.criterion.ending.student, lesson.start.params + 1)
 
@@ -111,7 +112,7 @@ def test_a_collapsed_turn_has_no_weight_but_a_graph(made):
     found = made()
     found.lessons.estimator = FakeEstimator("it fell")
     loss, sample_size, log = found.criterion(found.model, Turn(0, 0, None))
-    assert (float(loss), sample_size, log["sample_size"], log["_collapsed"]) == (0.0, 0, 0, 1.0)
+    assert (float(loss), sample_size, log["sample_size"], log["_each:collapsed"]) == (0.0, 0, 0, 1.0)
     assert loss.requires_grad and found.criterion.ending.collapse == "it fell"
 
 
@@ -120,7 +121,7 @@ def test_the_paper_s_estimator_moves_the_teacher(made):
     loss, sample_size, log = found.criterion(found.model, Turn(0, 0, None))
     loss.backward()
     assert sample_size == 1 and found.model.teacher.values.grad.norm() > 0
-    assert log["_dphi_norm"] > 0 and log["_horizon"] == 6
+    assert log["_good:dphi_norm"] > 0 and log["_each:horizon"] == 6
 
 
 def test_validation_is_a_fixed_lesson_without_a_reverse_pass(made, monkeypatch):
@@ -132,13 +133,13 @@ def test_validation_is_a_fixed_lesson_without_a_reverse_pass(made, monkeypatch):
         with torch.no_grad():
             loss, sample_size, log = found.criterion(found.model, None)
         getattr(found, mode).train()
-        assert float(loss) == pytest.approx(1 - log["_expected_bleu"] / 100)
-        assert 0 < log["_expected_bleu"] < 100
-        assert (log["_bleu"], sample_size) == (12.5, 1)
+        assert float(loss) == pytest.approx(1 - log["_each:expected_bleu"] / 100)
+        assert 0 < log["_each:expected_bleu"] < 100
+        assert (log["_each:bleu"], sample_size) == (12.5, 1)
     lesson = found.lessons.validation(torch.device("cpu"))
     assert not torch.equal(decoded[0], lesson.start.params) and torch.equal(*decoded)
     value = lesson.measure.value(decoded[0])
-    assert log["_expected_bleu"] == pytest.approx(100 * value)
+    assert log["_each:expected_bleu"] == pytest.approx(100 * value)
 
 
 def reduced(*logs) -> dict[str, float]:
@@ -148,33 +149,43 @@ def reduced(*logs) -> dict[str, float]:
     return found.get_smoothed_values()
 
 
+def figures(bleu, leverage, own):
+    return {"_each:expected_bleu": bleu, "_good:expected_bleu_leverage": leverage, "_good:own": own}
+
+
 def test_logged_figures_are_means_over_episodes_and_over_good_ones():
-    good = {"loss": 2.0, "sample_size": 1, "nsentences": 1, "_expected_bleu": 40.0, "_leverage": 3.0, "_own": 5.0}
-    bad = {"loss": 0.0, "sample_size": 0, "nsentences": 1, "_expected_bleu": 10.0, "_leverage": 0.0, "_own": 0.0}
+    good = {"loss": 2.0, "sample_size": 1, "nsentences": 1, **figures(40.0, 3.0, 5.0)}
+    bad = {"loss": 0.0, "sample_size": 0, "nsentences": 1, **figures(10.0, 0.0, 0.0)}
     found = reduced(good, bad)
-    assert (found["expected_bleu"], found["leverage"], found["loss"], found["own"]) == (25.0, 3.0, 2.0, 5.0)
+    assert (found["expected_bleu"], found["expected_bleu_leverage"], found["loss"], found["own"]) == (
+        25.0,
+        3.0,
+        2.0,
+        5.0,
+    )
     assert "bleu" not in found
 
 
 def test_an_update_of_collapses_alone_logs_no_figures_of_gradients():
-    found = reduced({"loss": 0.0, "sample_size": 0, "nsentences": 1, "_expected_bleu": 10.0, "_leverage": 0.0})
-    assert found["expected_bleu"] == 10.0 and "leverage" not in found and "loss" not in found
+    found = reduced({"loss": 0.0, "sample_size": 0, "nsentences": 1, **figures(10.0, 0.0, 0.0)})
+    assert found["expected_bleu"] == 10.0 and "expected_bleu_leverage" not in found and "loss" not in found
 
 
 def test_figures_have_the_digits_that_they_are_worth():
     third = 1 / 3
-    names = (
-        "_expected_bleu",
-        "_student_loss",
-        "_forward_s",
-        "_leverage",
-        "_dphi_norm",
-        "_own",
-        "_bleu",
-        "_domega_growth",
-    )
+    each = ("expected_bleu", "student_loss", "forward_s", "bleu")
+    names = [f"_each:{name}" for name in each]
+    names += [f"_good:{name}" for name in ("expected_bleu_leverage", "dphi_norm", "own", "domega_growth")]
     found = reduced({"loss": third, "sample_size": 1, "nsentences": 1, **dict.fromkeys(names, third)})
-    digits = {"expected_bleu": 2, "student_loss": 4, "forward_s": 1, "leverage": 3, "dphi_norm": 6, "own": 6, "loss": 6}
+    digits = {
+        "expected_bleu": 2,
+        "student_loss": 4,
+        "forward_s": 1,
+        "expected_bleu_leverage": 3,
+        "dphi_norm": 6,
+        "own": 6,
+        "loss": 6,
+    }
     digits |= {"bleu": 2, "domega_growth": 3}
     assert {name: found[name] for name in digits} == {name: round(third, count) for name, count in digits.items()}
 

@@ -3,14 +3,15 @@
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
-import torch
 from fairseq.criterions import register_criterion
 from fairseq.tasks import FairseqTask
 from torch import Tensor, nn
 
 from fairseq_dlf.core.support.checks import require_at_least, require_rate
 from fairseq_dlf.core.support.errors import InputError
+from fairseq_dlf.core.teaching.expectations import others_mean
 from fairseq_dlf.translation.bleu.candidates import Proposals
+from fairseq_dlf.translation.bleu.scoring import sample_log_probs
 from fairseq_dlf.translation.hooks.launch import refuse_ignored
 from fairseq_dlf.translation.students.losses.criterion import TrainingLoss
 from fairseq_dlf.translation.students.losses.moving_baseline import MovingBaseline
@@ -86,35 +87,13 @@ class ReinforceCriterion(SequenceCriterion):
         return found._replace(figures={**found.figures, "baseline": self._moving.value})
 
     def sentence_losses(self, scored: Scored) -> Tensor:
-        log_q = scored.candidates.table(sample_log_probs(scored))
+        log_q = scored.candidates.table(sample_log_probs(scored.every, scored.longest)[: scored.number])
         bleu, present = scored.candidates.bleu.to(log_q.dtype), scored.candidates.present
-        number = present.sum(dim=1)
-        advantage = (bleu - self._baseline(bleu, number)).masked_fill(~present, 0.0)
-        return -(advantage * log_q).sum(dim=1) / number
+        advantage = (bleu - self._baseline(bleu, present)).masked_fill(~present, 0.0)
+        return -(advantage * log_q).sum(dim=1) / present.sum(dim=1)
 
-    def _baseline(self, bleu: Tensor, number: Tensor) -> Tensor | float:
-        """Return b_i of each sample, or of all.
-
-        Args:
-            bleu: of each sample, (sentences, slots), 0 in empty slots.
-            number: of samples of each sentence, (sentences,).
-        """
+    def _baseline(self, bleu: Tensor, present: Tensor) -> Tensor | float:
+        """Return b_i of each sample, or of all."""
         if self.cfg.reinforce_baseline == "leave-one-out":
-            return (bleu.sum(dim=1, keepdim=True) - bleu) / (number.unsqueeze(1) - 1)
+            return others_mean(bleu, present)
         return 0.0 if self._moving is None else self._moving.value
-
-
-def sample_log_probs(scored: Scored) -> Tensor:
-    """Return log q of each candidate, (rows,), for q that fairseq samples from.
-
-    It never draws padding, so that q is renormalised without it, and an end that is forced has the
-    probability 1.
-    """
-    every, logits = scored.every, scored.every.precise
-    # The gradient of an indexed column would be one more tensor over all types.
-    columns = torch.stack([every.tokens, torch.full_like(every.tokens, every.padding)], dim=1)
-    log_p, padding = (logits.gather(1, columns) - logits.logsumexp(dim=1, keepdim=True)).unbind(dim=1)
-    log_q = every.spread(log_p - torch.log1p(-padding.exp()))[: scored.number]
-    forced = scored.lengths > scored.longest
-    ends = torch.arange(log_q.size(1), device=log_q.device) == (scored.lengths - 1).unsqueeze(1)
-    return log_q.masked_fill(ends & forced.unsqueeze(1), 0.0).sum(dim=1)

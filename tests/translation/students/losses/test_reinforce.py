@@ -1,17 +1,14 @@
 """REINFORCE against the sum over every translation of a tiny language: probabilities, and the mean of its gradients."""
 
-import itertools
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 from fairseq_dlf.translation.bleu.candidates import Proposals, find_candidates
-from fairseq_dlf.translation.bleu.decoding import LengthLimit, WordJoiner
-from fairseq_dlf.translation.bleu.scores import sentence_bleu
-from fairseq_dlf.translation.students.losses.reinforce import sample_log_probs
+from fairseq_dlf.translation.bleu.scoring import sample_log_probs
 from fairseq_dlf.translation.students.losses.scored import score_candidates
-from tests.translation.conftest import BUILDERS, TinyTask
+from tests.translation.conftest import TinyTask
 from tests.translation.students.losses.made_sequences import (
     assert_same_loss_and_gradient,
     batch_of,
@@ -22,51 +19,21 @@ from tests.translation.students.losses.made_sequences import (
     log_probs_alone,
     logits_alone,
 )
+from tests.translation.tiny_language import LIMIT, LONGEST, directions_of, standard_errors_away, tiny_language
 
-# Translations have at most three words, after which the end is forced.
-LONGEST = 3
-LIMIT = LengthLimit(0, LONGEST)
 DRAWS = 4000
 SAMPLES = 3
 SAMPLED = {"sequence_candidates": SAMPLES, "sequence_max_len_a": 0, "sequence_max_len_b": LONGEST}
-# Random directions in the space of parameters, besides that of the exact gradient.
-DIRECTIONS = 7
 NAME = "dlf_sequence_reinforce"
 
 
 @pytest.fixture(scope="module")
 def language():
-    """A student without dropout, one source and its target, and every translation of up to three words.
-
-    The words are `<s>` and `<unk>`, which fairseq draws too, and three more.
-    """
-    torch.manual_seed(4)
-    task = TinyTask(types=7)
-    made = SimpleNamespace(task=task, model=BUILDERS["lstm"](task, 0.0).double(), pair=([4, 5, 6], [6, 4]))
-    for parameter in made.model.parameters():
-        parameter.data *= 3  # far from uniform
-    words = task.target_dictionary
-    made.batch = batch_of(made, [made.pair])
-    symbols = [i for i in range(len(words)) if i not in (words.pad(), words.eos())]
-    made.every = [[*w, words.eos()] for n in range(LONGEST + 1) for w in itertools.product(symbols, repeat=n)]
-    joiner, reference = WordJoiner(words), [words[word] for word in made.pair[1]]
-    bleu = [sentence_bleu(joiner.hypothesis(torch.tensor(s)).split(), reference) for s in made.every]
-    made.candidates = candidates_of(
-        made, made.batch, [[(s[:-1], b) for s, b in zip(made.every, bleu, strict=True)]], slots=len(bleu)
-    )
-    made.bleu = torch.tensor(bleu, dtype=torch.float64)
-    return made
+    return tiny_language()
 
 
 def log_q(scored):
-    return scored.candidates.table(sample_log_probs(scored))
-
-
-def directions(model):
-    """Random unit vectors, (directions, parameters)."""
-    number = sum(p.numel() for p in model.parameters())
-    drawn = torch.randn(DIRECTIONS, number, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
-    return drawn / drawn.norm(dim=1, keepdim=True)
+    return scored.candidates.table(sample_log_probs(scored.every, scored.longest)[: scored.number])
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +42,7 @@ def exact(language):
     words = language.task.target_dictionary
     logs = log_q(score_candidates(language.model, language.batch, language.candidates, words, LIMIT))[0]
     gradient = gradient_of(-(logs.exp() * language.bleu).sum(), language.model)
-    along = torch.cat([(gradient / gradient.norm()).unsqueeze(0), directions(language.model)])
+    along = directions_of(gradient)
     return SimpleNamespace(log_q=logs.detach(), gradient=gradient, along=along, slopes=along @ gradient)
 
 
@@ -115,11 +82,6 @@ def slopes(losses, model, along):
     weights = torch.ones_like(losses, requires_grad=True)
     pulled = gradient_of(losses, model, grad_outputs=weights, create_graph=True)
     return torch.stack([torch.autograd.grad(pulled @ d, weights, retain_graph=True)[0] for d in along], dim=1)
-
-
-def standard_errors_away(found, wanted):
-    """By how many standard errors the mean of draws misses what is wanted, (directions,)."""
-    return (found.mean(dim=0) - wanted).abs() / (found.std(dim=0) / len(found) ** 0.5)
 
 
 def test_samples_are_drawn_from_q(language, exact, samples):
@@ -166,7 +128,7 @@ def with_forced_ends(criterion, scored):
 def with_padding(criterion, scored):
     """A mistake: q as if padding could be drawn."""
     logs, bleu = scored.candidates.table(scored.log_probs.sum(dim=1)), scored.candidates.bleu
-    return -((bleu - criterion._baseline(bleu, scored.candidates.present.sum(dim=1))) * logs).mean(dim=1)
+    return -((bleu - criterion._baseline(bleu, scored.candidates.present)) * logs).mean(dim=1)
 
 
 @pytest.mark.parametrize("mistaken", [with_own_bleu_in_the_baseline, with_forced_ends, with_padding])
