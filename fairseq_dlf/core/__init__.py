@@ -51,15 +51,21 @@ if TYPE_CHECKING:
     from fairseq_dlf.core.teaching.estimators import estimate as estimate
     from fairseq_dlf.core.teaching.expectations import expected_accuracy as expected_accuracy
     from fairseq_dlf.core.teaching.expectations import expected_score as expected_score
+    from fairseq_dlf.core.teaching.expectations import others_mean as others_mean
     from fairseq_dlf.core.teaching.forms import FORMS as FORMS
+    from fairseq_dlf.core.teaching.forms import Bins as Bins
     from fairseq_dlf.core.teaching.forms import Diagonal as Diagonal
     from fairseq_dlf.core.teaching.forms import Form as Form
     from fairseq_dlf.core.teaching.forms import Matrix as Matrix
+    from fairseq_dlf.core.teaching.forms import Smoothed as Smoothed
+    from fairseq_dlf.core.teaching.forms import SparseSmoothed as SparseSmoothed
+    from fairseq_dlf.core.teaching.forms import TypeFacts as TypeFacts
     from fairseq_dlf.core.teaching.guidance import Guidance as Guidance
     from fairseq_dlf.core.teaching.lesson import Course as Course
     from fairseq_dlf.core.teaching.lesson import Lesson as Lesson
     from fairseq_dlf.core.teaching.lesson import LessonStep as LessonStep
     from fairseq_dlf.core.teaching.log_probs import LogProbs as LogProbs
+    from fairseq_dlf.core.teaching.log_probs import log_odds as log_odds
     from fairseq_dlf.core.teaching.log_probs import log_probs as log_probs
     from fairseq_dlf.core.teaching.loop.teaching import School as School
     from fairseq_dlf.core.teaching.loop.teaching import Teaching as Teaching
@@ -74,6 +80,7 @@ if TYPE_CHECKING:
     from fairseq_dlf.core.teaching.teachers import TEACHERS as TEACHERS
     from fairseq_dlf.core.teaching.teachers import AttentionTeacher as AttentionTeacher
     from fairseq_dlf.core.teaching.teachers import Memory as Memory
+    from fairseq_dlf.core.teaching.teachers import ScheduleTeacher as ScheduleTeacher
     from fairseq_dlf.core.teaching.teachers import StaticTeacher as StaticTeacher
     from fairseq_dlf.core.teaching.teachers import Teacher as Teacher
     from fairseq_dlf.core.teaching.teachers import untaught_teacher as untaught_teacher
@@ -94,14 +101,22 @@ _MODULES = {
     "support.errors": ("InputError", "UserError"),
     "support.signature": ("Signature",),
     "teaching.estimators": ("ESTIMATORS", "Estimate", "Estimator", "Reverse", "estimate"),
-    "teaching.expectations": ("expected_accuracy", "expected_score"),
-    "teaching.forms": ("FORMS", "Diagonal", "Form", "Matrix"),
+    "teaching.expectations": ("expected_accuracy", "expected_score", "others_mean"),
+    "teaching.forms": ("FORMS", "Bins", "Diagonal", "Form", "Matrix", "Smoothed", "SparseSmoothed", "TypeFacts"),
     "teaching.guidance": ("Guidance",),
     "teaching.lesson": ("Course", "Lesson", "LessonStep"),
-    "teaching.log_probs": ("LogProbs", "log_probs"),
+    "teaching.log_probs": ("LogProbs", "log_odds", "log_probs"),
     "teaching.loss": ("DynamicLoss", "Losses"),
     "teaching.teacher_file": ("TeacherFile", "TeacherHeader", "read_teacher", "write_teacher"),
-    "teaching.teachers": ("TEACHERS", "AttentionTeacher", "Memory", "StaticTeacher", "Teacher", "untaught_teacher"),
+    "teaching.teachers": (
+        "TEACHERS",
+        "AttentionTeacher",
+        "Memory",
+        "ScheduleTeacher",
+        "StaticTeacher",
+        "Teacher",
+        "untaught_teacher",
+    ),
     "teaching.loop.teaching": ("School", "Teaching", "TeachingPlan", "Validation"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}

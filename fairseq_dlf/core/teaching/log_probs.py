@@ -1,5 +1,6 @@
 """Log-probabilities of targets, computed from the logits with second derivatives and little memory."""
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -49,6 +50,24 @@ def log_probs(
         of_target = of_target.masked_fill(padding, 0.0)
         log_prob_sum = None if log_prob_sum is None else log_prob_sum.masked_fill(padding, 0.0)
     return LogProbs(logits, target, of_target, log_prob_sum, table)
+
+
+def log_odds(logits: Tensor, target: Tensor) -> Tensor:
+    """Return log p(y) − log(1 − p(y)), exact however close p(y) is to 0 or 1.
+
+    Args:
+        logits: (n, types), any float dtype; the computation is in float32 or better.
+        target: (n,), int64.
+
+    Returns:
+        (n,), float32 or better.
+
+    Cost: two (n, types) tensors in the forward pass and three in the backward pass.
+    """
+    logits = logits.to(_precision(logits))
+    index = target.unsqueeze(1)
+    others = torch.logsumexp(logits.scatter(1, index, -math.inf), dim=1)
+    return logits.gather(1, index).squeeze(1) - others
 
 
 class _TargetLogProbs(torch.autograd.Function):

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from fairseq_dlf.core.support.checks import require_between
@@ -30,8 +29,8 @@ class DynamicLoss:
     """−σ(reward) for every token or example, mixed with cross-entropy.
 
     loss = (1 − ce_share) · Σ −σ(reward) + ce_share · Σ cross-entropy(y), where the form of Φ
-    gives the reward, and label smoothing, spread as in fairseq, applies within the
-    cross-entropy's share.
+    gives the reward (and −reward in place of −σ(reward) if it is linear), and label smoothing,
+    spread as in fairseq, applies within the cross-entropy's share.
 
     Attributes:
         form: how Φ acts on log-probabilities.
@@ -84,10 +83,10 @@ class DynamicLoss:
         loss = seen.of_target.new_zeros(())
         if dynamic:
             phi = self._required(coefficients, logits.size(-1)).to(loss.dtype)
-            reward = torch.sigmoid(self.form.reward(phi, seen))
+            losses = self.form.losses(phi, seen)
             # The sigmoid of a reward of 0 is not 0: padding is left out of the sum.
-            counted = reward if padding is None else reward.masked_fill(padding, 0.0)
-            loss = loss - (1.0 - self.ce_share) * counted.sum()
+            counted = losses if padding is None else losses.masked_fill(padding, 0.0)
+            loss = loss + (1.0 - self.ce_share) * counted.sum()
         if self.ce_share > 0.0:
             loss = loss + self.ce_share * self._cross_entropy(seen)
         return Losses(loss=loss, nll_nats=-seen.of_target.detach().sum())

@@ -12,7 +12,7 @@ from fairseq_dlf.core.hypergradient.probe import twice_differentiable
 from fairseq_dlf.core.hypergradient.student import Buffers, Forward, Objective, Student
 from fairseq_dlf.core.hypergradient.update_rules import SGD, StudentState
 from fairseq_dlf.core.support.seeds import mixed_seed
-from fairseq_dlf.core.teaching.forms import Form, Matrix
+from fairseq_dlf.core.teaching.forms import Form, Matrix, TypeFacts
 from fairseq_dlf.core.teaching.guidance import Guidance
 from fairseq_dlf.core.teaching.lesson import LessonStep
 from fairseq_dlf.images.data.batches import Batches
@@ -78,6 +78,7 @@ class ImageCourse:
         module = build_model(settings.model, data.shape, data.classes, mixed_seed(seed, MODEL_SALT), head_bias)
         if warm is not None:
             warm.load_into(module)
+        form = form.fitted(_class_facts(data))
         self.student = Student(
             module.to(device).train(), image_objective(loss, form), twice_differentiable if exact else nullcontext
         )
@@ -108,6 +109,11 @@ class ImageCourse:
     def observe(self, t: int, params: Tensor, buffers: Buffers) -> Tensor:
         """Measure accuracies and precisions, (features − 1,)."""
         return self._progress.measure(self.student, params, buffers)
+
+
+def _class_facts(data: ImageData) -> TypeFacts:
+    labels = data.train.labels.cpu()
+    return TypeFacts(torch.bincount(labels, minlength=data.classes).float(), torch.zeros(data.classes).long())
 
 
 class ImageLesson(ImageCourse):

@@ -24,6 +24,7 @@ from fairseq_dlf.translation.bleu.decoding import batches_of, fixed_sample, gree
 from fairseq_dlf.translation.bleu.expected import MEASURE_SENTENCES, expected_bleu_settings
 from fairseq_dlf.translation.bleu.progress import StudentProgress
 from fairseq_dlf.translation.bleu.scores import CorpusBleu
+from fairseq_dlf.translation.bleu.type_facts import type_facts
 from fairseq_dlf.translation.episodes.batches import BatchLimits, StudentBatches
 from fairseq_dlf.translation.episodes.checkpoints import StudentCheckpoint, student_of
 from fairseq_dlf.translation.episodes.config import DlfTeachingConfig
@@ -81,7 +82,7 @@ class Lessons:
         self._limits = limits
         self._pairs = pairs
         self._settings = expected_bleu_settings(cfg)
-        self.form = FORMS.make(cfg.form)
+        self.form = FORMS.make(cfg.form).fitted(type_facts(task.target_dictionary))
         self._loss = DynamicLoss(self.form, task.target_dictionary.pad(), cfg.ce_share, cfg.label_smoothing)
         self._rule = update_rule(cfg)
         checkpoint = StudentCheckpoint(cfg.student or "", task)

@@ -40,14 +40,17 @@ class RunProgress:
         self._plan = RunPlan(cfg, task)
         self._sentences = PROGRESS_SENTENCES if cfg.progress_sentences is None else cfg.progress_sentences
 
-    def now(self, model: BaseFairseqModel, updates: int) -> ProgressValues:
+    def now(self, model: BaseFairseqModel, updates: int, decoded: bool = True) -> ProgressValues:
         """Return s_t of the present update.
 
         Args:
             updates: number of completed updates.
+            decoded: whether BLEU is measured; 0 stands for it otherwise.
 
         Cost: two greedy decodings if BLEU is due, otherwise nothing.
         """
+        if not decoded:
+            return ProgressValues(self._plan.share_done(updates), 0.0, 0.0)
         epoch = self._plan.epoch
         state = kept(self.task, STATE)
         known = None if state is None else Measurement(**state)

@@ -76,17 +76,25 @@ def _require_fit(read: TeacherFile, dictionary: Dictionary) -> None:
             f"teacher {path} reads {teacher.features} features {list(header.features)}, translation has "
             f"{len(FEATURES)}, {list(FEATURES)}: pass a teacher taught by --task dlf_teaching"
         )
+    types, form = len(dictionary), FORMS.make(header.form)
+    if not form.portable:
+        _require_types(read, dictionary)
+    wanted = form.size(types)
+    if teacher.coefficients != wanted:
+        raise InputError(
+            f"teacher {path} gives {teacher.coefficients:,} coefficients, but the form {header.form} of {types:,} "
+            f"target types has {wanted:,}: {_ADVICE}"
+        )
+
+
+def _require_types(read: TeacherFile, dictionary: Dictionary) -> None:
+    """Raise InputError unless the teacher was taught on these target types."""
+    header, path = read.header, read.path
     types, fingerprint = header.fit("types", int, path), header.fit("dictionary", str, path)
     if types != len(dictionary):
         raise InputError(
             f"teacher {path} was trained on {types:,} target types, this dictionary has "
             f"{len(dictionary):,}: pass the data-bin that the teacher was trained on"
-        )
-    wanted = FORMS.make(header.form).size(types)
-    if teacher.coefficients != wanted:
-        raise InputError(
-            f"teacher {path} gives {teacher.coefficients:,} coefficients, but the form {header.form} of {types:,} "
-            f"target types has {wanted:,}: {_ADVICE}"
         )
     if fingerprint != dictionary_fingerprint(dictionary):
         raise InputError(

@@ -1,5 +1,6 @@
 """The teacher as a fairseq model, so that `fairseq-train` can train it."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
@@ -27,6 +28,9 @@ class DlfTeacherConfig(FairseqDataclass):
         default=None,
         metadata={"help": f"N, keys of the teacher attention (paper, section 5.2), by default {PAPER_KEYS}"},
     )
+    phi_start: float = field(
+        default=1.0, metadata={"help": "coefficients before teaching, as a multiple of the neutral ones"}
+    )
 
 
 @register_model("dlf_teacher", dataclass=DlfTeacherConfig)
@@ -49,11 +53,14 @@ class DlfTeacherModel(BaseFairseqModel):
             raise InputError(
                 f"--arch dlf_teacher is a teacher, but the task is a {type(task).__name__}: pass --task dlf_teaching"
             )
-        neutral = FORMS.make(task.cfg.form).neutral(len(task.target_dictionary))
+        if not math.isfinite(cfg.phi_start):
+            raise InputError(f"--phi-start is {cfg.phi_start}, but must be finite")
+        neutral = cfg.phi_start * FORMS.make(task.cfg.form).neutral(len(task.target_dictionary))
         kind, options = TEACHERS.parse(cfg.teacher_kind)
         options = {**_keys(cfg, kind), **options}
         teacher = untaught_teacher(kind, neutral, len(FEATURES), options)
-        return cls(teacher, {"teacher": kind, **options})
+        start = {} if cfg.phi_start == 1.0 else {"phi_start": cfg.phi_start}
+        return cls(teacher, {"teacher": kind, **options, **start})
 
     def forward(self, progress: Tensor) -> Tensor:
         """Return the coefficients of a whole run: (T, features) → (T, coefficients)."""

@@ -71,12 +71,12 @@ def test_a_missing_file_is_named_with_what_to_pass(path):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"kind": "oracle"}, "no teacher named 'oracle': wanted one of attention, static"),
+        ({"kind": "oracle"}, "no teacher named 'oracle': wanted one of attention, schedule, static"),
         ({"kind": 3}, "kind is 3, wanted text"),
         ({"kind": "static"}, "a static teacher needs the tensor 'phi'"),
-        ({"form": "cube"}, "no form named 'cube': wanted one of diagonal, matrix"),
+        ({"form": "cube"}, "no form named 'cube': wanted one of bins, diagonal, matrix"),
         ({"form": "matrix("}, r"the form is 'matrix\(', wanted NAME or NAME"),
-        ({"form": "matrix(rank=3)"}, "the form matrix has no option rank: its options are none"),
+        ({"form": "matrix(rank=3)"}, "the form matrix has no option rank: its options are linear=0"),
         ({"features": "updates"}, "features is 'updates', wanted a list"),
         ({"features": [1]}, r"features\[0\] is 1, wanted text"),
         ({"signature": None}, "signature is None, wanted text"),

@@ -1,7 +1,11 @@
 """Forms of Φ, one file each; importing this package registers them all."""
 
+from fairseq_dlf.core.teaching.forms.bins import Bins
 from fairseq_dlf.core.teaching.forms.diagonal import Diagonal
 from fairseq_dlf.core.teaching.forms.form import FORMS, Form
 from fairseq_dlf.core.teaching.forms.matrix import Matrix
+from fairseq_dlf.core.teaching.forms.smoothed import Smoothed
+from fairseq_dlf.core.teaching.forms.sparse_smoothed import SparseSmoothed
+from fairseq_dlf.core.teaching.forms.types import TypeFacts
 
-__all__ = ["FORMS", "Diagonal", "Form", "Matrix"]
+__all__ = ["FORMS", "Bins", "Diagonal", "Form", "Matrix", "Smoothed", "SparseSmoothed", "TypeFacts"]

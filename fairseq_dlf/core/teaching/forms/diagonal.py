@@ -5,22 +5,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fairseq_dlf.core.teaching.forms.form import FORMS
+from fairseq_dlf.core.teaching.forms.form import FORMS, Form
 from fairseq_dlf.core.teaching.log_probs import LogProbs
 
 
 @FORMS.register("diagonal")
 @dataclass(frozen=True)
-class Diagonal:
+class Diagonal(Form):
     """One coefficient for every type of the target dictionary.
 
     Cost: nothing besides log p(y); |V| coefficients.
     Paper: section 5.2.
     """
-
-    spec = "diagonal"
-    reads_sum = False
-    reads_every = False
 
     def size(self, types: int) -> int:
         return types

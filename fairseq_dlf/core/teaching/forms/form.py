@@ -1,39 +1,71 @@
 """The interface of a form of Φ, and the forms by name."""
 
-from typing import Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
+from fairseq_dlf.core.support.errors import InputError
 from fairseq_dlf.core.support.registry import Registry
+from fairseq_dlf.core.teaching.forms.types import TypeFacts
 from fairseq_dlf.core.teaching.log_probs import LogProbs
 
 
-class Form(Protocol):
+@dataclass(frozen=True)
+class Form(ABC):
     """The action of a flat coefficient vector Φ on log-probabilities.
 
-    A form is a frozen dataclass in a separate file, registered by `FORMS.register(name)`.
-    The dynamic loss applies its sigmoid to the reward of a token: l = −σ(reward).
+    A form is a frozen dataclass in a separate file, registered by `FORMS.register(name)`; its fields, each with a
+    default, are its options.
 
     Attributes:
-        spec: the text from which `FORMS.make` makes the form again, such as 'diagonal'.
+        linear: 0 for the paper's loss of a token, −σ(reward); 1 for −reward, whose slope does not vanish where a
+            token has a small probability. An option of every form.
+        name: in `FORMS`, which sets it.
         reads_sum, reads_every: which fields of `LogProbs` the form needs besides log p(y).
+        portable: whether the coefficients have a meaning for other target types, too.
+
+    Raises:
+        InputError: an option is out of range.
     """
 
-    @property
-    def spec(self) -> str: ...
+    linear: int = 0
+
+    name: ClassVar[str]
+    reads_sum: ClassVar[bool] = False
+    reads_every: ClassVar[bool] = False
+    portable: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        require_form("linear", self.linear in (0, 1), f"is {self.linear}, but must be 0 or 1")
 
     @property
-    def reads_sum(self) -> bool: ...
+    def spec(self) -> str:
+        """Return the text from which `FORMS.make` makes the form again, such as 'bins(number=4)'."""
+        values = {each.name: (getattr(self, each.name), each.default) for each in fields(self)}
+        options = ",".join(f"{name}={value:g}" for name, (value, default) in values.items() if value != default)
+        return f"{self.name}({options})" if options else self.name
 
-    @property
-    def reads_every(self) -> bool: ...
+    def fitted(self, facts: TypeFacts) -> "Form":
+        """Return the form for these target types or classes; itself, unless it needs to know them."""
+        return self
 
+    @abstractmethod
     def size(self, types: int) -> int:
-        """Return the number of coefficients for so many types (target types or classes)."""
+        """Return the number of coefficients for so many types."""
 
+    @abstractmethod
     def neutral(self, types: int) -> Tensor:
-        """Return the coefficients with which reward = log p(y), and from which teaching starts: (size,), float32."""
+        """Return the coefficients from which teaching starts, by default those with which reward = log p(y).
 
+        Returns:
+            (size,), float32.
+        """
+
+    @abstractmethod
     def reward(self, coefficients: Tensor, log_probs: LogProbs) -> Tensor:
         """Return the reward of each token, (n,), with second derivatives in coefficients and log-probabilities.
 
@@ -41,5 +73,29 @@ class Form(Protocol):
             coefficients: Φ, (size,), in the dtype of the log-probabilities.
         """
 
+    def losses(self, coefficients: Tensor, log_probs: LogProbs) -> Tensor:
+        """Return the loss of each token, (n,)."""
+        reward = self.reward(coefficients, log_probs)
+        return -reward if self.linear else -torch.sigmoid(reward)
 
-FORMS: Registry[Form] = Registry("form")
+
+def require_form(option: str, right: bool, wanted: str) -> None:
+    """Raise InputError for an option of a form, unless it is right."""
+    if not right:
+        raise InputError(f"the option {option} of the form {wanted}", setting="form")
+
+
+class Forms(Registry[Form]):
+    """The forms by name; their options are their fields."""
+
+    def register(self, name: str) -> Callable[[Any], Any]:
+        """Register a class, whose `name` this makes the name."""
+
+        def decorate(entry: Any) -> Any:
+            entry.name = name
+            return super(Forms, self).register(name)(entry)
+
+        return decorate
+
+
+FORMS = Forms("form")

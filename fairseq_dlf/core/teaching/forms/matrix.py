@@ -5,21 +5,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fairseq_dlf.core.teaching.forms.form import FORMS
+from fairseq_dlf.core.teaching.forms.form import FORMS, Form
 from fairseq_dlf.core.teaching.log_probs import LogProbs
 
 
 @FORMS.register("matrix")
 @dataclass(frozen=True)
-class Matrix:
+class Matrix(Form):
     """One coefficient for every pair of classes, row by row; row y is for examples of class y.
 
     Cost: three (n, classes) tensors; classes² coefficients.
     Paper: sections 3.2 and 5.1.
     """
 
-    spec = "matrix"
-    reads_sum = False
     reads_every = True
 
     def size(self, types: int) -> int:

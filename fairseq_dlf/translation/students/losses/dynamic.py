@@ -18,6 +18,7 @@ from fairseq_dlf.core.teaching.loss import DynamicLoss
 from fairseq_dlf.core.teaching.progress import progress_vector
 from fairseq_dlf.translation.bleu.decoding import unwrapped
 from fairseq_dlf.translation.bleu.progress import FEATURES
+from fairseq_dlf.translation.bleu.type_facts import type_facts
 from fairseq_dlf.translation.hooks.launch import NOTHING_TO_SMOOTH, refuse_ignored
 from fairseq_dlf.translation.hooks.naming import naming_options
 from fairseq_dlf.translation.students.losses.criterion import StudentCriterion, TrainingLoss
@@ -127,7 +128,8 @@ class DlfCriterion(StudentCriterion):
         logger.info(f"teacher {path}: {read.header.signature}")
 
     def _loss_of(self, form: str) -> DynamicLoss:
-        return DynamicLoss(FORMS.make(form), self.padding_idx, self.cfg.ce_share, self.cfg.label_smoothing)
+        fitted = FORMS.make(form).fitted(type_facts(self.task.target_dictionary))
+        return DynamicLoss(fitted, self.padding_idx, self.cfg.ce_share, self.cfg.label_smoothing)
 
     def training_loss(self, model: nn.Module, sample: dict[str, Any]) -> TrainingLoss:
         logits = model(**sample["net_input"])[0]
@@ -142,11 +144,10 @@ class DlfCriterion(StudentCriterion):
             constant = 1.0 if self.cfg.coefficients is None else self.cfg.coefficients
             phi = constant * self.loss.form.neutral(logits.size(-1)).to(logits.device, precision)
         else:
-            state = self.progress.now(unwrapped(model), self.update)._asdict()
+            teacher = self._teacher_file.teacher
+            state = self.progress.now(unwrapped(model), self.update, decoded=teacher.reads_progress)._asdict()
             with torch.no_grad():
-                phi = self._teacher_file.teacher.along(progress_vector(FEATURES, state).unsqueeze(0))[0].to(
-                    logits.device, precision
-                )
+                phi = teacher.along(progress_vector(FEATURES, state).unsqueeze(0))[0].to(logits.device, precision)
         figures = {"phi_mean": float(phi.mean()), "phi_sd": float(phi.std(unbiased=False))}
         return phi, figures | {f"s_{name}": value for name, value in state.items()}
 

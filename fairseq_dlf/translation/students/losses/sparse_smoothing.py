@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from fairseq.criterions import register_criterion
 from fairseq.dataclass import FairseqDataclass
 from fairseq.tasks import FairseqTask
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
 from fairseq_dlf.core.support.checks import require_rate
+from fairseq_dlf.core.teaching.log_probs import log_odds
 from fairseq_dlf.translation.hooks.naming import naming_options
 from fairseq_dlf.translation.students.losses.criterion import StudentCriterion, TrainingLoss
 
@@ -48,24 +48,6 @@ class SparseSmoothing(StudentCriterion):
         margin = log_odds(logits.reshape(-1, types), target)[counted]
         loss = smoothed(margin, self.cfg.label_smoothing, types).sum()
         return TrainingLoss(loss, -logsigmoid(margin.detach()).sum())
-
-
-def log_odds(logits: Tensor, target: Tensor) -> Tensor:
-    """Return log p(y) − log(1 − p(y)), exact however close p(y) is to 0 or 1.
-
-    Args:
-        logits: (n, types), any float dtype; the computation is in float32 or better.
-        target: (n,), int64.
-
-    Returns:
-        (n,), float32 or better.
-
-    Cost: two (n, types) tensors in the forward pass and three in the backward pass.
-    """
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    index = target.unsqueeze(1)
-    others = torch.logsumexp(logits.scatter(1, index, -math.inf), dim=1)
-    return logits.gather(1, index).squeeze(1) - others
 
 
 def smoothed(margin: Tensor, smoothing: float, types: int) -> Tensor:

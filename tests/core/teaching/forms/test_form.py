@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from fairseq_dlf.core.teaching.forms import FORMS
+from fairseq_dlf.core.support.errors import InputError
+from fairseq_dlf.core.teaching.forms import FORMS, TypeFacts
 from fairseq_dlf.core.teaching.log_probs import log_probs
 
 
@@ -17,9 +18,13 @@ def seen(form, logits, target):
     return log_probs(logits, target, summed=form.reads_sum, every=form.reads_every)
 
 
+def fitted(name):
+    return FORMS.make(name).fitted(TypeFacts(torch.tensor([4.0, 1.0, 3.0, 2.0]), torch.tensor([0, 1, 0, 0])))
+
+
 @pytest.mark.parametrize("name", FORMS)
 def test_the_neutral_reward_is_the_log_probability(batch, name):
-    form = FORMS.make(name)
+    form = fitted(name)
     neutral = form.neutral(4)
     assert neutral.shape == (form.size(4),) and neutral.dtype == torch.float32
     table = torch.log_softmax(batch[0], -1).gather(1, batch[1].unsqueeze(1)).squeeze(1)
@@ -28,7 +33,7 @@ def test_the_neutral_reward_is_the_log_probability(batch, name):
 
 @pytest.mark.parametrize("name", FORMS)
 def test_the_reward_has_second_derivatives_in_both(batch, name):
-    form, (logits, target) = FORMS.make(name), batch
+    form, (logits, target) = fitted(name), batch
     phi = torch.randn(form.size(4), dtype=torch.float64, requires_grad=True)
 
     def value(phi, logits):
@@ -42,3 +47,35 @@ def test_a_form_is_made_again_from_its_spec(name):
     form = FORMS.make(name)
     assert FORMS.make(form.spec) == form
     assert hash(form) == hash(FORMS.make(form.spec))
+    assert fitted(name).spec == form.spec == name
+
+
+def test_options_are_in_the_spec():
+    assert FORMS.make("smoothed(start=0.25,linear=1)").spec == "smoothed(linear=1,start=0.25)"
+    assert FORMS.make("bins(number=2)").fitted(TypeFacts.alike(5)).spec == "bins(number=2)"
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_losses_are_minus_the_reward_or_minus_its_sigmoid(batch, name):
+    form = fitted(name)
+    phi = torch.randn(form.size(4), dtype=torch.float64)
+    reward = form.reward(phi, seen(form, *batch))
+    torch.testing.assert_close(form.losses(phi, seen(form, *batch)), -torch.sigmoid(reward))
+    linear = fitted(f"{name}(linear=1)")
+    torch.testing.assert_close(linear.losses(phi, seen(linear, *batch)), -reward)
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ("diagonal(linear=2)", "option linear of the form is 2, but must be 0 or 1"),
+        ("smoothed(start=1)", r"option start of the form is 1, but must lie in \[0, 1\)"),
+        ("sparse_smoothed(start=-0.1)", "option start of the form is -0.1"),
+        ("bins(number=0)", "option number of the form is 0, but must be at least 1"),
+        ("bins(kinds=2)", "option kinds of the form is 2"),
+        ("bins(n=2)", "the form bins has no option n: its options are linear=0, number=8, kinds=0, start=0"),
+    ],
+)
+def test_options_are_checked(spec, words):
+    with pytest.raises(InputError, match=words):
+        FORMS.make(spec)
