@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from fairseq_dlf.core.teaching.estimators import ESTIMATORS as ESTIMATORS
     from fairseq_dlf.core.teaching.estimators import Estimate as Estimate
     from fairseq_dlf.core.teaching.estimators import Estimator as Estimator
+    from fairseq_dlf.core.teaching.estimators import ForwardDifferences as ForwardDifferences
     from fairseq_dlf.core.teaching.estimators import Reverse as Reverse
     from fairseq_dlf.core.teaching.estimators import estimate as estimate
     from fairseq_dlf.core.teaching.expectations import expected_accuracy as expected_accuracy
@@ -100,7 +101,7 @@ _MODULES = {
     "hypergradient.update_rules": ("SGD", "Adam", "StudentState", "UpdateRule"),
     "support.errors": ("InputError", "UserError"),
     "support.signature": ("Signature",),
-    "teaching.estimators": ("ESTIMATORS", "Estimate", "Estimator", "Reverse", "estimate"),
+    "teaching.estimators": ("ESTIMATORS", "Estimate", "Estimator", "ForwardDifferences", "Reverse", "estimate"),
     "teaching.expectations": ("expected_accuracy", "expected_score", "others_mean"),
     "teaching.forms": ("FORMS", "Bins", "Diagonal", "Form", "Matrix", "Smoothed", "SparseSmoothed", "TypeFacts"),
     "teaching.guidance": ("Guidance",),

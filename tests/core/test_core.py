@@ -31,6 +31,7 @@ NAMES = [
     "FORMS",
     "Form",
     "ForwardDifference",
+    "ForwardDifferences",
     "FunctionMeasure",
     "Guidance",
     "Hypergradient",

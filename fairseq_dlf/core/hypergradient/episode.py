@@ -147,7 +147,7 @@ def run_episode(
         done = unroll(student, rule, source, start, plan.steps, trajectory=trajectory, watch=watch, observe=observe)
         turned = time.perf_counter()
         after = measure.value_and_cotangent(done.final.params)
-        collapse = _collapse_of(before, after, done.losses, plan)
+        collapse = collapse_of(before, after.value, done.losses, plan, plan.collapse_floor)
         hypergradient = None
         if collapse is None:
             way, clip = (source, trajectory, plan.curvature, after.cotangent), plan.cotangent_clip
@@ -170,17 +170,24 @@ def run_episode(
     )
 
 
-def _collapse_of(before: float, after: MeasuredCotangent, losses: Tensor, plan: EpisodePlan) -> str | None:
+def collapse_of(before: float, after: float, losses: Tensor, plan: EpisodePlan, floor: float = 0.0) -> str | None:
+    """Return why an episode is not usable, in words; None if it is.
+
+    Args:
+        before, after: the measure at its start and its end.
+        losses: the student's loss before each update.
+        floor: the lowest measure at the end that counts.
+    """
     if not bool(losses.isfinite().all()):
         return "the student's loss is not finite: lower its learning rate or clip its gradient"
-    if math.isnan(after.value):
+    if math.isnan(after):
         return "the measure after the episode is not a number"
     advice = "lower the teacher's or the student's learning rate"
-    if after.value < plan.collapse_share * before:
-        fall = f"from {before:.4f} to {after.value:.4f}, under {plan.collapse_share:g} of its start"
+    if after < plan.collapse_share * before:
+        fall = f"from {before:.4f} to {after:.4f}, under {plan.collapse_share:g} of its start"
         return f"the measure fell {fall}: {advice}"
-    if after.value < plan.collapse_floor:
-        return f"the measure ended at {after.value:.4f}, under its floor of {plan.collapse_floor:.4f}: {advice}"
+    if after < floor:
+        return f"the measure ended at {after:.4f}, under its floor of {floor:.4f}: {advice}"
     return None
 
 

@@ -91,6 +91,11 @@ def _require_read(cfg: DlfTeachingConfig) -> None:
     """Refuse options of candidates that the measure does not read."""
     with naming_options({"measure": "--measure"}):
         name, _ = MEASURES.parse(cfg.measure)
+    if not MEASURES[name].differentiable and cfg.estimator == "reverse":
+        raise InputError(
+            f"--measure {name} has no gradient, which --estimator reverse needs: take forward_differences, or another "
+            "measure"
+        )
     for setting, option in _CANDIDATES.items():
         default = DlfTeachingConfig.__dataclass_fields__[option].default
         if setting not in MEASURES[name].reads and getattr(cfg, option) != default:

@@ -1,5 +1,6 @@
 """Smoothed measures of students of translation, one file each; importing this package registers them all."""
 
+from fairseq_dlf.translation.measures.greedy_bleu import GreedyBleu
 from fairseq_dlf.translation.measures.measure import (
     MEASURES,
     DevSample,
@@ -14,6 +15,7 @@ from fairseq_dlf.translation.measures.sharpened_likelihood import SharpenedLikel
 __all__ = [
     "MEASURES",
     "DevSample",
+    "GreedyBleu",
     "ReweightedBleu",
     "SampledBleu",
     "SharpenedLikelihood",

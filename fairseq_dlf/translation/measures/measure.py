@@ -67,10 +67,12 @@ class TranslationMeasure(ABC):
     Attributes:
         figure: its name in the log, where it appears times 100.
         reads: which of the settings of candidates it reads.
+        differentiable: whether it has a gradient.
     """
 
     figure: ClassVar[str]
     reads: ClassVar[tuple[str, ...]] = ()
+    differentiable: ClassVar[bool] = True
 
     def __init__(self, dev: DevSample):
         self.dev = dev

@@ -26,6 +26,7 @@ TAKEN = [
     {"candidate_method": "beam", "candidate_sum": True},
     {"measure": "sampled_bleu", "candidates": 4},
     {"measure": "sharpened_likelihood(sharpness=3)"},
+    {"measure": "greedy_bleu", "estimator": "forward_differences(step=0.2)"},
 ]
 
 
@@ -56,6 +57,7 @@ REFUSED = [
     ({"trajectory": "checkpoints", "checkpoint_every": 201}, "--checkpoint-every is 201, but an episode has 200 steps"),
     ({"trajectory": "checkpoints", "checkpoint_every": 6, "truncate": 5}, "an episode has 5 steps"),
     ({"measure": "bleu"}, "no measure named 'bleu': wanted one of .* \\(--measure\\)"),
+    ({"measure": "greedy_bleu"}, "--measure greedy_bleu has no gradient, which --estimator reverse needs: take"),
     ({"measure": "sampled_bleu(n=3)"}, "the measure sampled_bleu has no option n.* \\(--measure\\)"),
     (
         {"measure": "sampled_bleu", "candidate_method": "beam"},
