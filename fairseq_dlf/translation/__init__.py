@@ -3,6 +3,7 @@
 from fairseq_dlf.translation.hooks.run_start import watch_start
 from fairseq_dlf.translation.hooks.safe_globals import allow_checkpoint_globals
 from fairseq_dlf.translation.hooks.saving import save_whole_files
+from fairseq_dlf.translation.students import adam as _adam  # noqa: F401
 from fairseq_dlf.translation.students import archs as _archs  # noqa: F401
 from fairseq_dlf.translation.students import schedules as _schedules  # noqa: F401
 from fairseq_dlf.translation.students import task as _student_task  # noqa: F401

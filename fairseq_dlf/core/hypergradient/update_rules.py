@@ -118,7 +118,7 @@ class SGD:
 
 @dataclass(frozen=True)
 class Adam:
-    """ω' = ω − η m̂ / (√v̂ + ε), torch.optim.Adam's step; with `decoupled` decay AdamW's.
+    """ω' = ω − η m̂ / (√(v̂ + ε_root) + ε): with ε_root = 0 torch.optim.Adam's step; with `decoupled` decay AdamW's.
 
     Where v is 0, which is where no gradient has ever been, the step is 0 and is taken to
     have no slope: the root's own is infinite, the quotient's is 1/ε, and either would only
@@ -127,6 +127,8 @@ class Adam:
     Attributes:
         betas: decay rates of m and v, each in [0, 1).
         epsilon: ε > 0.
+        epsilon_root: ε_root ≥ 0, as in optax. Where it is of the size of v̂, the slope of the root is bounded, and
+            cotangents grow less in long runs; the student's steps are shorter, too.
         clip_norm, weight_decay, decoupled: as for SGD.
 
     Slots: m, v and the number of updates done (a scalar, always on the CPU).
@@ -137,11 +139,12 @@ class Adam:
     clip_norm: float = 0.0
     weight_decay: float = 0.0
     decoupled: bool = False
+    epsilon_root: float = 0.0
 
     def __post_init__(self) -> None:
         first, second = self.betas
         require_rate(beta1=first, beta2=second)
-        require_at_least(0, clip_norm=self.clip_norm, weight_decay=self.weight_decay)
+        require_at_least(0, clip_norm=self.clip_norm, weight_decay=self.weight_decay, epsilon_root=self.epsilon_root)
         require_positive(epsilon=self.epsilon)
 
     def initial(self, params: Tensor) -> StudentState:
@@ -158,9 +161,13 @@ class Adam:
         first = beta * first + (1.0 - beta) * direction
         second = gamma * second + (1.0 - gamma) * direction.square()
         updates = int(done.detach())
-        moved = second > 0.0
-        root = torch.where(moved, second, 1.0).sqrt() / (1.0 - gamma**updates) ** 0.5
-        quotient = torch.where(moved, first, 0.0) / (root + self.epsilon)
+        correction = 1.0 - gamma**updates
+        if self.epsilon_root:
+            quotient = first / ((second / correction + self.epsilon_root).sqrt() + self.epsilon)
+        else:
+            moved = second > 0.0
+            root = torch.where(moved, second, 1.0).sqrt() / correction**0.5
+            quotient = torch.where(moved, first, 0.0) / (root + self.epsilon)
         params = torch.sub(params, quotient, alpha=learning_rate / (1.0 - beta**updates))
         return StudentState(params, (first, second, done))
 

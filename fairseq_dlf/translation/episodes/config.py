@@ -47,6 +47,13 @@ class DlfTeachingConfig(TranslationConfig, ExpectedBleuConfig):
     student_adam_eps: Optional[float] = field(
         default=None, metadata={"help": f"epsilon of Adam, by default {ADAM_EPSILON:g}"}
     )
+    student_adam_eps_root: Optional[float] = field(
+        default=None,
+        metadata={
+            "help": "epsilon inside Adam's root, which keeps long unrolls stable; 0 by default; train the taught "
+            "student with --optimizer dlf_adam and the same --adam-eps-root"
+        },
+    )
     student_lr: float = field(default=0.1, metadata={"help": "learning rate of the student (paper, section 5.2: 0.1)"})
     student_lr_scheduler: str = field(
         default="fixed", metadata={"help": "one of fairseq's schedules, for the student's rate within an episode"}

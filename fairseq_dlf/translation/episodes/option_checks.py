@@ -23,6 +23,7 @@ _RULES = {
     "student_beta1": ("adam", "adamw"),
     "student_beta2": ("adam", "adamw"),
     "student_adam_eps": ("adam", "adamw"),
+    "student_adam_eps_root": ("adam", "adamw"),
 }
 # Options of candidates by their setting.
 _CANDIDATES = {

@@ -34,6 +34,7 @@ OPTIONS = {
     "curvature": "--curvature exact, --difference-step, --student-precision",
     "dropout": "--student-dropout 0",
     "epsilon": "--student-adam-eps",
+    "epsilon_root": "--student-adam-eps-root",
     "estimator": "--estimator",
     "every": "--checkpoint-every",
     "form": "--form",
@@ -63,7 +64,8 @@ def update_rule(cfg: DlfTeachingConfig) -> UpdateRule:
         "decoupled": cfg.student_decoupled_decay or name == "adamw",
     }
     if name in ("adam", "adamw"):
-        return Adam(_betas(cfg), _given(cfg.student_adam_eps, ADAM_EPSILON), **decay)
+        root = _given(cfg.student_adam_eps_root, 0.0)
+        return Adam(_betas(cfg), _given(cfg.student_adam_eps, ADAM_EPSILON), epsilon_root=root, **decay)
     momentum = 0.0 if name == "sgd" else _given(cfg.student_momentum, MOMENTUM)
     return SGD(momentum, nesterov=name == "nesterov", **decay)
 

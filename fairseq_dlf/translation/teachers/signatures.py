@@ -48,6 +48,7 @@ OF_OTHERS = {
     "student_beta1": "rule",
     "student_beta2": "rule",
     "student_adam_eps": "rule",
+    "student_adam_eps_root": "rule",
     "student_clip_norm": "rule",
     "student_weight_decay": "rule",
     "student_decoupled_decay": "rule",

@@ -21,6 +21,7 @@ RULES = {
     "momentum": SGD(momentum=0.9, clip_norm=0.2),
     "nesterov": SGD(momentum=0.9, nesterov=True, weight_decay=0.1, decoupled=True),
     "adamw": Adam(epsilon=1e-3, clip_norm=0.2, weight_decay=0.1, decoupled=True),
+    "adam-root": Adam(epsilon_root=1e-4),
 }
 SCHEDULES = {
     "everything": Everything(),

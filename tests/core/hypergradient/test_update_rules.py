@@ -127,6 +127,29 @@ def test_pullback_is_the_transposed_jacobian(rule, rate, seed):
     torch.testing.assert_close(found, torch.as_tensor(wanted), rtol=1e-4, atol=1e-5)
 
 
+def test_an_epsilon_inside_the_root_is_added_to_the_corrected_second_moment():
+    rule, rate = Adam((0.5, 0.75), epsilon=0.25, epsilon_root=9.0), 0.1
+    state = rule.initial(torch.tensor([1.0, 2.0, 3.0]))
+    after = rule.step(state, torch.tensor([4.0, 0.0, -4.0]), rate)
+    # m̂ = g and v̂ = g² after one update: √(16 + 9) = 5.
+    wanted = torch.tensor([1.0 - 0.1 * 4 / 5.25, 2.0, 3.0 + 0.1 * 4 / 5.25])
+    torch.testing.assert_close(after.params, wanted)
+
+
+def test_an_epsilon_inside_the_root_bounds_the_slope():
+    """Where the second moment is far below its square root's bend, plain Adam's slope is that of a sign."""
+    gradient = torch.tensor([1e-6], dtype=torch.float64)
+    bar = [torch.ones(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)]
+    slopes = {}
+    for root in (0.0, 1e-6):
+        rule = Adam(epsilon=1e-12, epsilon_root=root)
+        state = rule.initial(torch.ones(1, dtype=torch.float64))
+        state = rule.step(state, 2 * gradient, 0.1)
+        ones = StudentState(bar[0], (*bar[1:], torch.zeros(())))
+        slopes[root] = abs(rule.pull_back(state, lambda: gradient, 0.1, ones).gradient.item())
+    assert slopes[1e-6] < 1e-2 * slopes[0.0]
+
+
 def test_adam_is_flat_where_there_has_never_been_a_gradient():
     rule = Adam()
     state, gradient = rule.initial(torch.ones(3)), torch.tensor([0.0, 1e-3, -2.0])
@@ -151,6 +174,7 @@ def test_adam_is_flat_where_there_has_never_been_a_gradient():
         (Adam, {"betas": (-0.1, 0.9)}, "beta1 is -0.1"),
         (Adam, {"epsilon": 0.0}, "epsilon is 0.0"),
         (Adam, {"weight_decay": -1.0}, "weight_decay is -1.0"),
+        (Adam, {"epsilon_root": -1e-6}, "epsilon_root is -1e-06"),
     ],
 )
 def test_refuses_rates_out_of_range(rule, arguments, words):

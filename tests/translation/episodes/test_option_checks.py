@@ -50,6 +50,7 @@ REFUSED = [
     ({"student_beta1": 0.9}, "--student-beta1 0.9 would be ignored, .* take adam or adamw, or leave it out"),
     ({"student_optimizer": "momentum", "student_beta2": 0.9}, "--student-beta2 0.9 would be ignored"),
     ({"student_adam_eps": 1e-8}, "--student-adam-eps 1e-08 would be ignored"),
+    ({"student_adam_eps_root": 1e-6}, "--student-adam-eps-root 1e-06 would be ignored"),
     ({"allow_kinks": "relu"}, "--allow-kinks relu would be ignored, .*: take central or forward"),
     ({"difference_step": 1e-4}, "--difference-step 0.0001 would be ignored"),
     ({"label_smoothing": 0.1}, "--label-smoothing 0.1 would be ignored, .*--ce-share is 0"),

@@ -57,6 +57,7 @@ def test_storages():
             {"student_optimizer": "adamw", "student_beta1": 0.8, "student_beta2": 0.7, "student_adam_eps": 1e-6},
             Adam((0.8, 0.7), 1e-6, decoupled=True),
         ),
+        ({"student_optimizer": "adam", "student_adam_eps_root": 1e-6}, Adam(epsilon_root=1e-6)),
         ({"student_clip_norm": 2.0}, SGD(clip_norm=2.0)),
         ({"student_weight_decay": 0.1}, SGD(weight_decay=0.1)),
         ({"student_weight_decay": 0.1, "student_decoupled_decay": True}, SGD(weight_decay=0.1, decoupled=True)),

@@ -34,6 +34,7 @@ CHANGES = {
     "student_beta1": ({"student_beta1": 0.5}, ADAM),
     "student_beta2": ({"student_beta2": 0.5}, ADAM),
     "student_adam_eps": ({"student_adam_eps": 1e-4}, ADAM),
+    "student_adam_eps_root": ({"student_adam_eps_root": 1e-4}, ADAM),
     "student_lr": ({"student_lr": 0.25}, {}),
     "student_lr_scheduler": ({"student_lr_scheduler": "cosine"}, {}),
     "student_lr_options": ({"student_lr_options": "warmup_updates=2"}, {}),
