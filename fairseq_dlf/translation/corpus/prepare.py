@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from fairseq_dlf.command_line import count, number, option_names, place, run_command
+from fairseq_dlf.command_line import count, number, option_names, place, run_command, whole
 from fairseq_dlf.core.files.text import read_content
 from fairseq_dlf.core.support.checks import require_between
 from fairseq_dlf.core.support.digests import digest
@@ -81,6 +81,9 @@ def settings_of(options: argparse.Namespace) -> PreparationSettings:
         max_length=options.max_length,
         max_ratio=options.max_ratio,
         max_positions=options.max_positions,
+        train_pairs=options.train_pairs,
+        misaligned=options.misaligned,
+        cut_seed=options.cut_seed,
     )
 
 
@@ -160,6 +163,9 @@ def _add_common(command: argparse.ArgumentParser, bpe_tokens: int, max_ratio: fl
         metavar="N",
         help="positions of the models, one for the end: drop longer train pairs, refuse longer dev and test sentences",
     )
+    add("--train-pairs", type=whole, default=0, metavar="N", help="keep N random train pairs; 0 keeps all")
+    add("--misaligned", type=number, default=0.0, metavar="SHARE", help="give this share of train pairs wrong targets")
+    add("--cut-seed", type=whole, default=1, metavar="S", help="seed of --train-pairs and --misaligned")
     add("--workers", type=count, default=1, metavar="N", help="processes; the result does not depend on them")
     add("--overwrite", action="store_true", help="replace what another run of dlf-prepare left in --out")
 

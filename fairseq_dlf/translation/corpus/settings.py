@@ -27,6 +27,9 @@ class PreparationSettings:
         max_ratio: largest ratio of the two lengths of a train pair kept.
         inputs: sha256 of every file read, by file name.
         max_positions: longest sentence of the models, in subwords with the end of the sentence.
+        train_pairs: how many clean train pairs are kept, at random; 0 keeps all.
+        misaligned: share of the train pairs that get the target of another.
+        cut_seed: of both.
 
     Raises:
         InputError: a value is out of range.
@@ -42,6 +45,9 @@ class PreparationSettings:
     max_ratio: float
     inputs: dict[str, str] = field(default_factory=dict)
     max_positions: int = POSITIONS
+    train_pairs: int = 0
+    misaligned: float = 0.0
+    cut_seed: int = 1
 
     def __post_init__(self) -> None:
         if self.bpe not in BPE_MODELS:
@@ -50,6 +56,8 @@ class PreparationSettings:
         require_at_least(1, max_length=self.max_length)
         require_at_least(1, max_ratio=self.max_ratio)
         require_at_least(2, max_positions=self.max_positions)
+        require_at_least(0, train_pairs=self.train_pairs)
+        require_between(0.0, 1.0, misaligned=self.misaligned)
         if self.source == self.target:
             raise InputError(f"both languages are {self.source}: name two", setting="target_lang")
         for language, setting in ((self.source, "source_lang"), (self.target, "target_lang")):

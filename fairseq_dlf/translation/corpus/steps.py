@@ -13,6 +13,7 @@ from fairseq_dlf.core.files.run_folder import only_run_in
 from fairseq_dlf.core.files.text import read_lines
 from fairseq_dlf.core.support.errors import StateError
 from fairseq_dlf.translation.corpus.corpora import Corpus
+from fairseq_dlf.translation.corpus.cuts import cut_train, misalign_targets
 from fairseq_dlf.translation.corpus.messages import say
 from fairseq_dlf.translation.corpus.settings import BPE_MODELS, SPLITS, PreparationSettings
 from fairseq_dlf.translation.corpus.subwords import drop_too_long, learn_bpe, require_no_too_long, segment
@@ -50,6 +51,8 @@ def prepare(
             workspace.run(step, title, work)
     dropped, too_long = workspace.fact("tokenise", "dropped_pairs"), workspace.fact("segment", "dropped_pairs")
     say(f"dropped {dropped:,} train pairs over length {settings.max_length} or ratio {settings.max_ratio:g}")
+    if settings.train_pairs or settings.misaligned:
+        say(f"kept {settings.train_pairs or 'all'} train pairs, of which {settings.misaligned:.0%} are misaligned")
     if too_long:
         say(f"dropped {too_long:,} train pairs of more than {settings.max_positions - 1:,} subwords")
 
@@ -66,6 +69,8 @@ class Steps(NamedTuple):
         """Write tokenized/ and the raw references."""
         settings = self.settings
         pairs, dropped = split_pairs(self.read(), settings, self.workers)
+        pairs["train"] = misalign_targets(cut_train(pairs["train"], settings), settings)
+        require_enough("train", len(pairs["train"]), " after the cut")
         for split in SPLITS:
             write_lines(part / f"tokenized/{split}.{settings.source}", (pair.source for pair in pairs[split]))
             write_lines(part / f"tokenized/{split}.{settings.target}", (pair.target for pair in pairs[split]))

@@ -19,7 +19,7 @@ PART = ".part"
 # What a run may leave that was stopped before it wrote its first manifest.
 _BEGINNINGS = {LOCK_NAME, PART, f"{MANIFEST}.tmp"}
 # Settings that manifests of earlier versions lack, with what they stood at.
-_LATER_SETTINGS = {"max_positions": POSITIONS}
+_LATER_SETTINGS = {"max_positions": POSITIONS, "train_pairs": 0, "misaligned": 0.0, "cut_seed": 1}
 # What a step tells the manifest.
 Facts = dict[str, Any]
 

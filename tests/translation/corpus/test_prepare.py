@@ -377,7 +377,9 @@ def test_a_folder_of_an_earlier_version_goes_on(tmp_path, quick, capsys):
     assert run(*options) == 0
     manifest = out / "prepare.json"
     record = json.loads(manifest.read_text())
-    del record["options"]["max_positions"], record["finished"]["segment"]["dropped_pairs"]
+    for later in ("max_positions", "train_pairs", "misaligned", "cut_seed"):
+        del record["options"][later]
+    del record["finished"]["segment"]["dropped_pairs"]
     manifest.write_text(json.dumps(record))
     (out / "lock").unlink()
     capsys.readouterr()
@@ -400,6 +402,20 @@ def test_dev_and_test_sentences_that_are_too_long_are_refused(tmp_path, quick, c
     assert not (out / "bin").exists()
     assert run(*options, "--max-positions", 400, "--overwrite") == 0
     assert len(lines(out / f"bpe.{split}.de")) == 7
+
+
+def test_train_may_be_cut_and_misaligned(tmp_path, quick, capsys):
+    raw, out = write_text(tmp_path / "raw"), tmp_path / "out"
+    options = ("parallel", "--raw", raw, "--out", out, "--bpe-tokens", 40)
+    assert run(*options, "--train-pairs", len(PAIRS) - 2, "--misaligned", "0.5") == 0
+    assert f"kept {len(PAIRS) - 2} train pairs, of which 50% are misaligned" in capsys.readouterr().err
+    assert len(lines(out / "tokenized/train.de")) == len(PAIRS) - 2
+    assert len(lines(out / "tokenized/valid.de")) == len(lines(out / "raw/valid.en"))
+    message = error_of(capsys, *options, "--train-pairs", len(PAIRS) - 2)
+    assert "misaligned was 0.5, is now 0.0" in message
+    message = error_of(capsys, *options, "--train-pairs", 1000, "--overwrite")
+    assert f"train_pairs is 1,000, but there are {len(PAIRS)} clean train pairs" in message
+    assert "(--train-pairs)" in message
 
 
 def test_train_pairs_that_are_too_long_are_dropped_and_counted(tmp_path, quick, capsys):

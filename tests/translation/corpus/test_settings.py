@@ -24,6 +24,8 @@ def test_files_are_named_by_split_and_language():
         ("max_length", 0, "max_length is 0, but must be at least 1"),
         ("max_ratio", float("nan"), "max_ratio is nan, but must be at least 1"),
         ("max_positions", 1, "max_positions is 1, but must be at least 2"),
+        ("train_pairs", -1, "train_pairs is -1, but must not be negative"),
+        ("misaligned", 1.5, "misaligned is 1.5, but must lie between 0 and 1"),
     ],
 )
 def test_values_out_of_range_are_named(setting, value, words):
