@@ -23,6 +23,7 @@ LOSSES: dict[str, dict[str, Any]] = {
     "label_smoothed_cross_entropy": {"label_smoothing": 0.1},
     "dlf": {},
     "dlf_sparse_smoothing": {},
+    "dlf_scheduled_smoothing": {},
     "dlf_r_drop": {},
     "dlf_self_distillation": {"distillation_from_start": True},
     "dlf_sequence_reinforce": {},

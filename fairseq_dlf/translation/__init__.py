@@ -12,6 +12,7 @@ from fairseq_dlf.translation.students.losses import dynamic as _dynamic  # noqa:
 from fairseq_dlf.translation.students.losses import r_drop as _r_drop  # noqa: F401
 from fairseq_dlf.translation.students.losses import reinforce as _reinforce  # noqa: F401
 from fairseq_dlf.translation.students.losses import risk as _risk  # noqa: F401
+from fairseq_dlf.translation.students.losses import scheduled_smoothing as _scheduled_smoothing  # noqa: F401
 from fairseq_dlf.translation.students.losses import self_distillation as _self_distillation  # noqa: F401
 from fairseq_dlf.translation.students.losses import softmax_margin as _softmax_margin  # noqa: F401
 from fairseq_dlf.translation.students.losses import sparse_smoothing as _sparse_smoothing  # noqa: F401

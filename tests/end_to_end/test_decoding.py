@@ -35,7 +35,9 @@ def test_validate_prints_expected_bleu_of_a_checkpoint(work):
     assert "nrefs:1|case:mixed" in printed
 
 
-@pytest.mark.parametrize("criterion", ["dlf_r_drop", "dlf_self_distillation", "dlf_sparse_smoothing"])
+@pytest.mark.parametrize(
+    "criterion", ["dlf_r_drop", "dlf_self_distillation", "dlf_sparse_smoothing", "dlf_scheduled_smoothing"]
+)
 def test_students_of_all_losses_decode_like_others(work, tmp_path, criterion):
     options = [*LSTM, *SGD, "--criterion", criterion, "--finetune-from-model", work.warm, "--disable-validation"]
     options += ["--distillation-from-start"] if criterion == "dlf_self_distillation" else []
