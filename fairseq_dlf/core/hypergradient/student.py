@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import reduce
 from typing import Any, NamedTuple
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from fairseq_dlf.core.support.errors import InputError
+from fairseq_dlf.core.support.seeds import mixed_seed
 
 Forward = Callable[..., Any]
 Objective = Callable[[Forward, Tensor, Any], Tensor]
@@ -64,6 +66,8 @@ class Student:
         combine: sums a tensor over the workers that share each batch, as an `all_reduce`
             does; the objective is then a worker's part of the mean loss. By default
             there is one worker.
+        split: cuts a batch into micro-batches, whose objectives sum to that of the batch, so that the graph of
+            one of them is held at a time; by default a batch is whole. Each has dropout masks of its own.
     """
 
     def __init__(
@@ -72,11 +76,13 @@ class Student:
         objective: Objective,
         forward_context: Callable[[], AbstractContextManager[Any]] = nullcontext,
         combine: Callable[[Tensor], Tensor] = lambda tensor: tensor,
+        split: Callable[[Any], Sequence[Any]] = lambda batch: (batch,),
     ):
         self.module = module
         self.objective = objective
         self.forward_context = forward_context
         self.combine = combine
+        self.split = split
         trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
         if not trained:
             raise InputError("the student has no trainable parameters: there is nothing to teach")
@@ -87,7 +93,11 @@ class Student:
 
     def within(self, forward_context: Callable[[], AbstractContextManager[Any]]) -> "Student":
         """Return the same student with its forwards in another context."""
-        return Student(self.module, self.objective, forward_context, self.combine)
+        return Student(self.module, self.objective, forward_context, self.combine, self.split)
+
+    def in_parts(self, split: Callable[[Any], Sequence[Any]]) -> "Student":
+        """Return the same student with its batches in micro-batches."""
+        return Student(self.module, self.objective, self.forward_context, self.combine, split)
 
     def flat_params(self) -> Tensor:
         """Return a copy of the module's parameters as one vector ω, (parameters,)."""
@@ -113,15 +123,21 @@ class Student:
         return {name: buffer.detach().clone() for name, buffer in found}
 
     def loss(self, point: Point) -> Tensor:
-        """Return L_Φ(ω) on this worker's batch: a scalar with a graph."""
-        return self.loss_of_pieces(self.pieces(point.params), point)
+        """Return L_Φ(ω) on this worker's batch: a scalar with a graph, of all its micro-batches."""
+        pieces = self.pieces(point.params)
+        return torch.stack([self.loss_of_pieces(pieces, part) for part in self.parts(point)]).sum()
+
+    def parts(self, point: Point) -> list[Point]:
+        """Return the point for each micro-batch of its batch; the first has the seed of the batch."""
+        batches = enumerate(self.split(point.batch))
+        return [point._replace(batch=each, seed=mixed_seed(point.seed, n) if n else point.seed) for n, each in batches]
 
     def pieces(self, params: Tensor) -> list[Tensor]:
         """Cut ω into the module's parameters: views in the order of `names`."""
         return [piece.view(shape) for piece, shape in zip(params.split(self.sizes), self.shapes, strict=True)]
 
     def loss_of_pieces(self, pieces: Sequence[Tensor], point: Point, buffers: Buffers | None = None) -> Tensor:
-        """Return the loss at a point, with its ω given in pieces.
+        """Return the loss at a point, whose batch is not cut any further, with its ω given in pieces.
 
         Pieces that are leaves spare autograd the backward pass through the cutting.
         """
@@ -143,20 +159,26 @@ class Student:
             of_coefficients: whether ∂L/∂Φ is wanted.
             buffers: as in `run`.
 
-        Cost: one training step's forward and backward.
+        Cost: one training step's forward and backward, with the graph of one micro-batch.
         """
-        pieces = [piece.requires_grad_() for piece in self.pieces(point.params.detach())]
-        leaf = point.coefficients.detach().requires_grad_(of_coefficients)
+        each = (self._gradients(part, of_coefficients, buffers) for part in self.parts(point))
+        found = reduce(_sum_of, each)
+        return Gradients(
+            self.combine(found.loss),
+            self.combine(found.params),
+            None if found.coefficients is None else self.combine(found.coefficients),
+        )
+
+    def _gradients(self, part: Point, of_coefficients: bool, buffers: Buffers | None) -> Gradients:
+        """Return loss and gradients of one micro-batch, on this worker."""
+        pieces = [piece.requires_grad_() for piece in self.pieces(part.params.detach())]
+        leaf = part.coefficients.detach().requires_grad_(of_coefficients)
         with torch.enable_grad():
-            loss = self.loss_of_pieces(pieces, point._replace(coefficients=leaf), buffers)
+            loss = self.loss_of_pieces(pieces, part._replace(coefficients=leaf), buffers)
         wanted = [*pieces, leaf] if of_coefficients else pieces
         found = torch.autograd.grad(loss, wanted, materialize_grads=True)
         flat = joined(found[: len(pieces)])
-        return Gradients(
-            self.combine(loss.detach()),
-            self.combine(flat),
-            self.combine(found[-1]) if of_coefficients else None,
-        )
+        return Gradients(loss.detach(), flat, found[-1] if of_coefficients else None)
 
     def _run(
         self, pieces: Sequence[Tensor], function: Callable[[Forward], Tensor], buffers: Buffers | None = None
@@ -174,6 +196,14 @@ class Student:
 def joined(pieces: Sequence[Tensor]) -> Tensor:
     """Join pieces into one vector, (parameters,)."""
     return torch.cat([piece.reshape(-1) for piece in pieces])
+
+
+def _sum_of(one: Gradients, other: Gradients) -> Gradients:
+    # In place: each is ours alone, and each pass over ω costs memory bandwidth.
+    coefficients = None
+    if one.coefficients is not None and other.coefficients is not None:
+        coefficients = one.coefficients + other.coefficients
+    return Gradients(one.loss + other.loss, one.params.add_(other.params), coefficients)
 
 
 @contextmanager

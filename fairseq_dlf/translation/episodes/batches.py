@@ -1,12 +1,16 @@
 """The student's batches in an episode, formed like fairseq's, and this worker's part of each."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, Optional
 
 import numpy as np
+import torch
 from fairseq.data import FairseqDataset, data_utils
+from torch import Tensor
 
 from fairseq_dlf.core.support.signature import Part
 from fairseq_dlf.core.support.workers import Workers
+from fairseq_dlf.translation.bleu.decoding import select_rows
 
 
 class BatchLimits(NamedTuple):
@@ -23,6 +27,34 @@ class BatchLimits(NamedTuple):
     @property
     def signature(self) -> Part:
         return {"batch_size": self.sentences, "max_tokens": self.tokens}
+
+
+def micro_batches(number: int, padding: int, left_pad_source: bool) -> Callable[[dict[str, Any]], list[dict[str, Any]]]:
+    """Return a function that cuts a batch into so many parts of about as many sentences, of which none is empty.
+
+    Each keeps the number of tokens of the whole batch, by which the loss is divided.
+
+    Args:
+        padding: index of the padding symbol.
+    """
+
+    def split(batch: dict[str, Any]) -> list[dict[str, Any]]:
+        rows = torch.arange(len(batch["target"]), device=batch["target"].device)
+        return [_part_of(batch, part, padding, left_pad_source) for part in rows.tensor_split(number) if len(part)]
+
+    return split
+
+
+def _part_of(batch: dict[str, Any], rows: Tensor, padding: int, left_pad_source: bool) -> dict[str, Any]:
+    part = select_rows(batch, rows, left_pad_source)
+    longest = int((part["target"] != padding).sum(dim=1).max())
+    previous = part["net_input"]["prev_output_tokens"][:, :longest]
+    return {
+        **part,
+        "net_input": {**part["net_input"], "prev_output_tokens": previous},
+        "target": part["target"][:, :longest],
+        "ntokens": batch["ntokens"],
+    }
 
 
 class StudentBatches:

@@ -80,6 +80,13 @@ class DlfTeachingConfig(TranslationConfig, ExpectedBleuConfig):
         default="exact",
         metadata={"help": "second-order products: by double backward, or by differences of gradients (cheaper)"},
     )
+    micro_batches: int = field(
+        default=1,
+        metadata={
+            "help": "cut the student's batches in episodes into so many parts and hold the graph of one at a time, "
+            "which divides the memory of exact products"
+        },
+    )
     difference_step: Optional[float] = field(
         default=None,
         metadata={

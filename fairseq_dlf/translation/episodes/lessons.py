@@ -25,7 +25,7 @@ from fairseq_dlf.translation.bleu.expected import MEASURE_SENTENCES, expected_bl
 from fairseq_dlf.translation.bleu.progress import StudentProgress
 from fairseq_dlf.translation.bleu.scores import CorpusBleu
 from fairseq_dlf.translation.bleu.type_facts import type_facts
-from fairseq_dlf.translation.episodes.batches import BatchLimits, StudentBatches
+from fairseq_dlf.translation.episodes.batches import BatchLimits, StudentBatches, micro_batches
 from fairseq_dlf.translation.episodes.checkpoints import StudentCheckpoint, student_of
 from fairseq_dlf.translation.episodes.config import DlfTeachingConfig
 from fairseq_dlf.translation.episodes.guard import Guard, easy_point
@@ -87,6 +87,9 @@ class Lessons:
         self._rule = update_rule(cfg)
         checkpoint = StudentCheckpoint(cfg.student or "", task)
         self._student = student_of(checkpoint, self._loss, cfg.student_dropout, workers.combine)
+        if cfg.micro_batches > 1:
+            split = micro_batches(cfg.micro_batches, task.target_dictionary.pad(), cfg.left_pad_source)
+            self._student = self._student.in_parts(split)
         self._starts = Starts(checkpoint, self._student, str(cfg.student_start))
         coefficients = self.form.size(len(task.target_dictionary))
         way = curvature(cfg)

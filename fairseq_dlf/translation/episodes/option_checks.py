@@ -59,7 +59,7 @@ def _require_ranges(cfg: DlfTeachingConfig) -> None:
     for name in _COUNTS:
         if getattr(cfg, name) < 0:
             raise InputError(f"{option_of(name)} is {getattr(cfg, name)}, but must not be negative")
-    for name in ("episodes_per_epoch", "batch_size", "max_tokens"):
+    for name in ("episodes_per_epoch", "micro_batches", "batch_size", "max_tokens"):
         value = getattr(cfg, name)
         if value is not None and value < 1:
             raise InputError(f"{option_of(name)} is {value}, but must be at least 1")

@@ -82,9 +82,14 @@ def curvature(cfg: DlfTeachingConfig) -> Curvature:
     """The way to second-order products."""
     name = str(cfg.curvature)
     if name == "exact":
-        return Exact()
+        return Exact(reuses_gradients=cfg.micro_batches > 1 and _needs_gradient(cfg))
     way = CentralDifference if name == "central" else ForwardDifference
     return way() if cfg.difference_step is None else way(cfg.difference_step)
+
+
+def _needs_gradient(cfg: DlfTeachingConfig) -> bool:
+    """Return whether the reverse pass through the student's rule needs the gradient."""
+    return str(cfg.student_optimizer) in ("adam", "adamw") or cfg.student_clip_norm > 0
 
 
 def episode_plan(cfg: DlfTeachingConfig, way: Curvature, record_bytes: int) -> EpisodePlan:

@@ -3,8 +3,12 @@
 import pytest
 import torch
 
+from fairseq_dlf.core.hypergradient.student import Point, Student
 from fairseq_dlf.core.support.workers import Workers
-from fairseq_dlf.translation.episodes.batches import BatchLimits, StudentBatches
+from fairseq_dlf.core.teaching.forms import Diagonal
+from fairseq_dlf.core.teaching.loss import DynamicLoss
+from fairseq_dlf.translation.episodes.batches import BatchLimits, StudentBatches, micro_batches
+from fairseq_dlf.translation.episodes.checkpoints import translation_objective
 from tests.translation.conftest import TinyTask
 
 
@@ -83,3 +87,34 @@ def test_workers_with_an_episode_each_take_whole_batches():
 
 def test_the_signature_names_both_limits():
     assert BatchLimits(3, None).signature == {"batch_size": 3, "max_tokens": None}
+
+
+# Micro-batches ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("number", "sizes"), [(1, [7]), (3, [3, 2, 2]), (9, [1] * 7)])
+def test_micro_batches_hold_every_sentence_once_with_the_tokens_of_the_whole(number, sizes):
+    task = TinyTask()
+    pairs = task.pairs(7, seed=4)
+    batch = pairs.collater([pairs[i] for i in range(7)])
+    parts = micro_batches(number, task.target_dictionary.pad(), left_pad_source=True)(batch)
+    assert [len(part["id"]) for part in parts] == sizes
+    assert torch.cat([part["id"] for part in parts]).tolist() == batch["id"].tolist()
+    assert {part["ntokens"] for part in parts} == {batch["ntokens"]}
+
+
+@pytest.mark.parametrize("arch", ["lstm", "transformer"])
+def test_the_losses_of_micro_batches_sum_to_that_of_the_batch(tiny, arch, monkeypatch):
+    # fairseq's attention computes its softmax in float32.
+    monkeypatch.setattr("fairseq.utils.softmax", lambda x, dim, onnx_trace=False: torch.softmax(x, dim))
+    built = tiny(arch, dropout=0.0)
+    padding, pairs = built.task.target_dictionary.pad(), built.task.pairs(7, seed=4)
+    batch = pairs.collater([pairs[i] for i in range(7)])
+    whole = Student(built.model, translation_objective(DynamicLoss(Diagonal(), padding)))
+    parts = whole.in_parts(micro_batches(3, padding, left_pad_source=True))
+    phi = torch.rand(len(built.task.target_dictionary), dtype=torch.float64)
+    point = Point(whole.flat_params(), phi, batch, 1)
+    found, wanted = (student.gradients(point, of_coefficients=True) for student in (parts, whole))
+    for mine, other in zip(found, wanted, strict=True):
+        assert other.norm() > 0
+        torch.testing.assert_close(mine, other, rtol=1e-10, atol=1e-13)

@@ -41,6 +41,7 @@ REFUSED = [
     ({"student_lr": 0.0}, "--student-lr is 0.0, but must be positive"),
     ({"lr": [0.1, -1.0]}, "--lr is -1.0, but must be finite and not negative"),
     ({"guard_every": -1}, "--guard-every is -1, but must not be negative"),
+    ({"micro_batches": 0}, "--micro-batches is 0, but must be at least 1"),
     ({"batch_size": 0}, "--batch-size is 0, but must be at least 1"),
     ({"batch_size": -1}, "--batch-size is -1"),
     ({"max_tokens": 0}, "--max-tokens is 0"),

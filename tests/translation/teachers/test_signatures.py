@@ -47,6 +47,7 @@ CHANGES = {
     "ce_share": ({"ce_share": 0.5}, {}),
     "label_smoothing": ({"label_smoothing": 0.1}, {"ce_share": 0.5}),
     "measure_sentences": ({"measure_sentences": 2}, {}),
+    "micro_batches": ({"micro_batches": 2}, {}),
     "measure": ({"measure": "sampled_bleu"}, {}),
     "candidates": ({"candidates": 3}, {}),
     "candidate_method": ({"candidate_method": "beam"}, {}),
