@@ -18,6 +18,7 @@ from fairseq_dlf.command_line import count, place, run_command
 BENCHMARKS = {
     "episode": "an episode's time, in units of plain training, beside other packages",
     "memory": "peak memory of an episode against its length",
+    "micro_batches": "time and peak memory of an exact step in parts",
     "error": "relative error of the hypergradient",
     "lesson": "overhead of a teacher's lesson over the bare episode",
     "teacher_file": "overhead of header and checksum in teacher files",

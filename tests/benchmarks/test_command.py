@@ -7,7 +7,17 @@ import torch
 from fairseq.criterions import CRITERION_REGISTRY
 
 from benchmarks import __main__ as command
-from benchmarks import cases, episode, expected_bleu, lesson, memory, student_losses, teacher_file, whole_run
+from benchmarks import (
+    cases,
+    episode,
+    expected_bleu,
+    lesson,
+    memory,
+    micro_batches,
+    student_losses,
+    teacher_file,
+    whole_run,
+)
 from benchmarks import error as error_benchmark
 from fairseq_dlf.translation.bleu.candidates import find_candidates
 from fairseq_dlf.translation.bleu.expected import ExpectedBleuSettings
@@ -83,6 +93,19 @@ def test_teacher_files_fill_their_table(monkeypatch):
     monkeypatch.setattr(teacher_file, "TYPES", 20)
     lines = teacher_file.table(teacher_file.run(True, repeats=1)).splitlines()
     assert [line.split(" | ")[0] for line in lines[2:]] == ["| writing", "| reading"]
+
+
+def test_micro_batches_fill_their_table(monkeypatch):
+    monkeypatch.setattr(micro_batches, "build_translation", lambda arch, size: cases.build_translation(arch, "small"))
+    monkeypatch.setattr(micro_batches, "QUICK_SENTENCES", 9)
+    monkeypatch.setattr(micro_batches, "peak_mib", lambda job, **arguments: 8.0 + arguments["parts"])
+    lines = micro_batches.table(micro_batches.run(True, repeats=1)).splitlines()
+    assert "step of 9 sentences" in lines[0]
+    assert [line.split(" | ")[1] for line in lines[2:7]] == [
+        "plain training",
+        *(f"exact, parts: {n}" for n in (1, 2, 4, 8)),
+    ]
+    assert lines[2].endswith("| 8 | 1.00 |") and lines[6].endswith("| 16 | 2.00 |")
 
 
 def test_expected_bleu_fills_its_table(monkeypatch):
