@@ -56,7 +56,7 @@ COLUMNS = (
         "smoothed",
         "cross-entropy, smoothed",
         words("--criterion label_smoothed_cross_entropy"),
-        (*SMOOTHINGS, at(label_smoothing=0.2, lr=0.3)),
+        (*SMOOTHINGS, at(label_smoothing=0.2, lr=0.3), at(label_smoothing=0.2, lr=3)),
     ),
     Column(
         "reinforce",
@@ -69,7 +69,7 @@ COLUMNS = (
         "minimum risk",
         words(f"--criterion dlf_sequence_risk {SEQUENCE}"),
         # The gradient is a twentieth of cross-entropy's, so that a tenth of the latter weighs more.
-        (*rates(10, 30), at(sequence_method="beam", lr=10), at(ce_share=0.1, label_smoothing=0.1, lr=10)),
+        (*rates(10, 30), at(sequence_method="beam", lr=10), at(ce_share=0.1, label_smoothing=0.1, lr=10), at(lr=3)),
     ),
     Column(
         "actor_critic",
