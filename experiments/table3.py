@@ -79,7 +79,8 @@ COLUMNS = (
             f"--criterion dlf_actor_critic --critic-pretraining {UPDATES} --critic-target-rate 0.1 --critic-trace 0.9 "
             f"--critic-width 128 {SEQUENCE}"
         ),
-        (*rates(0.3, 1, 0.1), at(**SHARE, lr=1)),
+        # What the critic says of words that were not sampled is held by the penalty alone.
+        (*rates(0.3, 1, 0.1), at(**SHARE, lr=1), at(critic_penalty=0.03, lr=0.3)),
         # The critic learns alone for an epoch; the student's updates are as many as with other losses, and its rate
         # falls over the last third of them.
         instead=words(f"--max-update {2 * UPDATES} --tail-share {1 / 6:.4f}"),
