@@ -52,11 +52,22 @@ def _measured(table: Table, row: Row, seed: int, column: Column, setting: Settin
 
 
 def _with_starts(table: Table, row: Row, seed: int, students: Iterable[Task]) -> Iterator[Task]:
-    """Yield the warm start before all students, and the teacher and a column's own start before who needs them."""
-    yield runs.warm_task(table, row, seed)
-    others = [runs.teacher_task(table, row, seed)]
+    """Yield the warm start before all students, and the teacher and a column's own start before who needs them.
+
+    Where students start fresh, the warm start is the teacher's, too.
+    """
+    warm = runs.warm_task(table, row, seed)
+    others = [warm, runs.teacher_task(table, row, seed)]
     others += [runs.warm_task(table, row, seed, column) for column in table.columns if column.warm]
     waiting = {task.name: task for task in others}
-    for task in students:
-        yield from (waiting.pop(name) for name in task.needs if name in waiting)
+
+    def with_needs(task: Task) -> Iterator[Task]:
+        for name in task.needs:
+            if name in waiting:
+                yield from with_needs(waiting.pop(name))
         yield task
+
+    if not table.fresh:
+        yield waiting.pop(warm.name)
+    for task in students:
+        yield from with_needs(task)

@@ -14,7 +14,8 @@ def report(table: Table, results: Path) -> str:
     """Return all parts of the report."""
     found = Results(table, results / table.name)
     parts = (main_table, seeds_table, tuning_table, speed_table, averages_table, starts_table, footnotes)
-    return "\n\n".join([f"## {table.title}", *(part(found) for part in parts)])
+    texts = (part(found) for part in parts)
+    return "\n\n".join([f"## {table.title}", *(text for text in texts if text)])
 
 
 # Test -----------------------------------------------------------------------------
@@ -89,7 +90,9 @@ def averages_table(found: Results) -> str:
 
 
 def starts_table(found: Results) -> str:
-    """Return what the warm starts reached."""
+    """Return what the warm starts reached; nothing where students start from new weights."""
+    if found.table.fresh:
+        return ""
     lines = [
         [row.title, seed, "" if column is None else column.title, _dev(record), _update(record)]
         for row in found.table.rows

@@ -98,14 +98,16 @@ def teacher_task(table: Table, row: Row, seed: int) -> Task:
 
 
 def student_task(table: Table, row: Row, seed: int, column: Column, setting: Setting) -> Task:
-    """Return the further training of a warm start with a loss."""
+    """Return the further training of a warm start with a loss, or a whole training where students start fresh."""
     folder, warm = _seed_folder(row, seed), _warm(row, seed, column)
     name = f"{folder}/{column.name}/{setting.name}"
-    start = ("--arch", row.name, *row.sizes, "--seed", str(seed), "--finetune-from-model", f"OUT/{warm}/{BEST}")
+    start: Options = ("--arch", row.name, *row.sizes, "--seed", str(seed))
+    if not table.fresh:
+        start += ("--finetune-from-model", f"OUT/{warm}/{BEST}")
     loss = tuple(_with_teacher(word, folder) for word in column.options)
     # Of an option that is given twice, the last one counts.
     words = (*start, *loss, *setting.options, *table.student, *column.instead, *table.validation)
-    needs = (warm, *((f"{folder}/teacher",) if column.needs_teacher else ()))
+    needs = ("data" if table.fresh else warm, *((f"{folder}/teacher",) if column.needs_teacher else ()))
     return Task(name, "student", (_train(table, name, words),), needs, seed, dict(setting.values))
 
 

@@ -103,6 +103,7 @@ class Table:
         student: options of every student.
         teacher: options of every teacher.
         decoding: options of `fairseq-generate`, but for the beam.
+        fresh: whether students start from new weights; a warm start then only shows teachers the architecture.
         beam: on test.
         last: how many of a student's last checkpoints are averaged.
         language: what the output is detokenised for.
@@ -119,6 +120,7 @@ class Table:
     student: Options
     teacher: Options
     decoding: Options
+    fresh: bool = False
     beam: int = 5
     last: int = 3
     language: str = "en"

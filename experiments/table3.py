@@ -1,25 +1,7 @@
 """Table 3: the losses that the paper compares with, and those that users compare with today, on Multi30k."""
 
-from experiments.table import Column, Options, Row, Setting, Table, at
-
-VALIDATION = (
-    "--eval-bleu",
-    "--eval-bleu-args",
-    '{"beam": 1}',
-    "--eval-bleu-remove-bpe",
-    "--eval-tokenized-bleu",
-)
-
-
-def words(text: str) -> Options:
-    """Split options at spaces."""
-    return tuple(text.split())
-
-
-def rates(*values: float) -> tuple[Setting, ...]:
-    """Return a setting for each learning rate."""
-    return tuple(at(lr=value) for value in values)
-
+from experiments.options import DECODING, TRAINING, VALIDATION, rates, words
+from experiments.table import Column, Row, Table, at
 
 # Warm starts: as in recipes/multi30k.sh.
 WARM = words("--dropout 0.3 --criterion label_smoothed_cross_entropy --label-smoothing 0.1 --optimizer adam")
@@ -142,13 +124,9 @@ TABLE = Table(
     ),
     columns=COLUMNS,
     baselines=("smoothed", "cross_entropy"),
-    training=words(
-        "--no-epoch-checkpoints --num-workers 0 --log-format json --log-interval 100 "
-        "--best-checkpoint-metric bleu --maximize-best-checkpoint-metric"
-    ),
+    training=TRAINING,
     validation=VALIDATION,
     student=STUDENT,
     teacher=TEACHER,
-    # With its default multiple of 8, fairseq leaves out up to seven sentences.
-    decoding=words("--remove-bpe --max-tokens 4000 --required-batch-size-multiple 1 --num-workers 0"),
+    decoding=DECODING,
 )

@@ -93,3 +93,9 @@ def test_a_column_of_its_own_start_begins_with_it():
     )
     assert student.needs == (start.name,)
     assert f"--finetune-from-model OUT/{FIRST}/warm-alone/checkpoint_best.pt" in student.command
+
+
+def test_fresh_students_need_no_start_but_their_teacher_does():
+    found = [task.name for task in ordered(replace(TABLE, fresh=True), lambda column: None)]
+    assert found[:5] == ["data", f"{FIRST}/plain/lr-0.3", f"{FIRST}/warm", f"{FIRST}/teacher", f"{FIRST}/taught/lr-3"]
+    assert "arch_a/seed-2/warm" not in found

@@ -4,6 +4,8 @@ import dataclasses
 
 import pytest
 
+from experiments.low3000 import TABLE as FEW
+from experiments.runs import student_task
 from experiments.table import at
 from experiments.table3 import TABLE
 from fairseq_dlf.core.support.errors import InputError
@@ -57,3 +59,13 @@ def test_table3_tries_at_least_four_settings_of_every_loss():
     assert min(len(column.settings) for column in TABLE.columns) == 4
     assert [row.seeds for row in TABLE.rows] == [(1, 2, 3), (1,), (1,)]
     assert [column.name for column in TABLE.columns if column.needs_teacher] == ["taught"]
+
+
+def test_the_table_of_few_data_starts_from_new_weights():
+    assert FEW.fresh and FEW.rows[0].seeds == (1, 2, 3)
+    column = FEW.column("falling")
+    task = student_task(FEW, FEW.rows[0], 2, column, column.settings[0])
+    assert "--finetune-from-model" not in task.command and task.needs == ("data",)
+    assert "--label-smoothing 0.9 --label-smoothing-end 0.1 --lr 0.003" in task.command
+    tail = student_task(TABLE, TABLE.rows[0], 1, TABLE.columns[0], TABLE.columns[0].settings[0])
+    assert "--finetune-from-model OUT/lstm_dlf_1/seed-1/warm/checkpoint_best.pt" in tail.command

@@ -1,0 +1,63 @@
+"""Few data: 3,000 pairs of Multi30k and a small LSTM from new weights, by label smoothing, constant or moving."""
+
+from experiments.options import DECODING, TRAINING, VALIDATION, words
+from experiments.table import Column, Row, Table, at
+
+# 48 epochs of 47 batches; every eighth of them is measured.
+UPDATES, INTERVAL = 2256, 282
+WIDTH = 128
+SIZES = words(
+    f"--encoder-embed-dim {WIDTH} --encoder-hidden-size {WIDTH} --decoder-embed-dim {WIDTH} "
+    f"--decoder-hidden-size {WIDTH} --decoder-out-embed-dim {WIDTH}"
+)
+STUDENT = words(
+    "--task dlf_translation --expected-bleu-every 16 --dropout 0.3 --optimizer adam --clip-norm 1.0 "
+    f"--lr-scheduler fixed --batch-size 64 --max-update {UPDATES} --validate-interval 1000 "
+    f"--validate-interval-updates {INTERVAL} --save-interval-updates {INTERVAL} --keep-interval-updates 3"
+)
+# Teachers see the architecture of a student that has hardly begun.
+SEEDLING = words("--optimizer adam --lr 3e-3 --dropout 0.3 --batch-size 64 --max-update 1 --criterion cross_entropy")
+SMOOTHED = words("--criterion label_smoothed_cross_entropy")
+SCHEDULED = words("--criterion dlf_scheduled_smoothing")
+RATES = (3e-3, 8e-3)
+
+COLUMNS = (
+    Column("usual", "smoothing 0.1", SMOOTHED + words("--label-smoothing 0.1"), tuple(at(lr=lr) for lr in RATES)),
+    Column(
+        "constant",
+        "smoothing, best constant",
+        SMOOTHED,
+        tuple(at(label_smoothing=epsilon, lr=lr) for epsilon in (0.0, 0.1, 0.3, 0.5, 0.7) for lr in RATES),
+    ),
+    Column(
+        "falling",
+        "smoothing, best falling line",
+        SCHEDULED,
+        tuple(
+            at(label_smoothing=first, label_smoothing_end=last, lr=3e-3)
+            for first, last in ((0.9, 0.1), (0.7, 0.1), (0.9, 0.3), (0.7, 0.3), (0.95, 0.0), (0.5, 0.1))
+        ),
+    ),
+    Column("rising", "smoothing, rising line", SCHEDULED, (at(label_smoothing=0.1, label_smoothing_end=0.9, lr=3e-3),)),
+    Column(
+        "r_drop",
+        "R-Drop",
+        words("--criterion dlf_r_drop --label-smoothing 0.1"),
+        tuple(at(r_drop_weight=weight, lr=3e-3) for weight in (1, 3, 5, 10)),
+    ),
+)
+
+TABLE = Table(
+    name="low3000",
+    title="3,000 pairs of Multi30k German–English, an LSTM of width 128 from new weights, 48 epochs",
+    prepare=words("multi30k --bpe-tokens 4000 --train-pairs 3000"),
+    rows=(Row("lstm_dlf_1", "LSTM, 128 wide", (1, 2, 3), SEEDLING, SIZES),),
+    columns=COLUMNS,
+    baselines=("constant", "usual"),
+    training=TRAINING,
+    validation=VALIDATION,
+    student=STUDENT,
+    teacher=(),
+    decoding=DECODING,
+    fresh=True,
+)
