@@ -3,6 +3,7 @@
 import argparse
 import io
 import math
+import os
 import sys
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import fields
@@ -27,12 +28,18 @@ def run_command(
         stopped: the line after Ctrl-C.
 
     Returns:
-        The exit status: 0, 1 after a `UserError`, 130 after Ctrl-C.
+        The exit status: 0, 1 after a `UserError`, 130 after Ctrl-C, 141 if the reader of the output has gone, as
+        `head` does.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # some locales have no ±, which our tables contain
     try:
         command()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python would write what is left when it ends, and fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except UserError as error:
         print(f"{program}: error: {error.with_option(options or {})}", file=sys.stderr)
         return 1

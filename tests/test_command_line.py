@@ -1,6 +1,8 @@
 """What our commands share: argument types, and the one line of a mistake."""
 
 import argparse
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,6 +37,16 @@ def test_interruption_and_success_have_their_status(capsys):
     assert capsys.readouterr().err == "dlf-x: stopped here\n"
     assert command_line.run_command("dlf-x", lambda: None) == 0
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_reader_that_has_gone_ends_the_command_quietly():
+    code = "from fairseq_dlf.command_line import run_command\nimport sys\n"
+    code += "sys.exit(run_command('x', lambda: [print('line') for _ in range(100_000)] and None))"
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout.readline() == b"line\n"
+    process.stdout.close()
+    assert (process.wait(60), process.stderr.read()) == (141, b"")
+    process.stderr.close()
 
 
 def test_options_are_found_by_the_name_of_their_setting():
