@@ -16,7 +16,7 @@ from fairseq_dlf.core.support.allocation import keep_freed_memory
 from fairseq_dlf.core.support.seeds import mixed_seed
 from fairseq_dlf.core.support.signature import Part, described
 from fairseq_dlf.core.support.workers import Workers
-from fairseq_dlf.core.teaching.estimators import Estimator
+from fairseq_dlf.core.teaching.estimators import Estimator, takes_products
 from fairseq_dlf.core.teaching.forms import FORMS
 from fairseq_dlf.core.teaching.guidance import Guidance
 from fairseq_dlf.core.teaching.loss import DynamicLoss
@@ -99,7 +99,7 @@ class Lessons:
         # Made without sentences, so that wrong options fail before the data is read.
         self.figure = self._measure_of((), 0).figure
         self._rates(cfg.student_steps)
-        self._guard = Guard(cfg, self.plan.curvature)
+        self._guard = Guard(cfg, self.plan.curvature, takes_products(self.estimator))
         self._batches: Optional[StudentBatches] = None
         self._progress: Optional[StudentProgress] = None
         self._warm_bleu: Optional[Tensor] = None
@@ -195,7 +195,7 @@ class Lessons:
         if device.type == "cpu":
             keep_freed_memory()
         self._student.module.to(device)
-        self._student = self._student.within(student_context(self.cfg, device))
+        self._student = self._student.within(student_context(self.cfg, device, takes_products(self.estimator)))
         logger.info(
             f"{self.plan.trajectory.describe(self.plan.first, self.plan.steps, self._record_bytes)} "
             f"({self.cfg.trajectory_storage})"

@@ -125,9 +125,15 @@ def takes_differences(cfg: DlfTeachingConfig) -> bool:
     return str(cfg.curvature) != "exact"
 
 
-def student_context(cfg: DlfTeachingConfig, device: torch.device) -> Callable[[], ContextManager]:
-    """The context of the student's forwards: differences leave fused kernels on, bf16 casts."""
-    kernels = nullcontext if takes_differences(cfg) else twice_differentiable
+def student_context(
+    cfg: DlfTeachingConfig, device: torch.device, products: bool = True
+) -> Callable[[], ContextManager]:
+    """The context of the student's forwards: fused kernels are off for exact products only, bf16 casts.
+
+    Args:
+        products: whether the estimator takes second-order products.
+    """
+    kernels = twice_differentiable if products and not takes_differences(cfg) else nullcontext
     if str(cfg.student_precision) == "float32":
         return kernels
 

@@ -64,6 +64,18 @@ def test_products_are_compared_every_so_often(compared, every, lessons, times):
     assert len(compared.calls) == times
 
 
+def test_products_in_bf16_are_compared_in_every_lesson(compared):
+    watch(Guard(options(guard_every=0, student_precision="bf16"), Exact()), 3)
+    assert len(compared.calls) == 3
+
+
+def test_estimators_without_products_have_nothing_to_compare(compared, probed):
+    guard = Guard(options(student_precision="bf16"), Exact(), products=False)
+    guard.probe(None, None)
+    watch(guard)
+    assert not compared.calls and [called for called, _ in probed] == ["require_precision"]
+
+
 @pytest.mark.parametrize(
     ("given", "times"),
     [({}, 0), ({"curvature": "forward"}, 1), ({"student_precision": "bf16"}, 1)],

@@ -1,7 +1,7 @@
 """Estimators of θ's gradient, one file each; importing this package registers them all."""
 
-from fairseq_dlf.core.teaching.estimators.estimator import ESTIMATORS, Estimate, Estimator, estimate
+from fairseq_dlf.core.teaching.estimators.estimator import ESTIMATORS, Estimate, Estimator, estimate, takes_products
 from fairseq_dlf.core.teaching.estimators.forward_differences import ForwardDifferences
 from fairseq_dlf.core.teaching.estimators.reverse import Reverse
 
-__all__ = ["ESTIMATORS", "Estimate", "Estimator", "ForwardDifferences", "Reverse", "estimate"]
+__all__ = ["ESTIMATORS", "Estimate", "Estimator", "ForwardDifferences", "Reverse", "estimate", "takes_products"]

@@ -34,7 +34,8 @@ class Estimate:
 class Estimator(Protocol):
     """A way from a lesson and a teacher to a loss whose gradient moves θ.
 
-    An estimator is a class in a separate file, registered by `ESTIMATORS.register(name)`.
+    An estimator is a class in a separate file, registered by `ESTIMATORS.register(name)`. One that needs no
+    second-order products of the student says so by a class attribute `takes_products = False` (`takes_products`).
     """
 
     @property
@@ -62,6 +63,11 @@ class Estimator(Protocol):
 
 
 ESTIMATORS: Registry[Estimator] = Registry("estimator")
+
+
+def takes_products(estimator: Estimator) -> bool:
+    """Return whether an estimator needs second-order products, for which a student must be fit."""
+    return bool(getattr(estimator, "takes_products", True))
 
 
 def estimate(

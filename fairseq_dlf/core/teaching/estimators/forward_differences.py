@@ -4,6 +4,7 @@ import copy
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -44,6 +45,7 @@ class ForwardDifferences:
 
     plan: EpisodePlan
     step: float = 0.1
+    takes_products: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if not self.step > 0:
