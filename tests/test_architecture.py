@@ -25,7 +25,7 @@ ARROWS = {
     "translation/teachers": ["translation/episodes", "translation/bleu", "translation/hooks", "core"],
     "translation/students": ["translation/teachers", "translation/bleu", "translation/hooks", "core"],
     "translation/corpus": ["command_line", "core/files", "core/support"],
-    "translation/tools": ["translation/hooks", "command_line", "core/files", "core/support"],
+    "translation/tools": ["translation/episodes", "translation/bleu", "translation/hooks", "command_line", "core"],
     "images/data": ["core/files", "core/support"],
     "images/records": ["core"],
     "images/losses": ["core"],

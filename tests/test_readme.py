@@ -20,7 +20,7 @@ from fairseq_dlf.images.losses import LOSSES
 from fairseq_dlf.translation.corpus import prepare
 from fairseq_dlf.translation.students.losses.criterion import StudentCriterion
 from fairseq_dlf.translation.teachers.model import DlfTeacherConfig
-from fairseq_dlf.translation.tools import average, compare
+from fairseq_dlf.translation.tools import average, check, compare
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -79,7 +79,7 @@ def from_the_repository(monkeypatch):
 
 
 def test_every_command_is_of_a_known_kind():
-    known = {*FAIRSEQ, *DLF, *FOREIGN, "fairseq-hydra-train", "make", "python", "bash"}
+    known = {*FAIRSEQ, *DLF, *FOREIGN, "dlf-check", "fairseq-hydra-train", "make", "python", "bash"}
     unknown = {words[0] for words in COMMANDS} - known - {words[0] for words in recipe_commands()}
     assert not unknown
     assert {"fairseq-train", "fairseq-generate", *DLF} <= {words[0] for words in COMMANDS}
@@ -96,6 +96,12 @@ def test_fairseq_commands_parse(words):
 @pytest.mark.parametrize("words", of(*DLF))
 def test_dlf_commands_parse(words):
     assert vars(DLF[words[0]]().parse_args(words[1:]))
+
+
+@pytest.mark.parametrize("words", of("dlf-check"))
+def test_checks_parse_as_teaching(words):
+    given = options.parse_args_and_arch(options.get_training_parser(), [*words[1:], *check.TEACHING])
+    assert given.data == "data/bin" and given.student.startswith("checkpoints/")
 
 
 def test_every_loss_of_students_is_described():

@@ -95,6 +95,10 @@ class Student:
         """Return the same student with its forwards in another context."""
         return Student(self.module, self.objective, forward_context, self.combine, self.split)
 
+    def with_objective(self, objective: Objective) -> "Student":
+        """Return the same student with another loss."""
+        return Student(self.module, objective, self.forward_context, self.combine, self.split)
+
     def in_parts(self, split: Callable[[Any], Sequence[Any]]) -> "Student":
         """Return the same student with its batches in micro-batches."""
         return Student(self.module, self.objective, self.forward_context, self.combine, split)

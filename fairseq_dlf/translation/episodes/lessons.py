@@ -132,6 +132,12 @@ class Lessons:
         return greedy_bleu(self._task, module_at(student, params), pairs, indices)
 
     @property
+    def kept(self) -> str:
+        """What of an episode's past is kept, where, and how large it is."""
+        told = self.plan.trajectory.describe(self.plan.first, self.plan.steps, self._record_bytes)
+        return f"{told} ({self.cfg.trajectory_storage})"
+
+    @property
     def signature(self) -> Part:
         """Everything that changes what lessons teach, except the options that the task signs itself."""
         return {
@@ -196,10 +202,7 @@ class Lessons:
             keep_freed_memory()
         self._student.module.to(device)
         self._student = self._student.within(student_context(self.cfg, device, takes_products(self.estimator)))
-        logger.info(
-            f"{self.plan.trajectory.describe(self.plan.first, self.plan.steps, self._record_bytes)} "
-            f"({self.cfg.trajectory_storage})"
-        )
+        logger.info(self.kept)
         train, task, cfg = self._pairs(self.cfg.train_subset), self._task, self.cfg
         neutral = self.form.neutral(len(task.target_dictionary))
         self._guard.probe(self._student, easy_point(self._student, train, neutral.to(device)))

@@ -1,0 +1,66 @@
+"""The command `dlf-check` on a student that has hardly begun."""
+
+import pytest
+
+from fairseq_dlf.core.support.errors import StateError
+from fairseq_dlf.translation.tools import check
+from tests.translation.tiny_runs import SIZES, STUDENT, train
+
+
+@pytest.fixture(scope="module")
+def student(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("student")
+    train(data, folder, *STUDENT, "--max-update=1", "--disable-validation")
+    return folder / "checkpoint_last.pt"
+
+
+def arguments(data, student, *more):
+    small = ["--measure-sentences=2", "--greedy-sentences=2", "--progress-sentences=2"]
+    return [str(data), f"--student={student}", "--student-steps=3", "--batch-size=4", "--cpu", *small, *more]
+
+
+def test_it_tells_all_that_it_promises(data, student, capsys):
+    assert check.main(arguments(data, student)) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("second-order products: ") and lines[1] == "kinks: none"
+    assert lines[2].startswith("an episode of 3 updates: about ") and "3 of 3 steps are kept" in lines[2]
+    assert lines[3].startswith("smoothness in Φ over 3 updates: ")
+    titles = [line.split(":")[0].strip() for line in lines[4:]]
+    assert titles == [
+        "greedy BLEU on dev after 3 updates",
+        "before",
+        "Φ = 0.5 times neutral",
+        "Φ = 1 times neutral",
+        "Φ = 1.5 times neutral",
+        "cross-entropy, smoothing 0",
+        "cross-entropy, smoothing 0.1",
+        "cross-entropy, smoothing 0.3",
+        "leverage",
+    ]
+
+
+def test_options_of_teaching_are_heeded(data, student, capsys):
+    given = ["--form=bins(number=1,linear=1)", "--measure=greedy_bleu", "--estimator=forward_differences"]
+    assert check.main(arguments(data, student, *given, "--student-start=fresh", "--truncate=2")) == 0
+    assert "2 of 2 steps are kept" in capsys.readouterr().out
+
+
+def test_mistakes_are_one_line(data, tmp_path, capsys):
+    assert check.main(arguments(data, tmp_path / "none.pt")) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("dlf-check: error: student checkpoint ") and "does not exist" in error
+
+
+def test_a_student_without_second_derivatives_is_named(data, tmp_path, capsys, monkeypatch):
+    def refuse(student, point):
+        raise StateError("the layer x has no second derivative")
+
+    train(data, tmp_path, *STUDENT, *SIZES, "--max-update=1", "--disable-validation")
+    monkeypatch.setattr("fairseq_dlf.translation.episodes.guard.require_second_derivatives", refuse)
+    assert check.main(arguments(data, tmp_path / "checkpoint_last.pt")) == 1
+    assert "the layer x has no second derivative" in capsys.readouterr().err
+
+
+def test_help_and_nothing(capsys):
+    assert check.main(["--help"]) == 0 and check.main([]) == 2
+    assert "usage: dlf-check DATA-BIN --student CHECKPOINT" in capsys.readouterr().out
