@@ -97,10 +97,12 @@ def _trials(
     for factor in CONSTANTS:
         yield f"Φ = {factor:g} times neutral", lesson, factor * neutral
     for smoothing in SMOOTHINGS:
-        form = FORMS.make(f"bins(number=1,linear=1,start={smoothing:g})").fitted(type_facts(words))
+        # In the run's own link, so that its rate fits.
+        spec = f"bins(number=1,linear={lessons.form.linear},start={smoothing:g})"
+        form = FORMS.make(spec).fitted(type_facts(words))
         objective = translation_objective(DynamicLoss(form, words.pad()))
         other = replace(lesson, student=lesson.student.with_objective(objective))
-        yield f"cross-entropy, smoothing {smoothing:g}", other, form.neutral(len(words)).to(neutral)
+        yield f"Φ with a uniform share of {smoothing:g}", other, form.neutral(len(words)).to(neutral)
 
 
 def _price(lessons: Lessons, cost: Cost) -> str:
@@ -113,3 +115,7 @@ def _price(lessons: Lessons, cost: Cost) -> str:
         f"an episode of {plan.steps:,} updates: about {forward:.0f} s forward and {back:.0f} s back (an update "
         f"{cost.update_s:.3f} s, a step back {cost.reverse_s:.3f} s, a measure {cost.measure_s:.1f} s); {lessons.kept}"
     )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -32,9 +32,9 @@ def test_it_tells_all_that_it_promises(data, student, capsys):
         "Φ = 0.5 times neutral",
         "Φ = 1 times neutral",
         "Φ = 1.5 times neutral",
-        "cross-entropy, smoothing 0",
-        "cross-entropy, smoothing 0.1",
-        "cross-entropy, smoothing 0.3",
+        "Φ with a uniform share of 0",
+        "Φ with a uniform share of 0.1",
+        "Φ with a uniform share of 0.3",
         "leverage",
     ]
 
