@@ -20,6 +20,7 @@ from torch import Tensor
 from fairseq_dlf.command_line import run_command
 from fairseq_dlf.core.hypergradient.probe import kinks_of
 from fairseq_dlf.core.hypergradient.student import Point
+from fairseq_dlf.core.teaching.estimators import takes_products
 from fairseq_dlf.core.teaching.foresight import Cost, constant_run, cost_of, metasmoothness
 from fairseq_dlf.core.teaching.forms import FORMS
 from fairseq_dlf.core.teaching.loss import DynamicLoss
@@ -67,11 +68,14 @@ def findings(lessons: Lessons, task: Any, device: torch.device) -> Iterator[str]
     """
     lesson, plan = lessons.validation(device), lessons.plan
     neutral = lessons.form.neutral(len(task.target_dictionary)).to(lesson.start.params)
-    yield "second-order products: the student can be differentiated as the options want"
-    first = lesson.step(0)
-    kinks = kinks_of(lesson.student, Point(lesson.start.params, neutral, first.batch, first.seed))
-    yield f"kinks: {', '.join(kinks) or 'none'}" + (": differences of gradients would be wrong" if kinks else "")
-    yield _price(lessons, cost_of(lesson, neutral, plan.curvature))
+    if takes_products(lessons.estimator):
+        yield "second-order products: the student can be differentiated as the options want"
+        first = lesson.step(0)
+        kinks = kinks_of(lesson.student, Point(lesson.start.params, neutral, first.batch, first.seed))
+        yield f"kinks: {', '.join(kinks) or 'none'}" + (": differences of gradients would be wrong" if kinks else "")
+        yield _price(lessons, cost_of(lesson, neutral, plan.curvature))
+    else:
+        yield "second-order products: the estimator takes none"
     smoothness = metasmoothness(lesson, neutral)
     advice = "" if smoothness >= ROUGH else f": {ADVICE}"
     yield f"smoothness in Φ over {lesson.updates} updates: {smoothness:.2f} (1 is best, 0 is chance){advice}"

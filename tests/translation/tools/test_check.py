@@ -40,9 +40,13 @@ def test_it_tells_all_that_it_promises(data, student, capsys):
 
 
 def test_options_of_teaching_are_heeded(data, student, capsys):
-    given = ["--form=bins(number=1,linear=1)", "--measure=greedy_bleu", "--estimator=forward_differences"]
-    assert check.main(arguments(data, student, *given, "--student-start=fresh", "--truncate=2")) == 0
+    given = ["--form=bins(number=1,linear=1)", "--student-start=fresh", "--truncate=2"]
+    assert check.main(arguments(data, student, *given)) == 0
     assert "2 of 2 steps are kept" in capsys.readouterr().out
+    given += ["--measure=greedy_bleu", "--estimator=forward_differences"]
+    assert check.main(arguments(data, student, *given)) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "second-order products: the estimator takes none" and lines[1].startswith("smoothness in Φ")
 
 
 def test_mistakes_are_one_line(data, tmp_path, capsys):
