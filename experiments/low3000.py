@@ -3,7 +3,7 @@
 from experiments.options import DECODING, TRAINING, VALIDATION, words
 from experiments.table import Column, Row, Table, at
 
-# 48 epochs of 47 batches; every eighth of them is measured.
+# 48 epochs of 47 batches, measured after every sixth.
 UPDATES, INTERVAL = 2256, 282
 WIDTH = 128
 SIZES = words(

@@ -79,9 +79,9 @@ def sample_translations(
 ) -> list[list[Tensor]]:
     """Return translations of each sentence, drawn from the model; duplicates are kept.
 
-    A sample depends on the model, the seed, the sentence's `id` and its own number alone: neither on the batch that
-    the sentence is in, nor on the worker. Samples from similar models are similar, since they are drawn by common
-    random numbers.
+    A sample depends on the model, the seed, the sentence's `id`, its own number and the bound on its length, which
+    may follow the width of the batch's sources; on nothing else of the batch, and not on the worker. Samples of a
+    batch from similar models are similar, since they are drawn by common random numbers.
 
     Args:
         number: of translations of each sentence.
