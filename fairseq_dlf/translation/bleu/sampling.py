@@ -101,7 +101,7 @@ def sample_translations(
     lengths = {"min_len": shortest, "max_len_a": limit.factor, "max_len_b": limit.offset}
     generator = build_generator(task, model, beam=1, **lengths)
     generator.search = InverseSampling(task.target_dictionary, torch.cat(drawn).to(source.device))
-    with encoding_once(model, rows, repeated=True):
+    with encoding_once(model, rows):
         net_input = {name: batch["net_input"][name][rows] for name in ("src_tokens", "src_lengths")}
         found: Sequence[Any] = generator.generate([model], {"net_input": net_input})
     tokens = [translations[0]["tokens"] for translations in found]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fairseq_dlf.translation.bleu.forwards import encoding_once, projecting_only
+from fairseq_dlf.translation.bleu.forwards import decoding_tokens_only
 
 
 class TokenScores(NamedTuple):
@@ -80,14 +80,12 @@ def score_tokens(
         targets: the translations, (rows, length), int64, padded on the right.
         padding: index of the padding symbol.
 
-    Cost: one encoding of each source; one decoding of each translation, whose projection to the types, the
-        greatest part of a small model's memory, leaves out what is padding.
+    Cost: one encoding of each source; one decoding of each translation, of little padding; the projection to the
+        types, the greatest part of a small model's memory, of tokens only.
     """
-    real = targets != padding
-    with encoding_once(model, owners), projecting_only(model, real):
+    with decoding_tokens_only(model, owners, (targets != padding).sum(dim=1)):
         logits = forward(**net_input)[0]
-    # Some decoders project without their method `output_layer`.
-    return TokenScores(logits if logits.dim() == 2 else logits[real], targets, padding)
+    return TokenScores(logits, targets, padding)
 
 
 def sample_log_probs(scored: TokenScores, longest: int) -> Tensor:

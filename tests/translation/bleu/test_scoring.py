@@ -1,13 +1,9 @@
-"""Scores of tokens: their places, and decoders that project in their own way."""
-
-from contextlib import nullcontext
+"""Scores of tokens: their places."""
 
 import pytest
 import torch
 
-from fairseq_dlf.translation.bleu import scoring
-from fairseq_dlf.translation.bleu.scoring import TokenScores, score_tokens
-from tests.translation.students.losses.made_sequences import example_of
+from fairseq_dlf.translation.bleu.scoring import TokenScores
 
 PAD = 1
 
@@ -33,40 +29,3 @@ def test_rows_are_chosen_in_order(scores):
     assert chosen.tokens.tolist() == [3, 2, 4, 3, 2, 3, 2]
     assert chosen.logits[:, 0].tolist() == [40.0, 50.0, 0.0, 10.0, 20.0, 40.0, 50.0]
     torch.testing.assert_close(chosen.log_probs, scores.log_probs[[2, 0, 2]])
-
-
-@pytest.fixture(params=["lstm", "transformer"])
-def made(request, tiny):
-    built = tiny(request.param, dropout=0.0)
-    built.candidates = example_of(built).candidates
-    return built
-
-
-def scored(built):
-    candidates, padding = built.candidates, built.task.target_dictionary.pad()
-    rows = candidates.owners[0], candidates.targets
-    return score_tokens(built.model, built.model, candidates.batch, *rows, padding)
-
-
-def test_only_tokens_are_projected(made, monkeypatch):
-    decoder, seen = type(made.model.decoder), []
-    plain = decoder.output_layer
-    monkeypatch.setattr(decoder, "output_layer", lambda self, x: seen.append(tuple(x.shape)) or plain(self, x))
-    found = scored(made)
-    ((tokens, _),) = seen
-    assert tokens == len(found.logits) == int(found.real.sum()) < found.targets.numel()
-
-
-def test_an_error_on_the_way_leaves_the_model_as_it_was(made):
-    batch = {**made.candidates.batch, "prev_output_tokens": made.candidates.batch["prev_output_tokens"][:3]}
-    before = made.model(**batch)[0]
-    made.candidates = made.candidates._replace(targets=made.candidates.targets[:, :1])  # narrower than what is decoded
-    with pytest.raises(IndexError):
-        scored(made)
-    torch.testing.assert_close(made.model(**batch)[0], before, rtol=0, atol=0)
-
-
-def test_a_decoder_that_projects_in_its_own_way_is_scored_alike(made, monkeypatch):
-    wanted = scored(made)
-    monkeypatch.setattr(scoring, "projecting_only", lambda model, where: nullcontext())
-    torch.testing.assert_close(scored(made).logits, wanted.logits, rtol=0, atol=1e-12)
