@@ -18,7 +18,7 @@ def superfluous(table: Table, records: Records, out: Path) -> Iterator[Path]:
     for column in table.columns:
         chosen = choose(tuning_records(table, column, records))
         for row in table.rows:
-            for seed in row.seeds:
+            for seed in table.seeds(row, column):
                 for setting in column.settings:
                     name = student_task(table, row, seed, column, setting).name
                     if records.read(name) is None:

@@ -95,10 +95,12 @@ def _work(workplace: Workplace, options: argparse.Namespace) -> None:
 
 
 def _print_commands(workplace: Workplace) -> None:
-    for task in workplace.tasks():
+    tasks = workplace.tasks()
+    pending = {task.name for task in workplace.pending(tasks)}
+    for task in tasks:
         if task.kind == "undecided":
             print(f"# {task.name}: the setting that tuning will choose")
-        elif not workplace.done(task):
+        elif task.name in pending:
             for step in task.steps:
                 output = "" if step.output is None else f" > {workplace.out / task.run / step.output}"
                 print(shlex.join(resolved(step.command, workplace.folders)) + output)

@@ -1,6 +1,7 @@
 """The work on a table: a few tasks at a time, in order, each recorded when it ends."""
 
 import os
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from experiments.marks import leave_mark
 from experiments.processes import Steps, folder_of, log_of
 from experiments.recording import Recorder
 from experiments.records import Record
-from experiments.runs import AVERAGE_MARK, BEST, TRAININGS, Task
+from experiments.runs import AVERAGE_MARK, TRAININGS, Task
 from experiments.workplace import Workplace, is_locked, ready
 from fairseq_dlf.core.support.byte_sizes import human_size
 from fairseq_dlf.core.support.errors import StateError, UserError
@@ -86,8 +87,8 @@ class Engine:
         again = True
         while again:
             again = False
-            tasks = self._place.tasks()
-            waiting = [task for task in ready(tasks, self._place.done) if not self._is_taken(task)]
+            pending = self._place.pending(self._place.tasks())
+            waiting = [task for task in ready(pending) if not self._is_taken(task)]
             self._elsewhere = {task.name for task in waiting if self._is_elsewhere(task)}
             for task in waiting:
                 if task.name in self._elsewhere:
@@ -112,17 +113,20 @@ class Engine:
         return True
 
     def _is_over(self, task: Task) -> bool:
-        """Return whether a training ended before, but not its record."""
-        return task.kind in TRAININGS and read_log(log_of(task, self._place.out)).finished
+        """Return whether a training ended before it was recorded."""
+        return task.kind in TRAININGS and not self._place.done(task) and self._is_finished(task)
+
+    def _is_finished(self, task: Task) -> bool:
+        return read_log(log_of(task, self._place.out)).finished
 
     def _start(self, task: Task) -> None:
         out = self._place.out
         try:
             self._place.require_declared([task])
-            if task.kind in ("test", "average") and not (folder_of(task, out) / BEST).is_file():
-                raise StateError(
-                    f"{task.run} has no checkpoint any more: delete its record and its folder to train it again"
-                )
+            again = self._place.lost(task)
+            if again and self._is_finished(task):
+                # Its log would be taken for that of the new training.
+                shutil.rmtree(folder_of(task, out))
             if task.kind in TRAININGS:
                 leave_mark(folder_of(task, out), task.command, self._recorder.commit)
         except UserError as error:
@@ -130,7 +134,7 @@ class Engine:
             return
         steps = Steps(task, self._place.folders, self._environment())
         self._running.append(Running(task, steps, time.monotonic()))
-        self._say(f"begins {task.name}")
+        self._say(f"begins {task.name}" + (" again, since its checkpoints are gone" if again else ""))
 
     def _environment(self) -> dict[str, str]:
         threads = str(self._recorder.threads)
@@ -155,7 +159,8 @@ class Engine:
         try:
             if minutes is None:
                 self._place.require_declared([task])
-            record = self._recorder.record(task)
+            again = task.kind in TRAININGS and self._place.done(task)
+            record = self._recorder.same(task) if again else self._recorder.record(task)
         except UserError as error:
             self._fail(task, error.text)
             return

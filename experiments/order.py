@@ -21,7 +21,8 @@ def ordered(table: Table, chosen: Chosen) -> Iterator[Task]:
     for row in table.rows:
         for seed in row.seeds:
             if (row, seed) != (first, tuning_seed):
-                students = (task for column in table.columns for task in _student(table, row, seed, column, chosen))
+                columns = [column for column in table.columns if seed in table.seeds(row, column)]
+                students = (task for column in columns for task in _student(table, row, seed, column, chosen))
                 yield from _with_starts(table, row, seed, students)
 
 

@@ -47,6 +47,21 @@ class Recorder:
         self.place.records.write(record)
         return record
 
+    def same(self, task: Task) -> Record:
+        """Return the record of a training that was made again, for its checkpoints.
+
+        Raises:
+            StateError: it came out as another one.
+        """
+        recorded, made = self._recorded(task), self._training(task)
+        if _bleus(made) != _bleus(recorded):
+            raise StateError(
+                f"{task.name} was trained again, since its checkpoints are gone, and is not the one of its record: dev "
+                f"BLEU was {_bleus(recorded)}, is {_bleus(made)}; delete its record and those of what was made from "
+                "it, to make them anew on this machine"
+            )
+        return recorded
+
     def _training(self, task: Task) -> Record:
         log = read_log(log_of(task, self.place.out))
         if not log.curve and not log.diverged:
@@ -74,11 +89,14 @@ class Recorder:
 
     def _test(self, task: Task) -> Record:
         """Complete the record of the training by what its best checkpoint does on test."""
+        decoding = self._decoding(task, folder_of(task, self.place.out) / "test.txt")
+        return dataclasses.replace(self._recorded(task), test=decoding)
+
+    def _recorded(self, task: Task) -> Record:
         record = self.place.records.read(task.record)
         if record is None:
             raise StateError(f"the record of {task.record} is gone: run it again")
-        decoding = self._decoding(task, folder_of(task, self.place.out) / "test.txt")
-        return dataclasses.replace(record, test=decoding)
+        return record
 
     def _average(self, task: Task) -> Record:
         folder = folder_of(task, self.place.out)
@@ -110,3 +128,8 @@ class Recorder:
         if task.kind == "average" or not log.is_file():
             return self.commit
         return commit_of(log.read_text(encoding="utf-8", errors="replace"))
+
+
+def _bleus(record: Record) -> str:
+    """Write BLEU on dev at all validations."""
+    return ", ".join(f"{each.bleu} at {each.update}" for each in record.curve)

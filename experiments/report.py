@@ -25,7 +25,10 @@ def main_table(found: Results) -> str:
     """Return losses by architectures: BLEU on test, mean and standard deviation over seeds."""
     rows = found.table.rows
     lines = [
-        [column.title, *(_mean_sd(_test_scores(found, row, column), len(row.seeds)) for row in rows)]
+        [
+            column.title,
+            *(_mean_sd(_test_scores(found, row, column), len(found.table.seeds(row, column))) for row in rows),
+        ]
         for column in found.table.columns
     ]
     note = (

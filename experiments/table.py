@@ -53,6 +53,7 @@ class Column:
         settings: what is tried; the first is the default, which runs before any other.
         warm: options of a warm start of its own, after those of the row; none if it takes the row's.
         instead: options that replace some of the table's options of students.
+        once: whether only the first seed of the first row is trained with it.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Column:
     settings: tuple[Setting, ...]
     warm: Options = ()
     instead: Options = ()
+    once: bool = False
 
     @property
     def needs_teacher(self) -> bool:
@@ -144,6 +146,12 @@ class Table:
                 return column
         known = ", ".join(column.name for column in self.columns)
         raise InputError(f"{self.name} has no column {name!r}: choose from {known}")
+
+    def seeds(self, row: Row, column: Column) -> tuple[int, ...]:
+        """Return the seeds of a row that are trained with a column's loss."""
+        if not column.once:
+            return row.seeds
+        return row.seeds[:1] if row == self.rows[0] else ()
 
 
 def _require_unique(what: str, names: Iterable[str]) -> None:

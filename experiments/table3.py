@@ -96,12 +96,14 @@ COLUMNS = (
         "self-distillation",
         words("--criterion dlf_self_distillation --distillation-from-start"),
         tuple(at(distillation_weight=weight, lr=lr) for weight, lr in ((0.8, 1), (0.5, 1), (0.8, 3), (0.8, 0.3))),
+        once=True,
     ),
     Column(
         "sparse_smoothing",
         "sparse smoothing",
         words("--criterion dlf_sparse_smoothing"),
         SMOOTHINGS,
+        once=True,
     ),
     # The paper's cross-entropy knows no smoothing at any time.
     Column(
@@ -110,6 +112,7 @@ COLUMNS = (
         words("--criterion cross_entropy"),
         rates(0.3, 1, 0.1, 3),
         warm=words("--label-smoothing 0"),
+        once=True,
     ),
 )
 

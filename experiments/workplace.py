@@ -1,7 +1,7 @@
 """Where a table is worked on, and how far each of its tasks is."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -9,11 +9,12 @@ from typing import Literal
 
 from experiments.adoption import require_same_options
 from experiments.circumstances import ROOT
+from experiments.logs import read_log
 from experiments.marks import read_mark
 from experiments.order import ordered
 from experiments.processes import folder_of, log_of
 from experiments.records import Records
-from experiments.runs import TRAININGS, Task
+from experiments.runs import BEST, TRAININGS, Task
 from experiments.selection import choose, tuning_records
 from experiments.table import Column, Setting, Table
 from fairseq_dlf.core.files.run_folder import LOCK_NAME
@@ -87,6 +88,26 @@ class Workplace:
         record = self.records.read(task.record)
         return record is not None and (task.kind != "test" or record.test is not None)
 
+    def lost(self, task: Task) -> bool:
+        """Return whether a training is recorded but its checkpoints are gone, as on another machine."""
+        if task.kind not in TRAININGS or not self.done(task):
+            return False
+        # A training that is made again has checkpoints long before it ends.
+        best = folder_of(task, self.out) / BEST
+        return not (best.is_file() and read_log(log_of(task, self.out)).finished)
+
+    def pending(self, tasks: Sequence[Task]) -> list[Task]:
+        """Return the tasks without a result, and lost trainings whose checkpoints these need, in their order."""
+        by_name = {task.name: task for task in tasks}
+        found = [task for task in tasks if task.kind != "undecided" and not self.done(task)]
+        names = {task.name for task in found}
+        for task in found:
+            lost = [need for need in task.needs if need not in names and self.lost(by_name[need])]
+            names.update(lost)
+            # Which this loop comes to in its turn.
+            found.extend(by_name[need] for need in lost)
+        return [task for task in tasks if task.name in names]
+
     def refusal(self, task: Task) -> str | None:
         """Return why a task's result, or what is begun of it, is not what the table declares; None if it is."""
         if task.kind in ("data", "undecided"):
@@ -148,14 +169,10 @@ def selected(tasks: Sequence[Task], patterns: Sequence[str]) -> list[Task]:
     return [task for task in tasks if task.name in names]
 
 
-def ready(tasks: Sequence[Task], done: Callable[[Task], bool]) -> list[Task]:
-    """Return the tasks that are not done but whose needs are, in their order."""
-    finished = {task.name for task in tasks if done(task)}
-    return [
-        task
-        for task in tasks
-        if task.kind != "undecided" and task.name not in finished and finished.issuperset(task.needs)
-    ]
+def ready(pending: Sequence[Task]) -> list[Task]:
+    """Return the tasks that need nothing that is pending itself, in their order."""
+    names = {task.name for task in pending}
+    return [task for task in pending if names.isdisjoint(task.needs)]
 
 
 def is_locked(folder: Path) -> bool:

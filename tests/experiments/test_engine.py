@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import shutil
 import sys
 import threading
 import time
@@ -174,15 +175,70 @@ def test_a_changed_declaration_is_refused_before_anything_starts(place):
     assert begun(work(only(place, "arch_b/seed-5/warm"))) == ["arch_b/seed-5/warm"]
 
 
-def test_a_deleted_checkpoint_is_named(place):
-    work(only(place, f"{FIRST}/plain/*"))
+def lose(place):
+    """Leave only the records, as on another machine, of which one lacks its score on test; return that one's path."""
     path = place.records.path(f"{FIRST}/plain/lr-1")
     path.write_text(json.dumps({**json.loads(path.read_text()), "test": None}))
+    for folder in ("warm", "plain"):
+        shutil.rmtree(place.out / FIRST / folder)
+    return path
+
+
+def test_what_is_left_needs_lost_checkpoints_which_are_made_again(place):
+    some = only(place, f"{FIRST}/plain/*")
+    work(some)
+    before = {path: path.read_text() for path in place.results.rglob("*.json")}
+    lose(place)
+    said = work(some, jobs=1)
+    assert begun(said) == [f"{FIRST}/warm", f"{FIRST}/plain/lr-1", f"{FIRST}/plain/lr-1+test"]
+    assert sum("again, since its checkpoints are gone" in line for line in said) == 2
+    assert {path: path.read_text() for path in place.results.rglob("*.json")} == before
+
+
+def test_a_deleted_checkpoint_is_made_again_beside_a_finished_log(place):
+    some = only(place, f"{FIRST}/plain/*")
+    work(some)
+    lose(place)
+    work(some)
     (place.out / FIRST / "plain/lr-1/checkpoint_best.pt").unlink()
+    place.records.path(f"{FIRST}/plain/lr-1+average").unlink()
+    assert begun(work(some, jobs=1)) == [f"{FIRST}/plain/lr-1", f"{FIRST}/plain/lr-1+average"]
+
+
+def test_a_training_that_comes_out_as_another_is_refused(place):
+    some = only(place, f"{FIRST}/plain/*")
+    work(some)
+    lose(place)
+    path = place.records.path(f"{FIRST}/warm")
+    path.write_text(path.read_text().replace("31.3", "31.4"))
+    before = path.read_text()
     said: list[str] = []
-    with pytest.raises(StateError):
-        Engine(only(place, f"{FIRST}/plain/*"), Recorder(place, "abc", 1), 1, said.append).work()
-    assert any("has no checkpoint any more: delete its record and its folder" in line for line in said)
+    with pytest.raises(StateError, match=f"{FIRST}/warm"):
+        Engine(some, Recorder(place, "abc", 1), 1, said.append).work()
+    (failed,) = [line for line in said if line.startswith("FAILED")]
+    for words in ("not the one of its record", "31.4 at 3", "31.3 at 3", "delete its record"):
+        assert words in failed
+    assert path.read_text() == before
+
+
+def test_a_lost_training_that_is_stopped_half_way_is_not_taken_for_whole(place, monkeypatch):
+    some = only(place, f"{FIRST}/plain/*")
+    work(some)
+    lose(place)
+    waiting = wish(place, f"{FIRST}/warm", "waits")
+    sleep = time.sleep
+
+    def interrupt(seconds):
+        if (place.out / FIRST / "warm" / "checkpoint_1_3.pt").is_file():
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(time, "sleep", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        work(some)
+    monkeypatch.setattr(time, "sleep", sleep)
+    waiting.unlink()
+    assert begun(work(some, jobs=1))[0] == f"{FIRST}/warm"
+    assert "continues at 3" in (place.out / FIRST / "warm" / "train.log").read_text()
 
 
 def test_a_training_that_ended_before_its_record_was_written_is_recorded(place):

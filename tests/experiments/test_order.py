@@ -56,6 +56,19 @@ def test_a_decided_column_is_decoded_and_goes_to_other_seeds_and_rows():
     ]
 
 
+def test_a_column_may_be_for_the_first_seed_alone():
+    plain, taught = TABLE.columns
+    table = replace(TABLE, columns=(plain, replace(taught, once=True)))
+    found = [task.name for task in ordered(table, lambda column: at(lr=1))]
+    assert f"{FIRST}/taught/lr-1+average" in found
+    assert [name for name in found if "seed-1" not in name and name != "data"] == [
+        f"{folder}/{what}"
+        for folder in ("arch_a/seed-2", "arch_b/seed-5")
+        for what in ("warm", "plain/lr-1", "plain/lr-1+test", "plain/lr-1+average")
+    ]
+    assert [table.seeds(row, table.columns[1]) for row in table.rows] == [(1,), ()]
+
+
 def test_only_chosen_settings_are_decoded():
     decoded = [name for name in names(plain=at(lr=1), taught=at(lr=3)) if "+" in name]
     assert {name.split("/")[-1].split("+")[0] for name in decoded if "plain" in name} == {"lr-1"}

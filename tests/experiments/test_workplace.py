@@ -4,6 +4,7 @@ import fcntl
 
 import pytest
 
+from experiments.logs import DONE, STARTED
 from experiments.marks import leave_mark
 from experiments.runs import data_task, decoding_task, warm_task
 from experiments.table import at
@@ -24,6 +25,19 @@ def place(tmp_path):
 def prepare(place):
     (place.out / "data").mkdir(parents=True)
     (place.out / "data" / "prepare.json").write_text('{"finished": {"learn": {}, "binarise": {}}}')
+
+
+def recorded(place, task):
+    """Write the record of a training, its log and its checkpoint."""
+    place.records.write(record(task))
+    folder = place.out / task.name
+    folder.mkdir(parents=True)
+    (folder / "train.log").write_text(f"now | INFO {STARTED}1 devices\nnow | INFO {DONE}1.0 seconds\n")
+    (folder / "checkpoint_best.pt").touch()
+
+
+def ready_names(place):
+    return [task.name for task in ready(place.pending(place.tasks()))]
 
 
 def test_states(place):
@@ -50,19 +64,43 @@ def test_test_is_done_once_its_score_is_in_the_record(place):
 
 
 def test_ready_is_what_has_all_it_needs(place):
-    assert [task.name for task in ready(place.tasks(), place.done)] == ["data"]
+    assert ready_names(place) == ["data"]
     prepare(place)
-    assert [task.name for task in ready(place.tasks(), place.done)] == [
+    assert ready_names(place) == [
         "arch_a/seed-1/warm",
         "arch_a/seed-2/warm",
         "arch_b/seed-5/warm",
     ]
-    place.records.write(record(WARM))
-    assert [task.name for task in ready(place.tasks(), place.done)][:3] == [
+    recorded(place, WARM)
+    assert ready_names(place)[:3] == [
         "arch_a/seed-1/plain/lr-0.3",
         "arch_a/seed-1/teacher",
         "arch_a/seed-1/plain/lr-1",
     ]
+
+
+def test_a_training_is_lost_without_its_checkpoint_or_before_it_is_made_again(place):
+    place.records.write(record(WARM))
+    assert place.lost(WARM)
+    recorded(place, WARM)
+    assert not place.lost(WARM)
+    log = place.out / WARM.name / "train.log"
+    log.write_text(log.read_text() + f"now | INFO {STARTED}1 devices\n")
+    assert place.lost(WARM)
+    assert not place.lost(STUDENT) and not place.lost(decoding_task(TABLE, STUDENT))
+
+
+def test_what_is_lost_is_pending_only_for_what_needs_it(place):
+    prepare(place)
+    fill(place.records)
+    teachers = [f"{folder}/teacher" for folder in ("arch_a/seed-1", "arch_a/seed-2", "arch_b/seed-5")]
+    pending = [task.name for task in place.pending(place.tasks())]
+    assert pending == [name for teacher in teachers for name in (teacher.replace("teacher", "warm"), teacher)]
+    # The decoding of a student needs the student, which needs its warm start.
+    task = student(ROW, 2, TABLE.columns[0], at(lr=1))
+    place.records.write(record(task, 31.0))
+    some = Workplace(TABLE, place.out, place.results, only=("arch_a/seed-2/plain/*",))
+    assert [task.name for task in some.pending(some.tasks())] == ["arch_a/seed-2/warm", task.name, task.name + "+test"]
 
 
 def test_patterns_bring_what_they_need(place):
