@@ -26,11 +26,16 @@ Say = Callable[[str], None]
 
 @dataclass
 class Running:
-    """A task at work."""
+    """A task at work.
+
+    Attributes:
+        again: whether it is a recorded training whose checkpoints were lost.
+    """
 
     task: Task
     steps: Steps
     began: float
+    again: bool
 
     @property
     def minutes(self) -> float:
@@ -66,6 +71,7 @@ class Engine:
             while True:
                 ended = self._collect()
                 if ended or time.monotonic() - looked >= LOOK_S:
+                    self._stop_restored()
                     self._start_ready()
                     looked = time.monotonic()
                     if not self._running and not self._elsewhere:
@@ -133,7 +139,7 @@ class Engine:
             self._fail(task, error.text)
             return
         steps = Steps(task, self._place.folders, self._environment())
-        self._running.append(Running(task, steps, time.monotonic()))
+        self._running.append(Running(task, steps, time.monotonic(), again))
         self._say(f"begins {task.name}" + (" again, since its checkpoints are gone" if again else ""))
 
     def _environment(self) -> dict[str, str]:
@@ -155,12 +161,19 @@ class Engine:
                 self._fail(each.task, f"exit status {status} after {each.minutes:.1f} min, log {log}")
         return bool(ended)
 
+    def _stop_restored(self) -> None:
+        """Stop trainings that were begun again for their checkpoints and have these."""
+        for each in [each for each in self._running if each.again and not self._place.lost(each.task)]:
+            each.steps.stop()
+            self._running.remove(each)
+            self._say(f"ends {each.task.name}: {each.minutes:.1f} min, at its best checkpoint")
+
     def _end(self, task: Task, minutes: float | None) -> None:
         try:
             if minutes is None:
                 self._place.require_declared([task])
-            again = task.kind in TRAININGS and self._place.done(task)
-            record = self._recorder.same(task) if again else self._recorder.record(task)
+            recorded = task.kind in TRAININGS and self._place.done(task)
+            record = self._recorder.same(task) if recorded else self._recorder.record(task)
         except UserError as error:
             self._fail(task, error.text)
             return

@@ -15,6 +15,7 @@ LINE = re.compile(r"\| INFO \| (train_inner|train|valid) \| (.*)$")
 SIMPLE = re.compile(r"([a-z_]\w*)[= ]([^\s,|]+)")
 STARTED = "| fairseq_cli.train | training on "
 DONE = "| fairseq_cli.train | done training in "
+SAVED = re.compile(r"\| fairseq\.checkpoint_utils \| Saved checkpoint .* @ (\d+) updates")
 DIVERGED = ("FloatingPointError", "Minimum loss scale reached")
 # An interval with so many seconds of training gives seconds a step well enough, although fairseq rounds them.
 LONG_S = 100.0
@@ -42,6 +43,7 @@ class TrainingLog:
         wall_s: seconds of training and validation, over all processes that continued it.
         finished: whether the last process ended by itself.
         diverged: whether the last process ended because figures were not finite.
+        saved: updates after which checkpoints were saved.
     """
 
     curve: tuple[Validation, ...]
@@ -50,6 +52,7 @@ class TrainingLog:
     wall_s: float | None
     finished: bool
     diverged: bool
+    saved: frozenset[int] = frozenset()
 
     @property
     def best(self) -> Validation | None:
@@ -94,6 +97,7 @@ def parse_log(text: str) -> TrainingLog:
         wall_s=train.get("wall"),
         finished=DONE in last,
         diverged=any(each in last for each in DIVERGED),
+        saved=frozenset(map(int, SAVED.findall(text))),
     )
 
 

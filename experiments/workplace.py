@@ -89,12 +89,19 @@ class Workplace:
         return record is not None and (task.kind != "test" or record.test is not None)
 
     def lost(self, task: Task) -> bool:
-        """Return whether a training is recorded but its checkpoints are gone, as on another machine."""
-        if task.kind not in TRAININGS or not self.done(task):
+        """Return whether a training is recorded but its checkpoints are not there, as on another machine.
+
+        While it is made again, they are there as soon as its best one is saved; those of a student when it ends,
+        since the last ones may be averaged.
+        """
+        record = self.records.read(task.record) if task.kind in TRAININGS else None
+        if record is None:
             return False
-        # A training that is made again has checkpoints long before it ends.
-        best = folder_of(task, self.out) / BEST
-        return not (best.is_file() and read_log(log_of(task, self.out)).finished)
+        log = read_log(log_of(task, self.out))
+        recorded = {each.update: each.bleu for each in record.curve}
+        alike = all(recorded.get(each.update) == each.bleu for each in log.curve)
+        saved = log.finished or (task.kind != "student" and record.best_update in log.saved)
+        return not (alike and saved and (folder_of(task, self.out) / BEST).is_file())
 
     def pending(self, tasks: Sequence[Task]) -> list[Task]:
         """Return the tasks without a result, and lost trainings whose checkpoints these need, in their order."""

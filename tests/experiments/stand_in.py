@@ -61,6 +61,7 @@ def train(folder: Path, words: list[str]) -> int:
         print(f"{PREFIX} valid | {{{figures}}}", flush=True)
         for name in ("best", "last", f"1_{update}"):
             (folder / f"checkpoint_{name}.pt").write_text(str(update))
+        print(f"{PREFIX} fairseq.checkpoint_utils | Saved checkpoint 1_{update}.pt (epoch 1 @ {update} updates, …)")
         while wished(folder, "waits"):
             time.sleep(0.05)
         if wished(folder, "diverges"):

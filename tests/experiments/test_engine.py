@@ -205,6 +205,11 @@ def test_a_deleted_checkpoint_is_made_again_beside_a_finished_log(place):
     assert begun(work(some, jobs=1)) == [f"{FIRST}/plain/lr-1", f"{FIRST}/plain/lr-1+average"]
 
 
+def log_of(place, name):
+    path = place.out / FIRST / name / "train.log"
+    return path.read_text() if path.is_file() else ""
+
+
 def test_a_training_that_comes_out_as_another_is_refused(place):
     some = only(place, f"{FIRST}/plain/*")
     work(some)
@@ -221,6 +226,18 @@ def test_a_training_that_comes_out_as_another_is_refused(place):
     assert path.read_text() == before
 
 
+def test_a_lost_warm_start_is_trained_as_far_as_its_best_checkpoint(place):
+    some = only(place, f"{FIRST}/plain/*")
+    work(some)
+    lose(place)
+    path = place.records.path(f"{FIRST}/warm")
+    path.write_text(path.read_text().replace('"best_update": 6', '"best_update": 3'))
+    wish(place, f"{FIRST}/warm", "waits")
+    said = work(some, jobs=1)
+    assert any(line.startswith(f"ends {FIRST}/warm:") and "at its best checkpoint" in line for line in said)
+    assert begun(said) == [f"{FIRST}/warm", f"{FIRST}/plain/lr-1", f"{FIRST}/plain/lr-1+test"]
+
+
 def test_a_lost_training_that_is_stopped_half_way_is_not_taken_for_whole(place, monkeypatch):
     some = only(place, f"{FIRST}/plain/*")
     work(some)
@@ -229,7 +246,7 @@ def test_a_lost_training_that_is_stopped_half_way_is_not_taken_for_whole(place, 
     sleep = time.sleep
 
     def interrupt(seconds):
-        if (place.out / FIRST / "warm" / "checkpoint_1_3.pt").is_file():
+        if "Saved checkpoint" in log_of(place, "warm"):
             raise KeyboardInterrupt
 
     monkeypatch.setattr(time, "sleep", interrupt)
@@ -238,7 +255,7 @@ def test_a_lost_training_that_is_stopped_half_way_is_not_taken_for_whole(place, 
     monkeypatch.setattr(time, "sleep", sleep)
     waiting.unlink()
     assert begun(work(some, jobs=1))[0] == f"{FIRST}/warm"
-    assert "continues at 3" in (place.out / FIRST / "warm" / "train.log").read_text()
+    assert "continues at 3" in log_of(place, "warm")
 
 
 def test_a_training_that_ended_before_its_record_was_written_is_recorded(place):

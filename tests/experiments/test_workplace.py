@@ -12,6 +12,10 @@ from experiments.workplace import Workplace, is_locked, ready
 from fairseq_dlf.core.support.errors import InputError
 from tests.experiments.made import TABLE, fill, record, student
 
+# The log of a training with the curve of the made records.
+BEGUN, ENDED = f"now | INFO {STARTED}1 devices", f"now | INFO {DONE}1.0 seconds"
+VALID = [f"now | INFO | valid | epoch 1 | bleu {bleu} | num_updates {update}" for bleu, update in ((29, 3), (30, 6))]
+SAVED = "now | INFO | fairseq.checkpoint_utils | Saved checkpoint checkpoint_best.pt (epoch 1 @ 6 updates, score 30)"
 ROW = TABLE.rows[0]
 DATA, WARM = data_task(TABLE), warm_task(TABLE, ROW, 1)
 STUDENT = student(ROW, 1, TABLE.columns[0], at(lr=0.3))
@@ -32,7 +36,7 @@ def recorded(place, task):
     place.records.write(record(task))
     folder = place.out / task.name
     folder.mkdir(parents=True)
-    (folder / "train.log").write_text(f"now | INFO {STARTED}1 devices\nnow | INFO {DONE}1.0 seconds\n")
+    (folder / "train.log").write_text("\n".join((BEGUN, *VALID, SAVED, ENDED)))
     (folder / "checkpoint_best.pt").touch()
 
 
@@ -83,11 +87,20 @@ def test_a_training_is_lost_without_its_checkpoint_or_before_it_is_made_again(pl
     place.records.write(record(WARM))
     assert place.lost(WARM)
     recorded(place, WARM)
-    assert not place.lost(WARM)
-    log = place.out / WARM.name / "train.log"
-    log.write_text(log.read_text() + f"now | INFO {STARTED}1 devices\n")
+    recorded(place, STUDENT)
+    logs = [place.out / task.name / "train.log" for task in (WARM, STUDENT)]
+    assert not place.lost(decoding_task(TABLE, STUDENT))
+    # A student's last checkpoints may be needed, those of warm starts are not.
+    states = []
+    for lines in ((BEGUN, VALID[0]), (BEGUN, *VALID), (BEGUN, *VALID, SAVED), (BEGUN, *VALID, SAVED, ENDED)):
+        for log in logs:
+            log.write_text("\n".join(lines))
+        states.append((place.lost(WARM), place.lost(STUDENT)))
+    assert states == [(True, True), (True, True), (False, True), (False, False)]
+    logs[0].write_text(logs[0].read_text().replace("bleu 29", "bleu 29.1"))
     assert place.lost(WARM)
-    assert not place.lost(STUDENT) and not place.lost(decoding_task(TABLE, STUDENT))
+    (place.out / STUDENT.name / "checkpoint_best.pt").unlink()
+    assert place.lost(STUDENT)
 
 
 def test_what_is_lost_is_pending_only_for_what_needs_it(place):
