@@ -9,8 +9,9 @@ from importlib import import_module
 
 from experiments.circumstances import ROOT, commit
 from experiments.engine import Engine
+from experiments.publishing import publish
 from experiments.recording import Recorder
-from experiments.report import report
+from experiments.report import body, report
 from experiments.runs import resolved
 from experiments.status import status
 from experiments.table import Table
@@ -53,6 +54,12 @@ def build_parser(tables: Sequence[str]) -> argparse.ArgumentParser:
         metavar="GLOB",
         help="only runs of these names, as 'lstm_dlf_1/seed-1/risk/*', and what they need",
     )
+    parser.add_argument(
+        "--into",
+        type=place,
+        metavar="FILE",
+        help="with --report: put the tables between the marks of this document, in place of the former ones",
+    )
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--dry-run", action="store_true", help="print the commands in their order")
     what.add_argument("--status", action="store_true", help="list what is done, running and missing")
@@ -62,11 +69,18 @@ def build_parser(tables: Sequence[str]) -> argparse.ArgumentParser:
 
 def run(table: Table, options: argparse.Namespace) -> None:
     """Do what the options say."""
+    if options.into is not None and not options.report:
+        raise InputError("only a report is put into a document: pass --report", setting="into")
     if options.report:
         folder = options.results / table.name
         if next(folder.rglob("*.json"), None) is None:
             raise MissingFileError(f"there is no record in {folder}: name another folder, or run the table", "results")
-        print(report(table, options.results))
+        if options.into is None:
+            print(report(table, options.results))
+        elif publish(body(table, options.results), table.name, options.into):
+            say(f"{options.into} has the tables of {table.name} anew")
+        else:
+            say(f"{options.into} had these tables of {table.name} already")
         return
     if options.out is None:
         raise InputError("no folder for data, checkpoints and logs: name one", setting="out")

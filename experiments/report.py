@@ -11,11 +11,16 @@ from experiments.table import Column, Row, Table
 
 
 def report(table: Table, results: Path) -> str:
+    """Return all parts of the report under the table's title."""
+    return f"## {table.title}\n\n{body(table, results)}"
+
+
+def body(table: Table, results: Path) -> str:
     """Return all parts of the report."""
     found = Results(table, results / table.name)
     parts = (main_table, seeds_table, tuning_table, speed_table, averages_table, starts_table, footnotes)
     texts = (part(found) for part in parts)
-    return "\n\n".join([f"## {table.title}", *(text for text in texts if text)])
+    return "\n\n".join(text for text in texts if text)
 
 
 # Test -----------------------------------------------------------------------------
@@ -143,7 +148,7 @@ def footnotes(found: Results) -> str:
             _listed("detokenised", {test.signature for test in tests}),
             _listed("tokenised", {test.tokenised_signature for test in tests}),
             _listed("data", {f"{each.data.dictionary}:{each.data.pairs}" for each in records}),
-            _listed("commits", {commit for record in records for commit in record.commit.split(", ")}),
+            _listed("commits", {_short(commit) for record in records for commit in record.commit.split(", ")}),
             _listed("machines", machines),
             f"- records: {len(records)}, of which {sum(record.diverged for record in records)} diverged",
         ]
@@ -198,6 +203,11 @@ def _chance(p: float | None) -> str:
 
 def _edge(edge: Edge) -> str:
     return f"{edge.axis.replace('_', ' ')} ({'lowest' if edge.lowest else 'highest'})"
+
+
+def _short(commit: str) -> str:
+    head, dash, state = commit.partition("-")
+    return head[:7] + dash + state
 
 
 def _listed(name: str, values: Iterable[str]) -> str:

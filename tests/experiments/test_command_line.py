@@ -3,6 +3,7 @@
 import pytest
 
 from experiments.command_line import main
+from experiments.publishing import END
 from experiments.records import Records
 from tests.experiments.made import TABLE, fill
 
@@ -23,6 +24,19 @@ def test_the_report_needs_no_folder_of_runs(call, tmp_path):
     status, printed, _ = call("--report", out=False)
     assert status == 0
     assert printed.startswith("## Small\n\n### Test\n\n| loss | A | B |")
+
+
+def test_a_report_goes_into_a_document(call, tmp_path):
+    fill(Records(tmp_path / "results" / "small"))
+    path = tmp_path / "text.md"
+    path.write_text(f"Ours:\n<!-- report of small -->\n{END}\n")
+    said = [call("--report", "--into", str(path), out=False) for _ in range(2)]
+    assert [status for status, _, _ in said] == [0, 0]
+    assert "has the tables of small anew" in said[0][1] and "had these tables" in said[1][1]
+    text = path.read_text()
+    assert text.startswith("Ours:\n<!-- report of small -->\n\n### Test\n") and "plain loss" in text
+    status, _, errors = call("--status", "--into", str(path))
+    assert status == 1 and "--into" in errors and "pass --report" in errors
 
 
 def test_a_report_of_nothing_is_refused(call):
