@@ -79,9 +79,9 @@ def sample_translations(
 ) -> list[list[Tensor]]:
     """Return translations of each sentence, drawn from the model; duplicates are kept.
 
-    A sample depends on the model, the seed, the sentence's `id`, its own number and the bound on its length, which
-    may follow the width of the batch's sources; on nothing else of the batch, and not on the worker. Samples of a
-    batch from similar models are similar, since they are drawn by common random numbers.
+    A sample depends on the model, the seed, the sentence's `id` and its own number; on nothing else of the batch but
+    the bound on its length, where it reaches that, and not on the worker. Samples from similar models are similar,
+    since they are drawn by common random numbers.
 
     Args:
         number: of translations of each sentence.
@@ -96,11 +96,11 @@ def sample_translations(
     source = batch["net_input"]["src_tokens"]
     longest = limit.longest(model, source.size(1))
     rows = torch.arange(source.size(0), device=source.device).repeat_interleave(number)
-    drawn = [_uniforms(mixed_seed(seed, identity), (number, longest + 1)) for identity in batch["id"].tolist()]
+    drawn = [_uniforms(mixed_seed(seed, i, n), longest + 1) for i in batch["id"].tolist() for n in range(number)]
     # Of beam 1, so that a translation is dropped as soon as it ends.
     lengths = {"min_len": shortest, "max_len_a": limit.factor, "max_len_b": limit.offset}
     generator = build_generator(task, model, beam=1, **lengths)
-    generator.search = InverseSampling(task.target_dictionary, torch.cat(drawn).to(source.device))
+    generator.search = InverseSampling(task.target_dictionary, torch.stack(drawn).to(source.device))
     with encoding_once(model, rows):
         net_input = {name: batch["net_input"][name][rows] for name in ("src_tokens", "src_lengths")}
         found: Sequence[Any] = generator.generate([model], {"net_input": net_input})
@@ -108,6 +108,6 @@ def sample_translations(
     return [tokens[first : first + number] for first in range(0, len(tokens), number)]
 
 
-def _uniforms(seed: int, shape: tuple[int, int]) -> Tensor:
-    """Return numbers in [0, 1) on the CPU, so that all devices draw the same."""
-    return torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+def _uniforms(seed: int, steps: int) -> Tensor:
+    """Return numbers in [0, 1), (steps,), on the CPU, so that all devices draw the same; more steps begin with them."""
+    return torch.rand(steps, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)

@@ -110,6 +110,15 @@ def test_samples_do_not_depend_on_the_batch(made):
     assert [mine[:2] for mine in whole] == sampled(made, number=2)
 
 
+def test_a_bound_on_length_matters_only_where_it_is_reached(made):
+    # More than sixteen numbers, from which on torch draws some distributions in another order.
+    short, long = (sampled(made, number=20, limit=LengthLimit(0, bound)) for bound in (8, 40))
+    pairs = [pair for mine in zip(short, long, strict=True) for pair in zip(*mine, strict=True)]
+    within = [one == other for one, other in pairs if len(other) <= 8]
+    assert 5 < sum(within) == len(within) < len(pairs)
+    assert all(one[:8] == other[:8] for one, other in pairs)
+
+
 def test_samples_are_those_of_their_seed_and_differ_among_each_other(made):
     assert sampled(made) == sampled(made) != sampled(made, seed=6)
     assert any(len(set(map(tuple, mine))) > 1 for mine in sampled(made))

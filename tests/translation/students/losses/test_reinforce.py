@@ -67,7 +67,7 @@ def drawn(language, proposals, draws=DRAWS):
     """Scored samples: each of the draws is one sentence of a batch that repeats the source."""
     batch = batch_of(language, [language.pair] * draws)
     assert proposals.limit == LIMIT
-    candidates = find_candidates(language.task, language.model, batch, proposals, seed=40)
+    candidates = find_candidates(language.task, language.model, batch, proposals, seed=41)
     return score_candidates(language.model, batch, candidates, language.task.target_dictionary, proposals.limit)
 
 
