@@ -38,7 +38,7 @@ def machine(threads: int) -> Machine:
             found[name] = version(name)
         except PackageNotFoundError:
             continue
-    return Machine(cpu=_cpu(), cores=os.cpu_count() or 1, threads=threads, versions=found)
+    return Machine(cpu=_cpu(), cores=os.cpu_count() or 1, threads=threads, versions=found, gpu=_gpu())
 
 
 def data(folder: Path) -> Data:
@@ -68,6 +68,13 @@ def data(folder: Path) -> Data:
 def _git(root: Path, *words: str) -> str:
     command: Sequence[str] = ("git", *words)
     return subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def _gpu() -> str | None:
+    # torch takes seconds to import, which reports and lists of runs can do without.
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
 
 
 def _cpu() -> str:

@@ -27,12 +27,13 @@ class Data:
 
 @dataclass(frozen=True)
 class Machine:
-    """Where a run was made; `threads` is of one run, several of which may have shared the cores."""
+    """Where a run was made; `threads` is of one run, several of which may have shared the cores, or the GPU."""
 
     cpu: str
     cores: int
     threads: int
     versions: Mapping[str, str]
+    gpu: str | None = None
 
 
 @dataclass(frozen=True)

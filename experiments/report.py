@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from experiments.records import Record
+from experiments.records import Machine, Record
 from experiments.results import Cell, Results
 from experiments.selection import Edge, edges
 from experiments.table import Column, Row, Table
@@ -138,11 +138,7 @@ def footnotes(found: Results) -> str:
     """Return signatures, data, commits and machines of all records."""
     records = list(found.all_records())
     tests = [record.test for record in records if record.test is not None]
-    machines = {
-        f"{each.cpu}, {each.cores} cores, {each.threads} threads a run, "
-        + ", ".join(f"{name} {number}" for name, number in each.versions.items())
-        for each in (record.machine for record in records)
-    }
+    machines = {_described(record.machine) for record in records}
     return "\n".join(
         [
             _listed("detokenised", {test.signature for test in tests}),
@@ -203,6 +199,12 @@ def _chance(p: float | None) -> str:
 
 def _edge(edge: Edge) -> str:
     return f"{edge.axis.replace('_', ' ')} ({'lowest' if edge.lowest else 'highest'})"
+
+
+def _described(machine: Machine) -> str:
+    gpu = () if machine.gpu is None else (machine.gpu,)
+    versions = (f"{name} {number}" for name, number in machine.versions.items())
+    return ", ".join((machine.cpu, f"{machine.cores} cores", f"{machine.threads} threads a run", *gpu, *versions))
 
 
 def _short(commit: str) -> str:

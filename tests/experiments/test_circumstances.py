@@ -3,6 +3,7 @@
 import subprocess
 
 import pytest
+import torch
 
 from experiments import circumstances
 from fairseq_dlf.core.support.digests import digest
@@ -34,6 +35,13 @@ def test_machine():
     found = circumstances.machine(3)
     assert (found.threads, found.cores >= 1, bool(found.cpu)) == (3, True, True)
     assert {"python", "torch"} <= set(found.versions)
+    assert found.gpu is None or torch.cuda.is_available()
+
+
+def test_a_gpu_is_named(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a fast one")
+    assert circumstances.machine(1).gpu == "a fast one"
 
 
 def test_data(tmp_path):

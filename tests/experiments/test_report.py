@@ -2,6 +2,7 @@
 
 import re
 import statistics
+from dataclasses import replace
 
 import pytest
 
@@ -9,7 +10,7 @@ from experiments.records import Records
 from experiments.report import report
 from experiments.significance import p_value
 from experiments.table import at
-from tests.experiments.made import TABLE, fill, record, sentences, student
+from tests.experiments.made import MACHINE, TABLE, fill, record, sentences, student
 
 
 @pytest.fixture
@@ -73,6 +74,11 @@ def test_footnotes_list_what_the_figures_hold_for(records, tmp_path):
     text = report(TABLE, tmp_path)
     for words in ("`lc:13a`", "`none`", "`feed:20`", "`abc`", "`a processor, 2 cores, 1 threads a run, torch 2.0`"):
         assert words in text
+    made = records.read("arch_a/seed-1/warm")
+    assert made is not None
+    records.write(replace(made, machine=replace(MACHINE, gpu="a fast one")))
+    assert "1 threads a run, a fast one, torch 2.0`" in report(TABLE, tmp_path)
+    records.write(made)
     # 3 warm starts; 5 tuning runs; 2 further seeds or rows of 2 columns; 6 averages.
     assert "records: 18, of which 0 diverged" in text
     assert lines(text, "Warm starts")[2] == ["A", "1", "", "28.00", "6"]
