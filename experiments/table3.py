@@ -77,7 +77,10 @@ COLUMNS = (
         "r_drop",
         "R-Drop",
         words("--criterion dlf_r_drop --label-smoothing 0.1"),
-        tuple(at(r_drop_weight=weight, lr=lr) for weight, lr in ((1, 1), (3, 1), (5, 1), (1, 3), (0.3, 1), (1, 0.3))),
+        tuple(
+            at(r_drop_weight=weight, lr=lr)
+            for weight, lr in ((1, 1), (3, 1), (5, 1), (1, 3), (0.3, 1), (1, 0.3), (0.1, 1))
+        ),
     ),
     Column(
         "constant",
