@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fairseq_dlf.core.support.errors import StateError
 from fairseq_dlf.core.teaching.forms.form import FORMS, Form, require_form
-from fairseq_dlf.core.teaching.forms.smoothing import require_smoothing, smoothed_reward, start_of
+from fairseq_dlf.core.teaching.forms.smoothing import pairs, require_smoothing, smoothed_reward, smoothing_weights
 from fairseq_dlf.core.teaching.forms.types import TypeFacts
 from fairseq_dlf.core.teaching.log_probs import LogProbs
 
@@ -51,13 +51,13 @@ class Bins(Form):
         return self.number + (KINDS if self.kinds else 0)
 
     def fitted(self, facts: TypeFacts) -> "Form":
-        return FittedBins(self.linear, self.number, self.kinds, self.start, of_type=bins_of(self, facts))
+        return FittedBins(**self.options, of_type=bins_of(self, facts))
 
     def size(self, types: int) -> int:
         return 2 * self.bins
 
     def neutral(self, types: int) -> Tensor:
-        return start_of(self.start, types, self.bins)
+        return pairs(*smoothing_weights(self.start, types), self.bins)
 
     def reward(self, coefficients: Tensor, log_probs: LogProbs) -> Tensor:
         raise StateError("the form bins does not know the target types: fit it to them first")
@@ -72,10 +72,6 @@ class FittedBins(Bins):
     """
 
     of_type: Tensor | None = None
-
-    @property
-    def spec(self) -> str:
-        return Bins(self.linear, self.number, self.kinds, self.start).spec
 
     def reward(self, coefficients: Tensor, log_probs: LogProbs) -> Tensor:
         assert self.of_type is not None

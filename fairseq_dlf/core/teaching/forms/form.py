@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -43,11 +43,16 @@ class Form(ABC):
         require_form("linear", self.linear in (0, 1), f"is {self.linear}, but must be 0 or 1")
 
     @property
+    def options(self) -> dict[str, Any]:
+        """The options by name: the fields of the class that is registered, whatever a fitted form knows besides."""
+        return {name: getattr(self, name) for name in FORMS.options(self.name)}
+
+    @property
     def spec(self) -> str:
         """Return the text from which `FORMS.make` makes the form again, such as 'bins(number=4)'."""
-        values = {each.name: (getattr(self, each.name), each.default) for each in fields(self)}
-        options = ",".join(f"{name}={value:g}" for name, (value, default) in values.items() if value != default)
-        return f"{self.name}({options})" if options else self.name
+        defaults = FORMS.options(self.name)
+        changed = [f"{name}={value:g}" for name, value in self.options.items() if value != defaults[name]]
+        return f"{self.name}({','.join(changed)})" if changed else self.name
 
     def fitted(self, facts: TypeFacts) -> "Form":
         """Return the form for these target types or classes; itself, unless it needs to know them."""

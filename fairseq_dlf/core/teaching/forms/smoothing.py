@@ -1,9 +1,11 @@
-"""Label smoothing in coefficients: the weight of the target, and that of a uniform rest."""
+"""Label smoothing in coefficients: the weight of the target, and that of a rest."""
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from fairseq_dlf.core.teaching.forms.form import require_form
+from fairseq_dlf.core.teaching.forms.form import Form, require_form
 from fairseq_dlf.core.teaching.log_probs import LogProbs
 
 
@@ -25,10 +27,27 @@ def require_smoothing(start: float) -> None:
     require_form("start", 0.0 <= start < 1.0, f"is {start}, but must lie in [0, 1)")
 
 
-def start_of(smoothing: float, types: int, each: int) -> Tensor:
-    """Return the same (a, b) for a number of entries: all a, then all b, (2 · each,), float32."""
-    target, rest = smoothing_weights(smoothing, types)
-    return torch.cat([torch.full((each,), target), torch.full((each,), rest)])
+def pairs(target: float, rest: float, number: int) -> Tensor:
+    """Return the same (a, b) for a number of entries: all a, then all b, (2 · number,), float32."""
+    return torch.cat([torch.full((number,), target), torch.full((number,), rest)])
+
+
+@dataclass(frozen=True)
+class PairPerType(Form):
+    """A form of two coefficients per type, for the target and for a rest; Φ is all a, then all b.
+
+    Attributes:
+        start: ε of the smoothing from which teaching starts; 0 is cross-entropy.
+    """
+
+    start: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_smoothing(self.start)
+
+    def size(self, types: int) -> int:
+        return 2 * types
 
 
 def smoothed_reward(target: Tensor, rest: Tensor, log_probs: LogProbs) -> Tensor:

@@ -3,40 +3,30 @@
 import math
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from fairseq_dlf.core.teaching.forms.form import FORMS, Form
-from fairseq_dlf.core.teaching.forms.smoothing import require_smoothing
+from fairseq_dlf.core.teaching.forms.form import FORMS
+from fairseq_dlf.core.teaching.forms.smoothing import PairPerType, pairs
 from fairseq_dlf.core.teaching.log_probs import LogProbs, log_odds
 
 
 @FORMS.register("sparse_smoothed")
 @dataclass(frozen=True)
-class SparseSmoothed(Form):
+class SparseSmoothed(PairPerType):
     """reward = a_y log p(y) + b_y log((1 − p(y)) / (V − 1)); Φ is all a, then all b.
 
     With positive coefficients it is greatest at p(y) = a / (a + b), and does not look at how the rest is spread.
 
     Attributes:
-        start: ε of the sparse label smoothing from which teaching starts, a = 1 − ε, b = ε; 0 is cross-entropy.
+        start: that of sparse label smoothing, a = 1 − ε, b = ε.
 
     Cost: the log-odds of y besides log p(y), two (n, types) tensors; 2 |V| coefficients.
     Source: ours, after Raymond et al. 2023.
     """
 
-    start: float = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_smoothing(self.start)
-
-    def size(self, types: int) -> int:
-        return 2 * types
-
     def neutral(self, types: int) -> Tensor:
-        return torch.cat([torch.full((types,), 1.0 - self.start), torch.full((types,), self.start)])
+        return pairs(1.0 - self.start, self.start, types)
 
     def reward(self, coefficients: Tensor, log_probs: LogProbs) -> Tensor:
         target, rest = coefficients.chunk(2)

@@ -52,7 +52,9 @@ def test_a_form_is_made_again_from_its_spec(name):
 
 def test_options_are_in_the_spec():
     assert FORMS.make("smoothed(start=0.25,linear=1)").spec == "smoothed(linear=1,start=0.25)"
-    assert FORMS.make("bins(number=2)").fitted(TypeFacts.alike(5)).spec == "bins(number=2)"
+    spec = "bins(linear=1,number=2,kinds=1,start=0.25)"
+    made = FORMS.make(spec).fitted(TypeFacts.alike(5))
+    assert made.spec == spec and made.options == {"linear": 1, "number": 2, "kinds": 1, "start": 0.25}
 
 
 @pytest.mark.parametrize("name", FORMS)
