@@ -108,8 +108,7 @@ def _likeliest(
     task: FairseqTask, model: BaseFairseqModel, batch: dict[str, Any], number: int, shortest: int, limit: LengthLimit
 ) -> list[list[Tensor]]:
     """Return the n-best list of each sentence, tokens with the end of sentence."""
-    lengths = {"min_len": shortest, "max_len_a": limit.factor, "max_len_b": limit.offset}
-    found = build_generator(task, model, beam=number, **lengths).generate([model], batch)
+    found = build_generator(task, model, beam=number, **limit.options(shortest)).generate([model], batch)
     return [[hypothesis["tokens"] for hypothesis in hypotheses] for hypotheses in found]
 
 

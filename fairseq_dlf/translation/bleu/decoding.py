@@ -167,6 +167,14 @@ class LengthLimit(NamedTuple):
         """
         return min(int(self.factor * source_length + self.offset), model.max_decoder_positions() - 1)
 
+    def options(self, shortest: int) -> dict[str, float]:
+        """Return the options of `build_generator` for translations within this bound.
+
+        Args:
+            shortest: words that a translation has at least.
+        """
+        return {"min_len": shortest, "max_len_a": self.factor, "max_len_b": self.offset}
+
 
 USUAL_LIMIT = LengthLimit()
 

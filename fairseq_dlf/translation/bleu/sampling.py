@@ -98,8 +98,7 @@ def sample_translations(
     rows = torch.arange(source.size(0), device=source.device).repeat_interleave(number)
     drawn = [_uniforms(mixed_seed(seed, i, n), longest + 1) for i in batch["id"].tolist() for n in range(number)]
     # Of beam 1, so that a translation is dropped as soon as it ends.
-    lengths = {"min_len": shortest, "max_len_a": limit.factor, "max_len_b": limit.offset}
-    generator = build_generator(task, model, beam=1, **lengths)
+    generator = build_generator(task, model, beam=1, **limit.options(shortest))
     generator.search = InverseSampling(task.target_dictionary, torch.stack(drawn).to(source.device))
     with encoding_once(model, rows):
         net_input = {name: batch["net_input"][name][rows] for name in ("src_tokens", "src_lengths")}

@@ -60,6 +60,12 @@ def test_translations_are_at_most_half_as_long_again_and_ten(tiny):
     assert (generator.max_len_a, generator.max_len_b, generator.beam_size) == (1.5, 10, 1)
 
 
+def test_a_limit_gives_the_options_of_a_generator(tiny):
+    made = tiny("lstm")
+    generator = build_generator(made.task, made.model, beam=1, **LengthLimit(0.5, 3).options(shortest=2))
+    assert (generator.min_len, generator.max_len_a, generator.max_len_b) == (2, 0.5, 3)
+
+
 def test_a_degenerate_student_stops_there(tiny):
     """One that never ends a sentence."""
     made = tiny("lstm")
