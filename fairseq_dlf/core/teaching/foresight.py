@@ -8,7 +8,10 @@ import torch
 from torch import Tensor
 
 from fairseq_dlf.core.hypergradient.curvature import Curvature
-from fairseq_dlf.core.hypergradient.unroll import Unroll, unroll
+from fairseq_dlf.core.hypergradient.episode import EpisodePlan
+from fairseq_dlf.core.hypergradient.student import Point
+from fairseq_dlf.core.hypergradient.trajectory import Past
+from fairseq_dlf.core.hypergradient.unroll import Step, Unroll, Watch, unroll, updated
 from fairseq_dlf.core.teaching.guidance import Guidance
 from fairseq_dlf.core.teaching.lesson import Lesson
 from fairseq_dlf.core.teaching.teachers.static import StaticTeacher
@@ -19,18 +22,18 @@ SHARE = 0.1
 TIMED = 3
 
 
-class Cost(NamedTuple):
-    """Seconds of one update, of one step of the reverse pass, and of a measure without its gradient."""
+def constant_run(lesson: Lesson, coefficients: Tensor, updates: int, watch: Watch | None = None) -> Unroll:
+    """Train a lesson's student with one Φ, (coefficients,), all along.
 
-    update_s: float
-    reverse_s: float
-    measure_s: float
-
-
-def constant_run(lesson: Lesson, coefficients: Tensor) -> Unroll:
-    """Train a lesson's student with one Φ, (coefficients,), all along."""
+    Args:
+        updates: how many of the lesson's updates, from the first.
+        watch: is told of the progress.
+    """
     guidance = Guidance(lesson, StaticTeacher(coefficients), features=1)
-    return unroll(lesson.student, lesson.rule, guidance.source, lesson.start, lesson.updates)
+    return unroll(lesson.student, lesson.rule, guidance.source, lesson.start, updates, watch=watch)
+
+
+# Smoothness ---------------------------------------------------------------------------
 
 
 def movement_agreement(first: Tensor, second: Tensor, third: Tensor) -> float:
@@ -44,13 +47,14 @@ def movement_agreement(first: Tensor, second: Tensor, third: Tensor) -> float:
     return 0.0 if weight == 0 else float((move.abs() * move.sign() * next_move.sign()).sum() / weight)
 
 
-def metasmoothness(lesson: Lesson, coefficients: Tensor, seed: int = 0) -> float:
-    """Return how smoothly a lesson's student depends on Φ, from three trainings, at most 1.
+def metasmoothness(train: Callable[[Tensor], Tensor], coefficients: Tensor, seed: int = 0) -> float:
+    """Return how smoothly a student depends on Φ, from three trainings, at most 1.
 
     They are with Φ, Φ + h v and Φ + 2 h v, where v has random signs and h is a tenth of the mean |Φ|. Where the
     moves of ω hardly agree, no first derivative tells what a step of the teacher does.
 
     Args:
+        train: from Φ to ω of the trained student, (parameters,).
         coefficients: Φ, (coefficients,).
         seed: of v.
 
@@ -59,31 +63,76 @@ def metasmoothness(lesson: Lesson, coefficients: Tensor, seed: int = 0) -> float
     """
     signs = torch.randint(2, coefficients.shape, generator=torch.Generator().manual_seed(seed)) * 2 - 1
     move = SHARE * coefficients.abs().mean() * signs.to(coefficients)
-    runs = (constant_run(lesson, coefficients + number * move).final.params for number in range(3))
-    return movement_agreement(*runs)
+    return movement_agreement(*(train(coefficients + number * move) for number in range(3)))
 
 
-def cost_of(lesson: Lesson, coefficients: Tensor, curvature: Curvature) -> Cost:
-    """Return what parts of a lesson cost, measured at its first update."""
-    step = Guidance(lesson, StaticTeacher(coefficients), features=1).source(0)
-    point = step.at(lesson.start.params)
+# Cost ---------------------------------------------------------------------------------
+
+
+class Cost(NamedTuple):
+    """Seconds of the parts of an episode.
+
+    Attributes:
+        update_s: of one update.
+        reverse_s: of one step of the reverse pass; 0 if there is none.
+        measure_s: of a measure without its gradient.
+    """
+
+    update_s: float
+    reverse_s: float
+    measure_s: float
+
+    def forward_s(self, steps: int) -> float:
+        """Return the seconds of a training of so many updates, measured once."""
+        return steps * self.update_s + self.measure_s
+
+    def back_s(self, plan: EpisodePlan) -> float:
+        """Return the seconds of an episode's second measure and reverse pass."""
+        recomputed = plan.trajectory.extra_steps(plan.first, plan.steps)
+        return (plan.steps - plan.first) * self.reverse_s + recomputed * self.update_s + self.measure_s
+
+
+def first_point(lesson: Lesson, coefficients: Tensor) -> Point:
+    """Return where a lesson's first gradient is taken."""
+    return Step(coefficients, *lesson.step(0)).at(lesson.start.params)
+
+
+def cost_of(lesson: Lesson, coefficients: Tensor, curvature: Curvature | None) -> Cost:
+    """Return what parts of a lesson cost, measured at its first update.
+
+    Args:
+        curvature: the way to second-order products; None if none are taken.
+    """
+    device = lesson.start.params.device
+    reused = curvature is not None and curvature.reuses_gradients
+
+    def update() -> None:
+        step = Step(coefficients, *lesson.step(0))
+        updated(lesson.student, lesson.rule, Past(lesson.start, None), step, reused)
+
+    return Cost(
+        _seconds(update, device),
+        0.0 if curvature is None else _reverse_seconds(lesson, first_point(lesson, coefficients), curvature),
+        _seconds(lambda: lesson.measure.value(lesson.start.params), device),
+    )
+
+
+def _reverse_seconds(lesson: Lesson, point: Point, curvature: Curvature) -> float:
     known = lesson.student.gradients(point, of_coefficients=True)
 
     def reverse() -> None:
         here = curvature.linearize(lesson.student, point, known if curvature.reuses_gradients else None)
         here.multiply(known.params)
 
-    return Cost(
-        _seconds(lambda: lesson.student.gradients(point, curvature.reuses_gradients)),
-        _seconds(reverse),
-        _seconds(lambda: lesson.measure.value(lesson.start.params)),
-    )
+    return _seconds(reverse, point.params.device)
 
 
-def _seconds(work: Callable[[], object]) -> float:
+def _seconds(work: Callable[[], object], device: torch.device) -> float:
     times = []
     for _ in range(TIMED):
         began = time.perf_counter()
         work()
+        if device.type == "cuda":  # which works on while Python waits for nothing
+            torch.cuda.synchronize(device)
         times.append(time.perf_counter() - began)
     return sorted(times)[TIMED // 2]

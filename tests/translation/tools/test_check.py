@@ -36,6 +36,7 @@ def test_it_tells_all_that_it_promises(data, student, capsys):
         "Φ with a uniform share of 0.1",
         "Φ with a uniform share of 0.3",
         "leverage",
+        "advice",
     ]
 
 
@@ -46,7 +47,8 @@ def test_options_of_teaching_are_heeded(data, student, capsys):
     given += ["--measure=greedy_bleu", "--estimator=forward_differences"]
     assert check.main(arguments(data, student, *given)) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "second-order products: the estimator takes none" and lines[1].startswith("smoothness in Φ")
+    assert lines[0] == "second-order products: the estimator takes none"
+    assert lines[1].startswith("a training of 3 updates: about ") and lines[2].startswith("smoothness in Φ")
 
 
 def test_mistakes_are_one_line(data, tmp_path, capsys):
