@@ -59,6 +59,9 @@ class Bins(Form):
     def neutral(self, types: int) -> Tensor:
         return pairs(*smoothing_weights(self.start, types), self.bins)
 
+    def uniform_share(self, share: float, types: int) -> Tensor:
+        return pairs(1.0 - share, share, self.bins)
+
     def reward(self, coefficients: Tensor, log_probs: LogProbs) -> Tensor:
         raise StateError("the form bins does not know the target types: fit it to them first")
 

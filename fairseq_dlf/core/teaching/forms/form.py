@@ -70,6 +70,14 @@ class Form(ABC):
             (size,), float32.
         """
 
+    def uniform_share(self, share: float, types: int) -> Tensor | None:
+        """Return the coefficients with which reward = (1 − share) · log p(y) + share · mean_j log p(j).
+
+        Returns:
+            (size,), float32; None, the default, where no coefficients do that.
+        """
+        return None
+
     @abstractmethod
     def reward(self, coefficients: Tensor, log_probs: LogProbs) -> Tensor:
         """Return the reward of each token, (n,), with second derivatives in coefficients and log-probabilities.

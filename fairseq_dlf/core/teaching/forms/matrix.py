@@ -26,6 +26,9 @@ class Matrix(Form):
     def neutral(self, types: int) -> Tensor:
         return torch.eye(types).flatten()
 
+    def uniform_share(self, share: float, types: int) -> Tensor:
+        return (1.0 - share) * self.neutral(types) + share / types
+
     def reward(self, coefficients: Tensor, log_probs: LogProbs) -> Tensor:
         assert log_probs.every is not None
         types = log_probs.every.size(-1)

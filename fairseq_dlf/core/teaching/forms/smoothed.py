@@ -28,6 +28,9 @@ class Smoothed(PairPerType):
     def neutral(self, types: int) -> Tensor:
         return pairs(*smoothing_weights(self.start, types), types)
 
+    def uniform_share(self, share: float, types: int) -> Tensor:
+        return pairs(1.0 - share, share, types)
+
     def reward(self, coefficients: Tensor, log_probs: LogProbs) -> Tensor:
         target, rest = coefficients.chunk(2)
         return smoothed_reward(target[log_probs.target], rest[log_probs.target], log_probs)

@@ -67,6 +67,18 @@ def test_losses_are_minus_the_reward_or_minus_its_sigmoid(batch, name):
     torch.testing.assert_close(linear.losses(phi, seen(linear, *batch)), -reward)
 
 
+@pytest.mark.parametrize("name", FORMS)
+def test_a_uniform_share_is_its_formula_or_nothing(batch, name):
+    form, (logits, target) = fitted(name), batch
+    phi = form.uniform_share(0.3, 4)
+    assert (phi is None) == (name in ("diagonal", "sparse_smoothed"))
+    if phi is not None:
+        assert phi.shape == (form.size(4),) and phi.dtype == torch.float32
+        table = torch.log_softmax(logits, -1)
+        wanted = 0.7 * table[range(5), target] + 0.3 * table.mean(-1)
+        torch.testing.assert_close(form.reward(phi.double(), seen(form, *batch)), wanted, rtol=1e-6, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
