@@ -1,5 +1,6 @@
 """What a few short trainings tell of a lesson before hours are spent on it: smoothness in Φ, and cost."""
 
+import statistics
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -13,13 +14,13 @@ from fairseq_dlf.core.hypergradient.student import Point
 from fairseq_dlf.core.hypergradient.trajectory import Past
 from fairseq_dlf.core.hypergradient.unroll import Step, Unroll, Watch, unroll, updated
 from fairseq_dlf.core.teaching.guidance import Guidance
-from fairseq_dlf.core.teaching.lesson import Lesson
+from fairseq_dlf.core.teaching.lesson import Course, Lesson
 from fairseq_dlf.core.teaching.teachers.static import StaticTeacher
 
 # By which Φ is moved twice, as a share of its own size.
 SHARE = 0.1
-# Times are medians of so many.
-TIMED = 3
+# Times are medians of so many, and of more where they are short.
+TIMED, TIMED_S = 3, 0.05
 
 
 def constant_run(lesson: Lesson, coefficients: Tensor, updates: int, watch: Watch | None = None) -> Unroll:
@@ -74,17 +75,20 @@ class Cost(NamedTuple):
 
     Attributes:
         update_s: of one update.
+        observe_s: of one observation of the student for s_t.
         reverse_s: of one step of the reverse pass; 0 if there is none.
         measure_s: of a measure without its gradient.
     """
 
     update_s: float
+    observe_s: float
     reverse_s: float
     measure_s: float
 
-    def forward_s(self, steps: int) -> float:
-        """Return the seconds of a training of so many updates, measured once."""
-        return steps * self.update_s + self.measure_s
+    def forward_s(self, course: Course, observed: bool) -> float:
+        """Return the seconds of a student's run and one measure; `observed` if the teacher looks at s_t."""
+        observations = len(range(0, course.updates, course.interval)) if observed else 0
+        return course.updates * self.update_s + observations * self.observe_s + self.measure_s
 
     def back_s(self, plan: EpisodePlan) -> float:
         """Return the seconds of an episode's second measure and reverse pass."""
@@ -103,7 +107,7 @@ def cost_of(lesson: Lesson, coefficients: Tensor, curvature: Curvature | None) -
     Args:
         curvature: the way to second-order products; None if none are taken.
     """
-    device = lesson.start.params.device
+    params, buffers = lesson.start.params, lesson.student.buffers()
     reused = curvature is not None and curvature.reuses_gradients
 
     def update() -> None:
@@ -111,9 +115,10 @@ def cost_of(lesson: Lesson, coefficients: Tensor, curvature: Curvature | None) -
         updated(lesson.student, lesson.rule, Past(lesson.start, None), step, reused)
 
     return Cost(
-        _seconds(update, device),
+        _seconds(update, params.device),
+        _seconds(lambda: lesson.observe(0, params, buffers), params.device),
         0.0 if curvature is None else _reverse_seconds(lesson, first_point(lesson, coefficients), curvature),
-        _seconds(lambda: lesson.measure.value(lesson.start.params), device),
+        _seconds(lambda: lesson.measure.value(params), params.device),
     )
 
 
@@ -128,11 +133,11 @@ def _reverse_seconds(lesson: Lesson, point: Point, curvature: Curvature) -> floa
 
 
 def _seconds(work: Callable[[], object], device: torch.device) -> float:
-    times = []
-    for _ in range(TIMED):
+    times: list[float] = []
+    while len(times) < TIMED or sum(times) < TIMED_S:
         began = time.perf_counter()
         work()
         if device.type == "cuda":  # which works on while Python waits for nothing
             torch.cuda.synchronize(device)
         times.append(time.perf_counter() - began)
-    return sorted(times)[TIMED // 2]
+    return statistics.median(times)

@@ -1,6 +1,6 @@
 """What is told of a lesson before hours are spent on it, in lines for people, whatever the front end."""
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -64,6 +64,7 @@ class Prospect:
         start: Φ where teaching starts, (coefficients,).
         plan: of its episode.
         products: whether the estimator takes second-order products.
+        observed: whether the teacher looks at s_t.
         kept: what of an episode's past is kept, in words.
         constants, shares: losses to compare, the second with shares of a uniform target; none where Φ has none.
         score: of a student at ω with buffers, in points, higher is better.
@@ -77,6 +78,7 @@ class Prospect:
     start: Tensor
     plan: EpisodePlan
     products: bool
+    observed: bool
     kept: str
     constants: Sequence[Trial]
     shares: Sequence[Trial]
@@ -90,6 +92,10 @@ class Prospect:
     def cost(self) -> Cost:
         """Seconds of the parts of an episode. Cost: a few of each."""
         return cost_of(self.lesson, self.start, self.plan.curvature if self.products else None)
+
+    def forward_s(self, cost: Cost) -> float:
+        """Return the seconds of a whole run of the student, and of one measure."""
+        return cost.forward_s(self.lesson, self.observed)
 
     @property
     def span(self) -> str:
@@ -115,14 +121,19 @@ def derivative_lines(prospect: Prospect) -> Iterator[str]:
 
 def price_line(prospect: Prospect, cost: Cost) -> str:
     """Say what an episode will cost by the time of its parts, the measures without their gradient."""
-    plan, forward = prospect.plan, human_duration(cost.forward_s(prospect.plan.steps))
-    update, measure = human_duration(cost.update_s), human_duration(cost.measure_s)
+    plan, forward = prospect.plan, human_duration(prospect.forward_s(cost))
+    parts = {"an update": cost.update_s, "a measure": cost.measure_s}
+    if prospect.observed:
+        parts["an observation"] = cost.observe_s
     if not prospect.products:
-        return f"a training of {plan.steps:,} updates: about {forward} (an update {update}, a measure {measure})"
-    return (
-        f"an episode of {plan.steps:,} updates: about {forward} forward and {human_duration(cost.back_s(plan))} back "
-        f"(an update {update}, a step back {human_duration(cost.reverse_s)}, a measure {measure}); {prospect.kept}"
-    )
+        return f"a training of {plan.steps:,} updates: about {forward} ({_listed(parts)})"
+    parts["a step back"] = cost.reverse_s
+    both = f"about {forward} forward and {human_duration(cost.back_s(plan))} back"
+    return f"an episode of {plan.steps:,} updates: {both} ({_listed(parts)}); {prospect.kept}"
+
+
+def _listed(parts: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {human_duration(seconds)}" for name, seconds in parts.items())
 
 
 def movement_lines(prospect: Prospect) -> Iterator[str]:

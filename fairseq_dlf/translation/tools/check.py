@@ -30,10 +30,10 @@ from fairseq_dlf.core.teaching.prospect import (
     price_line,
     share_title,
 )
+from fairseq_dlf.core.teaching.teachers import Teacher
 from fairseq_dlf.translation.bleu.type_facts import type_facts
 from fairseq_dlf.translation.episodes.checkpoints import translation_objective
 from fairseq_dlf.translation.episodes.lesson import TranslationLesson
-from fairseq_dlf.translation.episodes.lessons import Lessons
 
 PROGRAM = "dlf-check"
 TEACHING = ("--task", "dlf_teaching", "--arch", "dlf_teacher", "--criterion", "dlf_teaching")
@@ -56,27 +56,33 @@ def run(words: Sequence[str]) -> None:
         warnings.simplefilter("ignore", UserWarning)  # hydra's, of every command of fairseq
         cfg = convert_namespace_to_omegaconf(fairseq_options.parse_args_and_arch(parser, [*words, *TEACHING]))
     task = tasks.setup_task(cfg.task)
-    task.build_model(cfg.model)
+    teacher = task.build_model(cfg.model).teacher
     device = torch.device("cuda" if torch.cuda.is_available() and not cfg.common.cpu else "cpu")
-    for line in findings(task.lessons, task, device):
+    for line in findings(task, teacher, cfg.model.phi_start, device):
         print(line, flush=True)
 
 
-def findings(lessons: Lessons, task: Any, device: torch.device) -> Iterator[str]:
+def findings(task: Any, teacher: Teacher, phi_start: float, device: torch.device) -> Iterator[str]:
     """Yield a line for each thing that is found, as soon as it is.
+
+    Args:
+        task: `dlf_teaching`, with its lessons.
+        phi_start: the Φ where teaching starts, as a multiple of the neutral one.
 
     Raises:
         StateError, InputError: the student cannot be taught in this way.
     """
-    lesson, words = lessons.validation(device), task.target_dictionary
+    lessons, words = task.lessons, task.target_dictionary
+    lesson = lessons.validation(device)
     neutral = lessons.form.neutral(len(words)).to(lesson.start.params)
     prospect = Prospect(
         lesson=lesson,
-        start=neutral,
+        start=phi_start * neutral,
         plan=lessons.plan,
         products=takes_products(lessons.estimator),
+        observed=teacher.reads_progress,
         kept=lessons.kept,
-        constants=constant_trials(lesson, neutral),
+        constants=constant_trials(lesson, neutral, phi_start),
         shares=[_share_trial(lesson, lessons.form, words, share) for share in SHARES],
         score=lambda student, params, _: lessons.greedy(student, params).score,
         score_name="greedy BLEU on dev",

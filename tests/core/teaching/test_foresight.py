@@ -91,9 +91,10 @@ def test_costs_are_times_of_the_parts(curvature):
     assert cost_of(ToyLesson(), torch.ones(2), None).reverse_s == 0
 
 
-def test_an_episode_costs_its_updates_its_measures_and_what_is_computed_again():
-    cost = Cost(update_s=2.0, reverse_s=5.0, measure_s=100.0)
-    assert cost.forward_s(7) == 7 * 2.0 + 100.0
+def test_an_episode_costs_its_updates_observations_measures_and_what_is_computed_again():
+    cost = Cost(update_s=2.0, observe_s=1000.0, reverse_s=5.0, measure_s=100.0)
+    assert cost.forward_s(ToyLesson(updates=7), observed=False) == 7 * 2.0 + 100.0
+    assert cost.forward_s(ToyLesson(updates=7, interval=3), observed=True) == 7 * 2.0 + 3 * 1000.0 + 100.0
     assert cost.back_s(EpisodePlan(7)) == 7 * 5.0 + 100.0
     assert cost.back_s(EpisodePlan(7, truncation=3)) == 3 * 5.0 + 100.0
     # With one place for a state, step t is reached by t updates from the first.

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from fairseq_dlf.core.hypergradient.episode import EpisodePlan
+from fairseq_dlf.core.hypergradient.student import Student
 from fairseq_dlf.core.hypergradient.unroll import unroll
 from fairseq_dlf.core.teaching.foresight import Cost
 from fairseq_dlf.core.teaching.guidance import Guidance
@@ -20,7 +21,7 @@ from fairseq_dlf.core.teaching.prospect import (
     share_title,
 )
 from fairseq_dlf.core.teaching.teachers import StaticTeacher
-from tests.core.teaching.toy import ToyLesson
+from tests.core.teaching.toy import Place, ToyLesson, pulled
 
 NEUTRAL = torch.tensor([0.5, -1.0])
 
@@ -37,6 +38,7 @@ def prospect():
         start=NEUTRAL,
         plan=EpisodePlan(7),
         products=True,
+        observed=False,
         kept="all are kept",
         constants=constant_trials(lesson, NEUTRAL),
         shares=[Trial(share_title(0.1), lesson, torch.ones(2)), Trial(share_title(0.3), lesson, torch.zeros(2))],
@@ -72,6 +74,23 @@ def test_scores_and_leverage_are_those_of_direct_trainings(prospect, updates, sp
         f"leverage: {between[0]:.2f} points between constant Φ, {between[1]:.2f} between shares of smoothing",
         "advice: smooth enough to teach; expect little where the leverage is within the noise of the score",
     ]
+
+
+def test_a_student_is_scored_with_the_buffers_of_its_run(prospect):
+    class Counted(Place):
+        def __init__(self):
+            super().__init__(torch.float32)
+            self.register_buffer("forwards", torch.zeros(()))
+
+        def forward(self):
+            self.forwards.add_(1)
+            return super().forward()
+
+    prospect.lesson.student = Student(Counted(), pulled)
+    counted = replace(prospect, score=lambda student, params, buffers: float(buffers["forwards"]), updates=4)
+    scores = [line.split(",")[0] for line in movement_lines(counted) if line.startswith("  ")]
+    # `pulled` runs the module twice.
+    assert scores[0] == "  before: 0.00" and [each.split(": ")[1] for each in scores[1:]] == ["8.00"] * 5
 
 
 def test_a_form_without_shares_is_named(prospect):
@@ -139,11 +158,13 @@ def test_derivatives_are_told_if_the_estimator_takes_any(prospect):
 
 
 def test_a_price_is_the_sum_of_its_parts(prospect):
-    cost = Cost(update_s=0.5, reverse_s=2.0, measure_s=10.0)
+    cost = Cost(update_s=0.5, observe_s=30.0, reverse_s=2.0, measure_s=10.0)
     assert price_line(prospect, cost) == (
         "an episode of 7 updates: about 14 s forward and 24 s back "
-        "(an update 500 ms, a step back 2 s, a measure 10 s); all are kept"
+        "(an update 500 ms, a measure 10 s, a step back 2 s); all are kept"
     )
+    seeing = price_line(replace(prospect, observed=True), cost)
+    assert "about 1.7 min forward and 24 s back" in seeing and "a measure 10 s, an observation 30 s" in seeing
     wanted = "a training of 7 updates: about 14 s (an update 500 ms, a measure 10 s)"
     assert price_line(replace(prospect, products=False), cost) == wanted
 

@@ -44,11 +44,12 @@ def test_options_of_teaching_are_heeded(data, student, capsys):
     given = ["--form=bins(number=1,linear=1)", "--student-start=fresh", "--truncate=2"]
     assert check.main(arguments(data, student, *given)) == 0
     assert "2 of 2 steps are kept" in capsys.readouterr().out
-    given += ["--measure=greedy_bleu", "--estimator=forward_differences"]
+    given += ["--phi-start=0.2", "--measure=greedy_bleu", "--estimator=forward_differences"]
     assert check.main(arguments(data, student, *given)) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "second-order products: the estimator takes none"
     assert lines[1].startswith("a training of 3 updates: about ") and lines[2].startswith("smoothness in Φ")
+    assert [line.split(":")[0] for line in lines[5:8]] == [f"  Φ = 0.{tenth} times neutral" for tenth in (1, 2, 3)]
 
 
 def test_mistakes_are_one_line(data, tmp_path, capsys):
