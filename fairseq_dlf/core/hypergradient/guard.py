@@ -48,6 +48,27 @@ def compare_with_exact(student: Student, curvature: Curvature, point: Point, vec
     )
 
 
+def rounding_error(student: Student, point: Point, precise: Point) -> float:
+    """Measure how far exact products in a student's precision are from those in float64, as a relative error.
+
+    Args:
+        point: where they are taken, in the student's precision and on its device.
+        precise: the same point in float64 on the CPU.
+
+    Returns:
+        The greater of the errors of (∂²L/∂ω²) a and (∂²L/∂Φ∂ω) a, for a along the gradient.
+
+    Cost: two exact products and a gradient.
+    """
+    double = student.in_double()
+    gradient = double.gradients(precise).params
+    # Of norm 1, since the gradient of a flat loss may be too small for float32.
+    vector = gradient / gradient.norm().clamp(min=1e-300)
+    found = Exact().linearize(student, point, None).multiply(vector.to(point.params))
+    wanted = Exact().linearize(double, precise, None).multiply(vector)
+    return max(_relative_error(mine.to(other), other) for mine, other in zip(found, wanted, strict=True))
+
+
 def require_agreement(found: Disagreement, limit: float = LIMIT) -> None:
     """Raise StateError, with advice, where the products are further off than `limit`."""
     if not found.replay <= limit:

@@ -1,5 +1,6 @@
 """The student as a function of one flat parameter vector."""
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import reduce
@@ -102,6 +103,11 @@ class Student:
     def in_parts(self, split: Callable[[Any], Sequence[Any]]) -> "Student":
         """Return the same student with its batches in micro-batches."""
         return Student(self.module, self.objective, self.forward_context, self.combine, split)
+
+    def in_double(self) -> "Student":
+        """Return the same student in float64 on the CPU, of a copy of its module."""
+        module = copy.deepcopy(self.module).cpu().double()
+        return Student(module, self.objective, self.forward_context, self.combine, self.split)
 
     def flat_params(self) -> Tensor:
         """Return a copy of the module's parameters as one vector ω, (parameters,)."""

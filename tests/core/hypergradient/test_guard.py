@@ -10,7 +10,13 @@ from fairseq_dlf.core.hypergradient.curvature import (
     Linearization,
     Products,
 )
-from fairseq_dlf.core.hypergradient.guard import Disagreement, _relative_error, compare_with_exact, require_agreement
+from fairseq_dlf.core.hypergradient.guard import (
+    Disagreement,
+    _relative_error,
+    compare_with_exact,
+    require_agreement,
+    rounding_error,
+)
 from fairseq_dlf.core.hypergradient.student import Point, Student
 from fairseq_dlf.core.support.errors import StateError
 
@@ -44,6 +50,17 @@ def test_the_guard_sees_autocast(point):
     assert plain.hessian <= 1e-6
     assert 1e-4 < coarse.hessian < 0.1
     assert half.gradients(at).params.dtype == torch.float32
+
+
+def test_rounding_is_measured_against_float64(point):
+    student, precise = point
+    at = Point(*(tensor.float() for tensor in precise[:3]), 0)
+    precise = Point(*(tensor.double() for tensor in at[:3]), 0)
+    plain = Student(student.module.float(), student.objective)
+    assert 1e-9 < rounding_error(plain, at, precise) < 1e-5
+    half = plain.within(lambda: torch.autocast("cpu", dtype=torch.bfloat16))
+    assert 1e-4 < rounding_error(half, at, precise) < 0.1
+    assert rounding_error(plain.in_double(), precise, precise) == 0.0
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,16 @@ def small():
     return student, Point(student.flat_params(), torch.rand(3).double(), torch.rand(5, 4).double(), 0)
 
 
+def test_a_student_in_double_is_a_copy(small):
+    student, at = small
+    plain = Student(student.module.float(), student.objective)
+    double = plain.in_double()
+    assert double.flat_params().dtype == torch.float64 and plain.flat_params().dtype == torch.float32
+    assert torch.equal(double.flat_params().float(), plain.flat_params())
+    wanted = plain.gradients(Point(*(tensor.float() for tensor in at[:3]), 0)).params
+    torch.testing.assert_close(double.gradients(at).params.float(), wanted, rtol=1e-3, atol=1e-5)
+
+
 def test_gradients_of_a_loss_without_coefficients_are_zero(small):
     student, at = small
     blind = Student(student.module, lambda forward, phi, batch: forward(batch).square().mean())
