@@ -60,13 +60,14 @@ def test_a_teacher_is_learnt_and_used(tmp_path):
     teach = ["--teacher-steps", "1", "--validation-students", "1", "--validate-every", "1", "--measure-images", "32"]
     taught = ["--loss", "dlf", "--teacher", "teacher/teacher.safetensors", "--seeds", "1"]
     commands = [
+        ["check", *short, *teach],
         ["teach", *short, *teach, "--out", "teacher"],
         ["train", *short, *taught, "--out", "student"],
         ["table", "student"],
     ]
     code = f"{HIDE}\nfrom fairseq_dlf.images.command_line import main\nprint([main(words) for words in {commands}])"
     printed = python(code, folder=tmp_path)
-    assert "| dlf " in printed and "[0, 0, 0]" in printed
+    assert "| dlf " in printed and "[0, 0, 0, 0]" in printed
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Command line of image classification: teach, train, table, plot."""
+"""Command line of image classification: check, teach, train, table, plot."""
 
 import argparse
 import importlib
@@ -30,15 +30,17 @@ from fairseq_dlf.images.reports.plots import plot
 from fairseq_dlf.images.reports.table import markdown, table, to_json
 from fairseq_dlf.images.students.files import read_student
 from fairseq_dlf.images.students.settings import StudentSettings, chosen_device, paper_settings, use_threads
+from fairseq_dlf.images.teachers.check import findings
 from fairseq_dlf.images.teachers.files import ce_share_of, read_teacher
-from fairseq_dlf.images.teachers.school import teaching_of
-from fairseq_dlf.images.teachers.settings import TeachingSettings
+from fairseq_dlf.images.teachers.school import ImageSchool, teaching_of
+from fairseq_dlf.images.teachers.settings import CheckSettings, TeachingSettings
 from fairseq_dlf.images.training.seeds import train_seeds
 from fairseq_dlf.images.training.settings import TrainingSettings
 
 PROGRAM = "python -m fairseq_dlf.images"
 # Options of settings that the code names otherwise.
 _OTHER_NAMES = {"learning_rate": "--lr", "truncation": "--truncate", "teacher_rate": "--teacher-lr"}
+RESUMED = "stopped; the same command goes on from the last saved state"
 # Where lessons collapse again and again.
 _STABLER = (
     "Lower --teacher-lr or --lr, bound Φ (--phi-off-diagonal 0,1), raise --ce-share, set --clip-cotangent or --truncate"
@@ -51,15 +53,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = build_parser()
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s | %(message)s", datefmt="%H:%M:%S", force=True)
-    stopped = "stopped; the same command goes on from the last saved state"
     names = option_names(parser) | _OTHER_NAMES
-    return run_command(f"{PROGRAM} {options.command}", lambda: options.run(options), names, stopped)
+    return run_command(f"{PROGRAM} {options.command}", lambda: options.run(options), names, options.stopped)
 
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=PROGRAM, description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    for add in (_add_teach, _add_train, _add_table, _add_plot):
+    for add in (_add_check, _add_teach, _add_train, _add_table, _add_plot):
         add(commands)
     return parser
 
@@ -73,6 +74,14 @@ def _import_named_modules(arguments: Sequence[str]) -> None:
 
 
 # The commands ---------------------------------------------------------------------
+
+
+def _check(options: argparse.Namespace) -> None:
+    data = _data(options)
+    warm = None if options.student is None else read_student(options.student)
+    school = ImageSchool(data, _student_settings(options, data.name), settings_of(TeachingSettings, options), warm)
+    for line in findings(school, settings_of(CheckSettings, options)):
+        print(line, flush=True)
 
 
 def _teach(options: argparse.Namespace) -> None:
@@ -142,16 +151,32 @@ def _student_settings(options: argparse.Namespace, data: str, rate: float | None
 # Parsers ---------------------------------------------------------------------------
 
 
-def _add_teach(commands) -> None:  # type: ignore[no-untyped-def]
-    parser = _command(commands, "teach", _teach, "train a teacher in lessons, each of which trains a student")
+def _add_check(commands) -> None:  # type: ignore[no-untyped-def]
+    parser = _command(
+        commands, "check", _check, "tell, from a few short trainings, what `teach` with the same options will meet"
+    )
+    parser.add_argument("--out", type=place, help="as for `teach`; nothing is written there")
     _add_run_options(parser, without=())
+    _add_teacher_options(parser)
+    add_settings(parser.add_argument_group("check"), CheckSettings)
+
+
+def _add_teach(commands) -> None:  # type: ignore[no-untyped-def]
+    parser = _command(commands, "teach", _teach, "train a teacher in lessons, each of which trains a student", RESUMED)
+    _add_folder(parser)
+    _add_run_options(parser, without=())
+    _add_teacher_options(parser)
+
+
+def _add_teacher_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("teacher")
     add_settings(group, TeachingSettings)
     group.add_argument("--student", type=place, metavar="FILE", help="start of every lesson (default: fresh weights)")
 
 
 def _add_train(commands) -> None:  # type: ignore[no-untyped-def]
-    parser = _command(commands, "train", _train, "train students and test the best epoch of each once")
+    parser = _command(commands, "train", _train, "train students and test the best epoch of each once", RESUMED)
+    _add_folder(parser)
     _add_run_options(parser, without=("learning_rate",))
     listed = "; ".join(f"{name}: {LOSSES[name].help}" for name in LOSSES)
     parser.add_argument("--loss", choices=list(LOSSES), default="cross_entropy", help=listed.replace("%", "%%"))
@@ -186,9 +211,10 @@ def _add_plot(commands) -> None:  # type: ignore[no-untyped-def]
     parser.add_argument("--epochs", type=numbers, metavar="E[,E…]", help="epochs of Φ (default: start, middle, end)")
 
 
-def _command(commands, name: str, run, text: str) -> argparse.ArgumentParser:  # type: ignore[no-untyped-def]
+def _command(commands, name: str, run, text: str, stopped: str = "stopped"):  # type: ignore[no-untyped-def]
+    """Add a command; `stopped` is its last line after Ctrl-C."""
     parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, stopped=stopped)
     _add_import(parser)
     return parser
 
@@ -204,9 +230,12 @@ def _add_import(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_folder(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=place, required=True, help="folder of the run; the same command again continues")
+
+
 def _add_run_options(parser: argparse.ArgumentParser, without: Sequence[str]) -> None:
     """Add the options that teaching and training have in common: data, the student, the machine."""
-    parser.add_argument("--out", type=place, required=True, help="folder of the run; the same command again continues")
     parser.add_argument(
         "--data",
         default="digits",

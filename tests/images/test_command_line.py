@@ -40,6 +40,17 @@ def test_teach_train_table_and_plot(in_a_folder, capsys):
     assert all((in_a_folder / name).stat().st_size > 2000 for name in printed)
 
 
+def test_check_takes_the_options_of_teach_and_writes_nothing(in_a_folder, capsys):
+    teach = f"{SMALL} --epochs 3 --lr 0.5 --phi-start 0.2 --teacher-steps 3 --sharpness 5 --out teacher"
+    assert run(f"check {teach} --check-updates 20") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "second-order products: the student can be differentiated as the options want"
+    assert lines[4].startswith("all of `teach`, 3 episodes and 2 validations: about ")
+    assert "accuracy (%) on 240 dev images after 20 of 30 updates:" in lines
+    assert lines[-2].startswith("leverage: ") and lines[-1].startswith("advice: ")
+    assert not list(in_a_folder.iterdir())
+
+
 def test_the_same_command_again_does_nothing_and_other_settings_are_refused(capsys):
     assert run(f"train {SMALL} --epochs 1 --out ce") == 0
     assert run(f"train {SMALL} --epochs 1 --out ce") == 0
@@ -95,6 +106,11 @@ def test_what_is_not_given_is_the_papers(in_a_folder):
         ("teach --epochs 1 --truncate 1000 --out x", "the last 1000 steps"),
         ("teach --epochs 1 --trajectory-memory 2furlongs --out x", "'2furlongs' is not a size"),
         ("teach --phi-off-diagonal 0.1,1 --out x", "leave out 0, where Φ starts"),
+        ("check --epochs 1 --check-updates 60", "check_updates is 60, but the run has 59 updates: give fewer"),
+        ("check --check-updates -1", "check_updates is -1, but must not be negative (--check-updates)"),
+        ("check --epochs 1 --truncate 1000", "the last 1000 steps"),
+        ("check --keys 0 --epochs 1", "keys is 0"),
+        ("check --student nowhere.safetensors", "does not exist: pass the best.safetensors"),
         ("table nowhere", "nowhere"),
         ("table nowhere --json .", ". is a folder: name a file in it (--json)"),
         ("table nowhere --baseline x", "there is no folder nowhere: pass folders that `train` has written"),
@@ -113,6 +129,8 @@ def test_wrong_arguments_end_with_one_clear_line(command, words, capsys):
     ("command", "words"),
     [
         ("train", "--out"),
+        ("teach", "--out"),
+        ("check --check-updates some", "got 'some', wanted a whole number"),
         ("train --out x --loss nonsense", "invalid choice: 'nonsense'"),
         ("train --out x --seeds 0", "got 0, wanted 1 or more"),
         ("train --out x --lr 0.1,zero", "--lr"),
@@ -130,7 +148,7 @@ def test_arguments_of_a_wrong_form_are_refused(command, words, capsys):
 
 
 def test_every_option_has_a_help_text(capsys):
-    for command in ("teach", "train", "table", "plot"):
+    for command in ("check", "teach", "train", "table", "plot"):
         with pytest.raises(SystemExit):
             build_parser().parse_args([command, "--help"])
         lines = capsys.readouterr().out.splitlines()

@@ -65,6 +65,7 @@ def teaching_of(
     """
     school = ImageSchool(data, student, settings, warm)
     estimator = estimator or school.estimator()
+    logger.info(f"lessons of {school.plan.steps:,} updates; {school.kept}")
     plan = TeachingPlan(
         settings.teacher_steps,
         settings.teacher_lr,
@@ -95,6 +96,7 @@ class ImageSchool:
         self.features = features(data.classes)
         self.form = FORMS.make(settings.form)
         self.loss = make_loss("dlf", {"ce_share": settings.ce_share})
+        self._record_bytes = record_bytes(student.rule, parameter_count(student.model, data.shape, data.classes))
         self.measured, self.held_out = self._parts_of_dev()
         if settings.measure_images > len(self.measured.labels):
             raise InputError(
@@ -112,21 +114,28 @@ class ImageSchool:
             teacher = untaught_teacher(kind, neutral, len(self.features), options)
         return teacher.to(self.data.train.images.device)
 
-    def estimator(self) -> Estimator:
-        """Return the estimator that the settings name, with their horizon and memory."""
-        settings, data = self.settings, self.data
-        parameters = parameter_count(self.student.model, data.shape, data.classes)
-        record = record_bytes(self.student.rule, parameters)
-        plan = EpisodePlan(
-            self.student.updates(len(data.train.labels) // self.student.batch_size),
+    @property
+    def plan(self) -> EpisodePlan:
+        """Horizon and memory of a lesson's episode."""
+        settings = self.settings
+        return EpisodePlan(
+            self.student.updates(len(self.data.train.labels) // self.student.batch_size),
             settings.truncate,
-            trajectory=TrajectoryPlan.within(size_in_bytes(settings.trajectory_memory), record),
+            trajectory=TrajectoryPlan.within(size_in_bytes(settings.trajectory_memory), self._record_bytes),
             cotangent_clip=settings.clip_cotangent,
             collapse_share=settings.collapse_share,
             growth_limit=settings.growth_limit,
         )
-        logger.info(f"lessons of {plan.steps:,} updates; " + plan.trajectory.describe(plan.first, plan.steps, record))
-        return ESTIMATORS.make(settings.estimator, plan=plan)
+
+    @property
+    def kept(self) -> str:
+        """What of an episode's past is kept, and how large it is, in words."""
+        plan = self.plan
+        return plan.trajectory.describe(plan.first, plan.steps, self._record_bytes)
+
+    def estimator(self) -> Estimator:
+        """Return the estimator that the settings name, with their horizon and memory."""
+        return ESTIMATORS.make(self.settings.estimator, plan=self.plan)
 
     def signature(self, estimator: Estimator) -> Signature:
         """Return everything except the number of steps that changes the teacher."""

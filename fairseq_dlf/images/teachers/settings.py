@@ -1,4 +1,4 @@
-"""How a teacher learns: the options of `teach` besides the student's."""
+"""How a teacher learns: the options of `teach`, and of its check, besides the student's."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,6 +18,8 @@ from fairseq_dlf.images.measures import MEASURES
 
 # N in the paper (section 5.1).
 PAPER_KEYS = 10
+# Enough for most students to have left the start, and few enough to wait for.
+CHECK_UPDATES = 500
 # These settings change how long a teacher learns and how much memory that takes, but not its state after a step.
 _WITHOUT_EFFECT = ("teacher_steps", "trajectory_memory")
 # The estimator gives its own part of the signature.
@@ -159,6 +161,38 @@ class TeachingSettings:
             for side in (0, 1)
         )
         return low.flatten(), high.flatten()
+
+
+@dataclass(frozen=True)
+class CheckSettings:
+    """How `check` looks at what `teach` would do; each field is an option, its help the field's description.
+
+    Raises:
+        InputError: the setting is out of range.
+    """
+
+    check_updates: int | None = _option(
+        None,
+        f"updates of each of the check's trainings, the run's first; 0 makes all (default: {CHECK_UPDATES}, or all if "
+        "there are fewer)",
+    )
+
+    def __post_init__(self) -> None:
+        require_at_least(0, check_updates=self.check_updates or 0)
+
+    def of(self, updates: int) -> int:
+        """Return how many updates of a run are made.
+
+        Raises:
+            InputError: the run has fewer than are wanted.
+        """
+        wanted = min(CHECK_UPDATES, updates) if self.check_updates is None else self.check_updates or updates
+        if wanted > updates:
+            raise InputError(
+                f"check_updates is {wanted:,}, but the run has {updates:,} updates: give fewer, or 0 for all",
+                setting="check_updates",
+            )
+        return wanted
 
 
 def _chosen(registry: Registry[Any], spec: str, defaults: Mapping[str, float], **beside: float | None) -> Chosen:
