@@ -137,7 +137,7 @@ def _seconds(work: Callable[[], object], device: torch.device) -> float:
     while len(times) < TIMED or sum(times) < TIMED_S:
         began = time.perf_counter()
         work()
-        if device.type == "cuda":  # which works on while Python waits for nothing
+        if device.type == "cuda":  # where kernels run on after the call has returned
             torch.cuda.synchronize(device)
         times.append(time.perf_counter() - began)
     return statistics.median(times)
