@@ -10,6 +10,8 @@ from fairseq_dlf.core.support.errors import InputError
 
 T = TypeVar("T")
 _SPEC = re.compile(r"([\w-]+)(?:\((.*)\))?")
+# The commas of a list that stand outside of brackets.
+_BETWEEN = re.compile(r",(?![^(]*\))")
 
 
 class Registry(Generic[T]):
@@ -18,10 +20,13 @@ class Registry(Generic[T]):
     Args:
         sort: what the entries are called in messages, and the setting that names one, such as 'form'.
         options_setting: the setting that holds their options; None where a spec holds both.
+        name_attribute: an attribute of the entries that their name is written to; None for entries that do not
+            know it.
     """
 
-    def __init__(self, sort: str, options_setting: str | None = None):
+    def __init__(self, sort: str, options_setting: str | None = None, name_attribute: str | None = None):
         self.sort = sort
+        self._name_attribute = name_attribute
         self._options_setting = options_setting or sort
         self._entries: dict[str, Any] = {}
 
@@ -36,6 +41,8 @@ class Registry(Generic[T]):
             if name in self._entries:
                 raise InputError(f"there is a {self.sort} named {name} already: choose another name")
             self._entries[name] = entry
+            if self._name_attribute is not None:
+                setattr(entry, self._name_attribute, name)
             return entry
 
         return decorate
@@ -70,6 +77,19 @@ class Registry(Generic[T]):
         """
         name, options = self.parse(spec)
         return self.maker(name)(**options, **more)
+
+    def make_each(self, specs: str) -> tuple[T, ...]:
+        """Return the objects of a text such as 'r_drop(start=0.3),label_smoothing', each name once; none of ''.
+
+        Raises:
+            InputError: as `parse`, or a name comes twice.
+        """
+        texts = [text.strip() for text in _BETWEEN.split(specs)] if specs.strip() else []
+        names = [self.parse(text)[0] for text in texts]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise InputError(f"the {self.sort} {twice[0]} is named twice in {specs!r}: once is enough", self.sort)
+        return tuple(self.make(text) for text in texts)
 
     def maker(self, name: str) -> Callable[..., T]:
         """Return what makes the object of a name; its parameters with a default are the options."""

@@ -80,6 +80,35 @@ def test_wrong_texts_are_named(rings, spec, words, setting):
     assert caught.value.setting == setting
 
 
+def test_a_list_makes_each_in_order(rings):
+    rings.register("two")(lambda stones=2: stones)
+    assert rings.make_each("two(stones=5), low-rank_2") == (5, "bare")
+    assert rings.make_each("low-rank_2,two") == ("bare", 2)
+    assert rings.make_each("") == rings.make_each(" ") == ()
+
+
+@pytest.mark.parametrize(
+    ("specs", "words"),
+    [
+        ("low-rank_2,low-rank_2()", "the ring low-rank_2 is named twice in 'low-rank_2,low-rank_2"),
+        ("low-rank_2,", "the ring is '', wanted NAME"),
+        ("low-rank_2,fancy(a=1,b=2)", "there is no ring named 'fancy'"),
+        ("low-rank_2,plain(a=1,b=2)", "the ring plain has no option a, b"),
+    ],
+)
+def test_wrong_lists_are_named(rings, specs, words):
+    with pytest.raises(ValueError, match=words):
+        rings.make_each(specs)
+
+
+def test_entries_may_be_told_their_name():
+    class Flat:
+        pass
+
+    registry = Registry("form", name_attribute="kind")
+    assert registry.register("flat")(Flat) is Flat and Flat.kind == "flat"
+
+
 def test_the_setting_of_options_is_by_default_that_of_the_name():
     registry = Registry("form")
     registry.register("flat")(Ring)

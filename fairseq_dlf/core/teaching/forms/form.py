@@ -1,7 +1,6 @@
 """The interface of a form of Φ, and the forms by name."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -98,17 +97,4 @@ def require_form(option: str, right: bool, wanted: str) -> None:
         raise InputError(f"the option {option} of the form {wanted}", setting="form")
 
 
-class Forms(Registry[Form]):
-    """The forms by name; their options are their fields."""
-
-    def register(self, name: str) -> Callable[[Any], Any]:
-        """Register a class, whose `name` this makes the name."""
-
-        def decorate(entry: Any) -> Any:
-            entry.name = name
-            return super(Forms, self).register(name)(entry)
-
-        return decorate
-
-
-FORMS = Forms("form")
+FORMS: Registry[Form] = Registry("form", name_attribute="name")

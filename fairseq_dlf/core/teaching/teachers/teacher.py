@@ -81,21 +81,12 @@ class Teacher(nn.Module, ABC):
 class Teachers(Registry[Teacher]):
     """The kinds of teachers by name; their options are those of `untaught`."""
 
-    def register(self, name: str) -> Callable[[Any], Any]:
-        """Register a class, whose `kind` this makes the name."""
-
-        def decorate(entry: Any) -> Any:
-            entry.kind = name
-            return super(Teachers, self).register(name)(entry)
-
-        return decorate
-
     def maker(self, name: str) -> Callable[..., Teacher]:
         found: Callable[..., Teacher] = self[name].untaught
         return found
 
 
-TEACHERS = Teachers("teacher")
+TEACHERS = Teachers("teacher", name_attribute="kind")
 
 
 def untaught_teacher(kind: str, neutral: Tensor, features: int, options: Mapping[str, Any]) -> Teacher:
