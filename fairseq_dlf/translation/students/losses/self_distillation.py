@@ -16,6 +16,7 @@ from fairseq_dlf.core.support.checks import require_between
 from fairseq_dlf.translation.bleu.decoding import unwrapped
 from fairseq_dlf.translation.hooks.naming import naming_options
 from fairseq_dlf.translation.hooks.task_state import keep, kept
+from fairseq_dlf.translation.regularisers.self_distillation import probs_of
 from fairseq_dlf.translation.students.losses.criterion import StudentCriterion, TrainingLoss
 from fairseq_dlf.translation.students.plan import RunPlan, require_length
 
@@ -123,8 +124,7 @@ class PastSelf:
         if self._model is None:
             return None
         with torch.no_grad():
-            logits = self._model(**net_input)[0]
-            return torch.softmax(logits, dim=-1, dtype=torch.promote_types(logits.dtype, torch.float32))
+            return probs_of(self._model(**net_input)[0])
 
     def _refresh(self, model: BaseFairseqModel, epoch: int) -> None:
         known = kept(self._task, STATE)
