@@ -48,7 +48,9 @@ def movement_agreement(first: Tensor, second: Tensor, third: Tensor) -> float:
     return 0.0 if weight == 0 else float((move.abs() * move.sign() * next_move.sign()).sum() / weight)
 
 
-def metasmoothness(train: Callable[[Tensor], Tensor], coefficients: Tensor, seed: int = 0) -> float:
+def metasmoothness(
+    train: Callable[[Tensor], Tensor], coefficients: Tensor, seed: int = 0, low: Tensor | None = None
+) -> float:
     """Return how smoothly a student depends on Φ, from three trainings, at most 1.
 
     They are with Φ, Φ + h v and Φ + 2 h v, where v has random signs and h is a tenth of the mean |Φ|. Where the
@@ -58,12 +60,15 @@ def metasmoothness(train: Callable[[Tensor], Tensor], coefficients: Tensor, seed
         train: from Φ to ω of the trained student, (parameters,).
         coefficients: Φ, (coefficients,).
         seed: of v.
+        low: bounds of Φ, (coefficients,); what the moves would carry below them moves up instead.
 
     Cost: three trainings.
     Source: the empirical metasmoothness of Engstrom et al. 2025.
     """
     signs = torch.randint(2, coefficients.shape, generator=torch.Generator().manual_seed(seed)) * 2 - 1
     move = SHARE * coefficients.abs().mean() * signs.to(coefficients)
+    if low is not None:
+        move = torch.where(coefficients + 2 * move < low.to(coefficients), -move, move)
     return movement_agreement(*(train(coefficients + number * move) for number in range(3)))
 
 

@@ -35,15 +35,15 @@ class Trial(NamedTuple):
     coefficients: Tensor
 
 
-def constant_trials(lesson: Lesson, neutral: Tensor, start: float = 1.0) -> list[Trial]:
+def constant_trials(lesson: Lesson, times_neutral: Callable[[float], Tensor], start: float = 1.0) -> list[Trial]:
     """Return trials of Φ around the one where teaching starts.
 
     Args:
-        neutral: the neutral Φ, (coefficients,).
+        times_neutral: gives a multiple of the neutral Φ, with all other coefficients as they start, (coefficients,).
         start: the Φ where teaching starts, as a multiple of the neutral one.
     """
     factors = [start * constant for constant in CONSTANTS]
-    return [Trial(f"Φ = {factor:g} times neutral", lesson, factor * neutral) for factor in factors]
+    return [Trial(f"Φ = {factor:g} times neutral", lesson, times_neutral(factor)) for factor in factors]
 
 
 def share_title(share: float, scale: float = 1.0) -> str:
@@ -72,6 +72,7 @@ class Prospect:
         smoother: options that make a run smoother in Φ, in words.
         updates: of each training, the lesson's first.
         watch: from the label of a training to a context of what is told of its progress.
+        low: bounds of the coefficients, (coefficients,), which no training goes below; None if there are none.
     """
 
     lesson: Lesson
@@ -87,6 +88,7 @@ class Prospect:
     smoother: str
     updates: int
     watch: Callable[[str], AbstractContextManager[Watch | None]] = _unwatched
+    low: Tensor | None = None
 
     @property
     def cost(self) -> Cost:
@@ -143,7 +145,9 @@ def movement_lines(prospect: Prospect) -> Iterator[str]:
     """
     labels = (f"smoothness {number}/3" for number in (1, 2, 3))
     smoothness = metasmoothness(
-        lambda phi: prospect.trained(next(labels), prospect.lesson, phi).final.params, prospect.start
+        lambda phi: prospect.trained(next(labels), prospect.lesson, phi).final.params,
+        prospect.start,
+        low=prospect.low,
     )
     yield f"smoothness in Φ over {prospect.span}: {smoothness:.2f} (1 is best, 0 is chance)"
     yield f"{prospect.score_name} after {prospect.span}:"

@@ -27,7 +27,7 @@ class TeacherHeader:
         form: of Φ, a text that `FORMS.make` accepts.
         features: names of s_t, in order.
         signature: everything that the teacher depends on.
-        fits: facts that the data must agree with, by name; the front end decides which.
+        fits: what else the front end must know to use it, by name, such as facts that the data must agree with.
     """
 
     kind: str

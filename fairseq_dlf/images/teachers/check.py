@@ -71,7 +71,7 @@ def _prospect(school: ImageSchool, settings: CheckSettings) -> Prospect:
         products=takes_products(school.estimator()),
         observed=school.untaught().reads_progress,
         kept=school.kept,
-        constants=constant_trials(lesson, neutral, scale),
+        constants=constant_trials(lesson, neutral.mul, scale),
         shares=_share_trials(lesson, school.data.classes, scale),
         score=score,
         score_name=f"accuracy (%) on {len(school.held_out.labels):,} dev images",

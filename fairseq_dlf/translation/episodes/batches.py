@@ -11,6 +11,7 @@ from torch import Tensor
 from fairseq_dlf.core.support.signature import Part
 from fairseq_dlf.core.support.workers import Workers
 from fairseq_dlf.translation.bleu.decoding import select_rows
+from fairseq_dlf.translation.episodes.past import PAST
 
 
 class BatchLimits(NamedTuple):
@@ -49,6 +50,8 @@ def _part_of(batch: dict[str, Any], rows: Tensor, padding: int, left_pad_source:
     part = select_rows(batch, rows, left_pad_source)
     longest = int((part["target"] != padding).sum(dim=1).max())
     previous = part["net_input"]["prev_output_tokens"][:, :longest]
+    if PAST in batch:
+        part[PAST] = batch[PAST][rows, :longest]
     return {
         **part,
         "net_input": {**part["net_input"], "prev_output_tokens": previous},

@@ -12,6 +12,7 @@ from fairseq_dlf.core.teaching.estimators import ESTIMATORS
 from fairseq_dlf.core.teaching.forms import FORMS
 from fairseq_dlf.translation.bleu.expected import ExpectedBleuConfig
 from fairseq_dlf.translation.measures import MEASURES
+from fairseq_dlf.translation.regularisers import REGULARISERS
 
 MOMENTUM, BETAS, ADAM_EPSILON = 0.9, (0.9, 0.999), 1e-8
 
@@ -164,6 +165,14 @@ class DlfTeachingConfig(TranslationConfig, ExpectedBleuConfig):
         metadata={"help": "an episode has collapsed when the measure falls below this share of its start"},
     )
     form: str = field(default="diagonal", metadata={"help": f"form of Φ: {', '.join(FORMS)}"})
+    regularisers: str = field(
+        default="",
+        metadata={
+            "help": "regularisers beside the dynamic loss, whose weights the teacher chooses as well: "
+            f"{', '.join(REGULARISERS)}; several with commas, each with the weight before teaching, as in "
+            "r_drop(start=0.3),label_smoothing"
+        },
+    )
     estimator: str = field(
         default="reverse", metadata={"help": f"estimator of the teacher's gradient: {', '.join(ESTIMATORS)}"}
     )

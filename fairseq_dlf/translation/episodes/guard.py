@@ -16,6 +16,7 @@ from fairseq_dlf.core.teaching.lesson import Lesson
 from fairseq_dlf.translation.bleu.decoding import batches_of
 from fairseq_dlf.translation.episodes.config import DlfTeachingConfig
 from fairseq_dlf.translation.episodes.options import takes_differences
+from fairseq_dlf.translation.episodes.past import with_past
 from fairseq_dlf.translation.episodes.precision import require_precision
 
 logger = logging.getLogger(__name__)
@@ -93,12 +94,14 @@ class Guard:
         require_agreement(found._replace(hessian=0.0, mixed=0.0) if self._kinks else found)
 
 
-def easy_point(student: Student, pairs: FairseqDataset, coefficients: Tensor) -> Point:
+def easy_point(student: Student, pairs: FairseqDataset, coefficients: Tensor, reads_past: bool = False) -> Point:
     """A student as it is on the shortest of the first sentences, to try it on.
 
     Args:
         coefficients: Φ, (coefficients,), on the student's device.
+        reads_past: whether its loss reads a past self, for which it stands itself.
     """
     shortest = min(range(min(len(pairs), LOOKED_AT)), key=pairs.num_tokens)
     batch = next(batches_of(pairs, [shortest], coefficients.device))
-    return Point(student.flat_params(), coefficients, batch, 0)
+    params = student.flat_params()
+    return Point(params, coefficients, with_past(student, params, batch) if reads_past else batch, 0)

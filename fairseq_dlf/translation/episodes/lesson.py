@@ -10,6 +10,7 @@ from fairseq_dlf.core.hypergradient.update_rules import StudentState, UpdateRule
 from fairseq_dlf.core.teaching.lesson import LessonStep
 from fairseq_dlf.translation.bleu.decoding import on_device
 from fairseq_dlf.translation.episodes.batches import StudentBatches
+from fairseq_dlf.translation.episodes.past import with_past
 from fairseq_dlf.translation.measures import TranslationMeasure
 
 
@@ -29,6 +30,7 @@ class TranslationLesson:
         order: the number of the batch of each update, (T,).
         rates: η_t, (T,).
         seeds: of the dropout masks, (T,).
+        reads_past: whether the student's loss reads the predictions of its start.
     """
 
     student: Student
@@ -42,10 +44,13 @@ class TranslationLesson:
     order: Sequence[int]
     rates: Sequence[float]
     seeds: Sequence[int]
+    reads_past: bool = False
 
     def step(self, t: int) -> LessonStep:
         """Return batch, seed and rate of update t."""
         batch = on_device(self.batches[self.order[t]], self.start.params.device)
+        if self.reads_past:
+            batch = with_past(self.student, self.start.params, batch)
         return LessonStep(batch, self.seeds[t], self.rates[t])
 
     def observe(self, t: int, params: Tensor, buffers: Buffers) -> Tensor:

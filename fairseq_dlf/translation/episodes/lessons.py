@@ -10,7 +10,7 @@ from fairseq.tasks import FairseqTask
 from torch import Tensor
 
 from fairseq_dlf.core.hypergradient.probe import twice_differentiable
-from fairseq_dlf.core.hypergradient.student import Student
+from fairseq_dlf.core.hypergradient.student import Point, Student
 from fairseq_dlf.core.hypergradient.trajectory import record_bytes
 from fairseq_dlf.core.support.allocation import keep_freed_memory
 from fairseq_dlf.core.support.seeds import mixed_seed
@@ -40,6 +40,7 @@ from fairseq_dlf.translation.episodes.options import (
 from fairseq_dlf.translation.episodes.rates import student_rates
 from fairseq_dlf.translation.episodes.starts import Start, Starts
 from fairseq_dlf.translation.measures import MEASURES, DevSample, TranslationMeasure, measure_signature
+from fairseq_dlf.translation.regularisers import REGULARISERS, RegularisedLoss
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ class Lessons:
         MissingFileError, InputError: the student's checkpoint or an option is wrong.
 
     Attributes:
-        form: of Φ.
+        loss: of the student.
         plan: horizon, curvature and trajectory of episodes.
         estimator: estimates the gradient of θ from a lesson.
         figure: name of the measure in the log.
@@ -82,16 +83,17 @@ class Lessons:
         self._limits = limits
         self._pairs = pairs
         self._settings = expected_bleu_settings(cfg)
-        self.form = FORMS.make(cfg.form).fitted(type_facts(task.target_dictionary))
-        self._loss = DynamicLoss(self.form, task.target_dictionary.pad(), cfg.ce_share, cfg.label_smoothing)
+        form = FORMS.make(cfg.form).fitted(type_facts(task.target_dictionary))
+        dynamic = DynamicLoss(form, task.target_dictionary.pad(), cfg.ce_share, cfg.label_smoothing)
+        self.loss = RegularisedLoss(dynamic, REGULARISERS.make_each(cfg.regularisers))
         self._rule = update_rule(cfg)
         checkpoint = StudentCheckpoint(cfg.student or "", task)
-        self._student = student_of(checkpoint, self._loss, cfg.student_dropout, workers.combine)
+        self._student = student_of(checkpoint, dynamic, cfg.student_dropout, workers.combine, self.loss.regularisers)
         if cfg.micro_batches > 1:
             split = micro_batches(cfg.micro_batches, task.target_dictionary.pad(), cfg.left_pad_source)
             self._student = self._student.in_parts(split)
         self._starts = Starts(checkpoint, self._student, str(cfg.student_start))
-        coefficients = self.form.size(len(task.target_dictionary))
+        coefficients = self.loss.size(len(task.target_dictionary))
         way = curvature(cfg)
         self._record_bytes = record_bytes(self._rule, sum(self._student.sizes), coefficients, way.reuses_gradients)
         self.plan = episode_plan(cfg, way, self._record_bytes)
@@ -125,6 +127,13 @@ class Lessons:
         """Compare second-order products with exact ones, where that is due; as `Guard.watch`."""
         self._guard.watch(lesson, guidance)
 
+    def weights(self, guidance: Guidance) -> dict[str, float]:
+        """Return the mean weight of each regulariser along a lesson that was observed, by name."""
+        if not self.loss.regularisers:
+            return {}
+        with torch.no_grad():
+            return self.loss.weights(guidance.teacher.along(guidance.progress).mean(dim=0))
+
     def greedy(self, student: Student, params: Tensor) -> CorpusBleu:
         """Return greedy BLEU on dev of a student at ω."""
         pairs = self._dev()
@@ -144,7 +153,7 @@ class Lessons:
             **self.estimator.signature,
             **self._starts.signature,
             "rule": described(self._rule),
-            **self._loss.signature,
+            **self.loss.signature,
             **self._limits.signature,
             "measure": measure_signature(self.cfg.measure, self._settings),
             "pairs": len(self._pairs(self.cfg.train_subset)),
@@ -167,6 +176,7 @@ class Lessons:
             self._batches.order(steps, mixed_seed(seed, BATCH_SALT)),
             self._rates(len(self._batches)),
             [mixed_seed(seed, DROPOUT_SALT, t, *helper) for t in range(steps)],
+            self.loss.reads_past,
         )
 
     def _seen(self, start: Start) -> Callable[[int, Tensor], Tensor]:
@@ -204,10 +214,20 @@ class Lessons:
         self._student = self._student.within(student_context(self.cfg, device, takes_products(self.estimator)))
         logger.info(self.kept)
         train, task, cfg = self._pairs(self.cfg.train_subset), self._task, self.cfg
-        neutral = self.form.neutral(len(task.target_dictionary))
-        self._guard.probe(self._student, easy_point(self._student, train, neutral.to(device)))
+        neutral = self.loss.start(len(task.target_dictionary)).to(device)
+        point = easy_point(self._student, train, neutral, self.loss.reads_past)
+        self._guard.probe(self._student, point)
+        self._require_effect(point)
         self._progress = StudentProgress(task, train, self._dev(), cfg.progress_sentences, cfg.seed)
         return StudentBatches(train, self._limits, task.max_positions(), self._workers, cfg.seed)
+
+    def _require_effect(self, point: Point) -> None:
+        """Raise StateError for a regulariser that has nothing to work with at a point."""
+        if self.loss.regularisers:
+            found = self._student.gradients(point, of_coefficients=True).coefficients
+            assert found is not None
+            # The loss is linear in the weights, so that its slopes are the R themselves.
+            self.loss.require_effect(self.loss.split(found)[1].tolist())
 
     def _rates(self, epoch_steps: int) -> list[float]:
         cfg = self.cfg

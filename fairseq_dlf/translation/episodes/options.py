@@ -42,6 +42,7 @@ OPTIONS = {
     "label_smoothing": "--label-smoothing",
     "measure": "--measure",
     "momentum": "--student-momentum",
+    "regulariser": "--regularisers",
     "relative_step": "--difference-step",
     "schedule": "--student-lr-scheduler",
     "schedule_options": "--student-lr-options",

@@ -33,7 +33,9 @@ EACH, GOOD = "_each:", "_good:"
 OF_EPISODES = ("student_loss", "horizon", "forward_s", "reverse_s", "bleu", "collapsed")
 # Digits of figures, by default those of measures and of an estimator's figures.
 DIGITS = {"student_loss": 4, "horizon": 0, "forward_s": 1, "reverse_s": 1, "domega_growth": 3}
-MEASURE_DIGITS, LEVERAGE_DIGITS, OTHER_DIGITS = 2, 3, 6
+MEASURE_DIGITS, LEVERAGE_DIGITS, WEIGHT_DIGITS, OTHER_DIGITS = 2, 3, 4, 6
+# Begins the figures of regularisers' weights.
+WEIGHT = "w_"
 # Appears in the log of norms instead.
 UNLOGGED = ("cotangent_norm",)
 
@@ -99,7 +101,7 @@ class DlfTeachingCriterion(FairseqCriterion):
             watch.finish(estimate.figures.get("cotangent_norm"))
         self.ending = Ending(estimate.collapse, estimate.student)
         # A collapsed episode has weight 0, so that the mean is over the good episodes of an update.
-        figures = _logged(estimate, self.lessons.figure, plan.steps - plan.first)
+        figures = _logged(estimate, self.lessons.figure, plan.steps - plan.first) | self._weights(guidance)
         return estimate.loss, figures, int(estimate.collapse is None)
 
     def _validate(self, model: nn.Module) -> tuple[Tensor, dict[str, float]]:
@@ -112,7 +114,11 @@ class DlfTeachingCriterion(FairseqCriterion):
         value, greedy = lesson.measure.value(params), self.lessons.greedy(lesson.student, params)
         logger.info(f"greedy dev BLEU of the taught student {greedy.score:.2f} {greedy.signature}")
         figures = {f"{EACH}{self.lessons.figure}": 100 * value, f"{EACH}bleu": greedy.score}
-        return torch.tensor(1.0 - value, device=device), figures
+        return torch.tensor(1.0 - value, device=device), figures | self._weights(guidance)
+
+    def _weights(self, guidance: Guidance) -> dict[str, float]:
+        """Return the figures of the regularisers, the means of their weights along the lesson."""
+        return {f"{EACH}{WEIGHT}{name}": weight for name, weight in self.lessons.weights(guidance).items()}
 
     @classmethod
     def reduce_metrics(cls, logging_outputs: list[Mapping[str, Any]]) -> None:
@@ -168,4 +174,6 @@ def _logged(estimate: Estimate, measure: str, horizon: int) -> dict[str, float]:
 def _digits(name: str, sort: str) -> int:
     if name.endswith("_leverage"):
         return LEVERAGE_DIGITS
+    if name.startswith(WEIGHT):
+        return WEIGHT_DIGITS
     return DIGITS.get(name, MEASURE_DIGITS if sort == EACH else OTHER_DIGITS)

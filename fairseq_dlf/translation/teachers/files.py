@@ -14,18 +14,38 @@ from fairseq_dlf.core.teaching.teacher_file import TeacherFile, TeacherHeader, t
 from fairseq_dlf.translation.bleu.progress import FEATURES
 from fairseq_dlf.translation.hooks.checkpoint_files import load_checkpoint
 from fairseq_dlf.translation.hooks.dictionaries import dictionary_fingerprint
+from fairseq_dlf.translation.regularisers import REGULARISERS, Regularisers
 
 TASK_STATE_KEY = "dlf_teacher_header"
 MODEL_PREFIX = "teacher."
+# Within the header's facts; absent from teachers without regularisers.
+REGULARISERS_KEY = "regularisers"
 # The form of teachers whose header does not name it.
 FIRST_FORM = "diagonal"
 _ADVICE = "pass the checkpoint_best.pt of a dlf_teaching run, or the .safetensors file beside it"
 
 
-def header_of(kind: str, form: str, dictionary: Dictionary, signature: str) -> TeacherHeader:
-    """Return the header of a teacher that is taught on these target types."""
-    fits = {"dictionary": dictionary_fingerprint(dictionary), "types": len(dictionary)}
+def header_of(kind: str, form: str, dictionary: Dictionary, signature: str, regularisers: str = "") -> TeacherHeader:
+    """Return the header of a teacher that is taught on these target types; without regularisers it names none."""
+    fits: dict[str, Any] = {"dictionary": dictionary_fingerprint(dictionary), "types": len(dictionary)}
+    if regularisers:
+        fits[REGULARISERS_KEY] = regularisers
     return TeacherHeader(kind, form, FEATURES, signature, fits)
+
+
+def regularisers_of(read: TeacherFile) -> Regularisers:
+    """Return the regularisers whose weights a teacher gives behind Φ; none if its header names none.
+
+    Raises:
+        InputError: the header is damaged, or names a regulariser that does not exist.
+    """
+    if REGULARISERS_KEY not in read.header.fits:
+        return ()
+    named = read.header.fit(REGULARISERS_KEY, str, read.path)
+    try:
+        return REGULARISERS.make_each(named)
+    except InputError as error:
+        raise InputError(f"{read.path}: {error}") from error
 
 
 def read_teacher(path: str, dictionary: Dictionary) -> TeacherFile:
@@ -79,11 +99,13 @@ def _require_fit(read: TeacherFile, dictionary: Dictionary) -> None:
     types, form = len(dictionary), FORMS.make(header.form)
     if not form.portable:
         _require_types(read, dictionary)
-    wanted = form.size(types)
+    regularisers = regularisers_of(read)
+    wanted = form.size(types) + len(regularisers)
     if teacher.coefficients != wanted:
+        weights = f" with {len(regularisers)} weights of regularisers" if regularisers else ""
         raise InputError(
             f"teacher {path} gives {teacher.coefficients:,} coefficients, but the form {header.form} of {types:,} "
-            f"target types has {wanted:,}: {_ADVICE}"
+            f"target types{weights} has {wanted:,}: {_ADVICE}"
         )
 
 

@@ -16,6 +16,7 @@ from fairseq_dlf.translation.bleu.progress import FEATURES
 from fairseq_dlf.translation.episodes.options import OPTIONS
 from fairseq_dlf.translation.hooks.launch import show_command_line
 from fairseq_dlf.translation.hooks.naming import naming_options
+from fairseq_dlf.translation.regularisers import REGULARISERS, bounds_of, start_of
 
 # N in the paper (section 5.2).
 PAPER_KEYS = 5
@@ -39,12 +40,14 @@ class DlfTeacherModel(BaseFairseqModel):
 
     Attributes:
         signature: kind and options of the teacher.
+        weights: how many of the last coefficients are weights of regularisers.
     """
 
-    def __init__(self, teacher: Teacher, signature: Part):
+    def __init__(self, teacher: Teacher, signature: Part, weights: int = 0):
         super().__init__()
         self.teacher = teacher
         self.signature = signature
+        self.weights = weights
 
     @classmethod
     @naming_options(OPTIONS)
@@ -55,16 +58,25 @@ class DlfTeacherModel(BaseFairseqModel):
             )
         if not math.isfinite(cfg.phi_start):
             raise InputError(f"--phi-start is {cfg.phi_start}, but must be finite")
-        neutral = cfg.phi_start * FORMS.make(task.cfg.form).neutral(len(task.target_dictionary))
+        regularisers = REGULARISERS.make_each(task.cfg.regularisers)
+        types = len(task.target_dictionary)
+        untaught = start_of(FORMS.make(task.cfg.form), regularisers, types, cfg.phi_start)
         kind, options = TEACHERS.parse(cfg.teacher_kind)
         options = {**_keys(cfg, kind), **options}
-        teacher = untaught_teacher(kind, neutral, len(FEATURES), options)
+        teacher = untaught_teacher(kind, untaught, len(FEATURES), options)
         start = {} if cfg.phi_start == 1.0 else {"phi_start": cfg.phi_start}
-        return cls(teacher, {"teacher": kind, **options, **start})
+        return cls(teacher, {"teacher": kind, **options, **start}, len(regularisers))
 
     def forward(self, progress: Tensor) -> Tensor:
         """Return the coefficients of a whole run: (T, features) → (T, coefficients)."""
         return self.teacher.along(progress)
+
+    def keep_weights(self) -> None:
+        """Move θ so that no weight of a regulariser is negative for any s; the coefficients of the form stay."""
+        if self.weights:
+            like = next(self.parameters())
+            low, high = bounds_of(self.teacher.coefficients, self.weights)
+            self.teacher.bound(low.to(like), high.to(like))
 
     def max_positions(self) -> None:
         """Return None, since a teacher reads no sentences."""

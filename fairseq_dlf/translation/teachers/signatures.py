@@ -56,6 +56,7 @@ OF_OTHERS = {
     "form": "loss",
     "ce_share": "loss",
     "label_smoothing": "loss",
+    "regularisers": "loss",
     "measure": "measure",
     "candidates": "measure",
     "candidate_method": "measure",

@@ -16,6 +16,7 @@ from fairseq_dlf.core.support.errors import InputError, StateError
 from fairseq_dlf.core.support.signature import Part, Signature
 from fairseq_dlf.core.support.workers import Workers
 from fairseq_dlf.core.teaching.loop.collapse import CollapseWatch
+from fairseq_dlf.translation.bleu.decoding import unwrapped
 from fairseq_dlf.translation.episodes.batches import BatchLimits
 from fairseq_dlf.translation.episodes.config import DlfTeachingConfig
 from fairseq_dlf.translation.episodes.lessons import Lessons
@@ -147,12 +148,16 @@ class DlfTeachingTask(TranslationTask):
     def optimizer_step(self, optimizer: Any, model: Any, update_num: int) -> None:
         """Skip an update without a good episode, in which Adam's momentum would still move the teacher.
 
+        After an update the weights of regularisers are 0 or more again.
+
         Raises:
             CollapsedError: on every worker, at the third such update in a row, with advice.
         """
         if self.workers.total(self.turns.good, next(model.parameters()).device) > 0:
             self.collapses.see(None)
             super().optimizer_step(optimizer, model, update_num)
+            if self.cfg.regularisers:
+                unwrapped(model).keep_weights()
             return
         self.collapses.see(self.turns.cause)
         logger.warning(f"the teacher is not updated: no good episode ({self.collapses.in_a_row} in a row)")
@@ -200,4 +205,5 @@ class DlfTeachingTask(TranslationTask):
         if not self._signature_logged:
             self._signature_logged = True
             logger.info(f"teaching: {signature}")
-        return asdict(header_of(self._teacher["teacher"], self.lessons.form.spec, self.target_dictionary, signature))
+        loss = self.lessons.loss
+        return asdict(header_of(self._teacher["teacher"], loss.form.spec, self.target_dictionary, signature, loss.spec))

@@ -74,16 +74,17 @@ def findings(task: Any, teacher: Teacher, phi_start: float, device: torch.device
     """
     lessons, words = task.lessons, task.target_dictionary
     lesson = lessons.validation(device)
-    neutral = lessons.form.neutral(len(words)).to(lesson.start.params)
+    params, loss = lesson.start.params, lessons.loss
     prospect = Prospect(
         lesson=lesson,
-        start=phi_start * neutral,
+        start=loss.start(len(words), phi_start).to(params),
+        low=loss.bounds(len(words))[0],
         plan=lessons.plan,
         products=takes_products(lessons.estimator),
         observed=teacher.reads_progress,
         kept=lessons.kept,
-        constants=constant_trials(lesson, neutral, phi_start),
-        shares=[_share_trial(lesson, lessons.form, words, share) for share in SHARES],
+        constants=constant_trials(lesson, lambda factor: loss.start(len(words), factor).to(params), phi_start),
+        shares=[_share_trial(lesson, loss.form, words, share) for share in SHARES],
         score=lambda student, params, _: lessons.greedy(student, params).score,
         score_name="greedy BLEU on dev",
         smoother=SMOOTHER,

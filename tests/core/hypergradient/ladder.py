@@ -53,7 +53,21 @@ class Episode(NamedTuple):
 
 
 def by_autograd(episode, rule, truncation=0):
-    """Plain autograd through the whole unroll, its graph cut before the last `truncation` steps."""
+    """dΦ by plain autograd through the whole unroll, its graph cut before the last `truncation` steps."""
+    measured, phis, _ = _unrolled(episode, rule, truncation)
+    (found,) = torch.autograd.grad(measured, phis)
+    return found
+
+
+def start_by_autograd(episode, rule):
+    """dω before the first update, by plain autograd through the whole unroll."""
+    measured, _, params = _unrolled(episode, rule)
+    (found,) = torch.autograd.grad(measured, params)
+    return found
+
+
+def _unrolled(episode, rule, truncation=0):
+    """The measure with a graph of all steps, and the leaves Φ and ω at the start."""
     phis = episode.phis.clone().requires_grad_()
     params = episode.student.flat_params().requires_grad_()
     state = rule.initial(params)
@@ -64,8 +78,7 @@ def by_autograd(episode, rule, truncation=0):
         loss = episode.student.loss(step.at(state.params))
         (gradient,) = torch.autograd.grad(loss, state.params, create_graph=True)
         state = rule.step(state, gradient, step.learning_rate)
-    (found,) = torch.autograd.grad(episode.measure(state.params), phis)
-    return found
+    return episode.measure(state.params), phis, params
 
 
 def by_reverse(episode, rule, schedule, truncation=0, curvature=None, make_storage=OnDevice, clip_norm=0.0):

@@ -84,6 +84,17 @@ def test_a_smooth_student_is_smooth_and_a_chaotic_one_is_not():
     assert found == [metasmoothness(trained(lesson), phi, seed) for seed in range(8)]
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_what_a_move_would_carry_below_its_bound_moves_up(seed):
+    tried = []
+    phi, low = torch.tensor([0.5, -1.0, 0.0, 0.02, 9.0]), torch.tensor([-torch.inf, -torch.inf, 0.0, 0.0, 0.0])
+    for bounds in (None, low):
+        metasmoothness(lambda phi: tried.append(phi) or phi, phi, seed, bounds)
+    free, bounded = torch.stack(tried[:3]), torch.stack(tried[3:])
+    torch.testing.assert_close(bounded[:, 2:4], phi[2:4] + (free[:, 2:4] - phi[2:4]).abs())
+    assert torch.equal(free[:, [0, 1, 4]], bounded[:, [0, 1, 4]]) and (free[2] != phi).all()
+
+
 @pytest.mark.parametrize("curvature", [Exact(), ForwardDifference()], ids=lambda way: type(way).__name__)
 def test_costs_are_times_of_the_parts(curvature):
     cost = cost_of(ToyLesson(), torch.ones(2), curvature)

@@ -40,7 +40,7 @@ def prospect():
         products=True,
         observed=False,
         kept="all are kept",
-        constants=constant_trials(lesson, NEUTRAL),
+        constants=constant_trials(lesson, NEUTRAL.mul),
         shares=[Trial(share_title(0.1), lesson, torch.ones(2)), Trial(share_title(0.3), lesson, torch.zeros(2))],
         score=score,
         score_name="sum",
@@ -106,7 +106,7 @@ def test_a_rough_run_and_one_that_diverges_are_advised(prospect, rate):
 
     lesson = ToyLesson(updates=40, rate=rate)
     lesson.student = lesson.student.with_objective(waves)
-    changed = replace(prospect, lesson=lesson, updates=40, constants=constant_trials(lesson, NEUTRAL), shares=[])
+    changed = replace(prospect, lesson=lesson, updates=40, constants=constant_trials(lesson, NEUTRAL.mul), shares=[])
     lines = list(movement_lines(changed))
     assert (": nan (" in lines[0]) == (rate > 1.0)
     assert lines[-1].startswith("advice: below a smoothness of 0.5, a step of the teacher hardly does what it should:")
@@ -136,7 +136,7 @@ def test_each_training_is_watched(prospect):
 
 
 def test_trials_lie_around_the_start():
-    trials = constant_trials(ToyLesson(), NEUTRAL, start=0.2)
+    trials = constant_trials(ToyLesson(), NEUTRAL.mul, start=0.2)
     assert [each.title for each in trials] == [f"Φ = {factor} times neutral" for factor in ("0.1", "0.2", "0.3")]
     for trial, factor in zip(trials, (0.1, 0.2, 0.3), strict=True):
         torch.testing.assert_close(trial.coefficients, factor * NEUTRAL)

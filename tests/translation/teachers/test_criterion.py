@@ -190,6 +190,21 @@ def test_figures_have_the_digits_that_they_are_worth():
     assert {name: found[name] for name in digits} == {name: round(third, count) for name, count in digits.items()}
 
 
+def test_mean_weights_are_logged_in_training_and_validation(made, monkeypatch):
+    found = made(regularisers="label_smoothing(start=0.3)")
+    found.lessons.estimator = FakeEstimator()
+    values = torch.cat([torch.ones(12), torch.tensor([0.25])]).unsqueeze(1).repeat(1, 3)
+    found.model = DlfTeacherModel(AttentionTeacher(values, torch.randn(3, 3)), {}, weights=1).train()
+    _, _, log = found.criterion(found.model, Turn(0, 0, None))
+    monkeypatch.setattr(found.lessons, "greedy", lambda student, params: CorpusBleu(12.5, ""))
+    with torch.no_grad():
+        _, _, validated = found.criterion.eval()(found.model, None)
+    assert log["_each:w_label_smoothing"] == validated["_each:w_label_smoothing"] == pytest.approx(0.25)
+    assert reduced({**figures(40.0, 3.0, 5.0), "_each:w_x": 0.123456, "sample_size": 1, "nsentences": 1, "loss": 1.0})[
+        "w_x"
+    ] == pytest.approx(0.1235)
+
+
 def test_other_tasks_are_refused():
     with pytest.raises(InputError, match="the task is a TinyTask: pass --task dlf_teaching, or --criterion dlf"):
         DlfTeachingCriterion.build_criterion(None, TinyTask())

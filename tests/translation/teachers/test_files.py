@@ -1,5 +1,6 @@
 """Teachers of translation on disk: the present and the first version, and what is refused."""
 
+import dataclasses
 import os
 import pickle
 from pathlib import Path
@@ -20,7 +21,9 @@ from fairseq_dlf.translation.teachers.files import (
     export_checkpoint,
     header_of,
     read_teacher,
+    regularisers_of,
 )
+from tests.translation.conftest import TinyTask
 
 
 @pytest.fixture
@@ -97,6 +100,55 @@ def test_other_kinds_and_forms_are_read(tmp_path, dictionary, form):
     read = read_teacher(str(checkpoint), dictionary)
     assert isinstance(read.teacher, StaticTeacher) and read.header.form == form
     assert torch.equal(read.teacher.phi, made.phi)
+
+
+# Regularisers --------------------------------------------------------------------
+
+FORM, NAMES = "bins(number=2)", "r_drop(start=0.3),label_smoothing"
+
+
+def regularised(dictionary, names=NAMES, coefficients=6, **facts):
+    """A teacher of bins with weights, and its header."""
+    right = header_of("static", FORM, dictionary, "dlf|test", names)
+    return StaticTeacher(torch.rand(coefficients)), dataclasses.replace(right, fits={**right.fits, **facts})
+
+
+def test_regularisers_are_read_from_both_kinds_of_file(tmp_path, dictionary):
+    made, right = regularised(dictionary)
+    checkpoint = save_checkpoint(tmp_path / "checkpoint_best.pt", made, dataclasses.asdict(right))
+    for path in (checkpoint, export_checkpoint(checkpoint)):
+        read = read_teacher(str(path), dictionary)
+        assert ",".join(each.spec for each in regularisers_of(read)) == NAMES
+        assert torch.equal(read.teacher.phi, made.phi)
+
+
+def test_a_regularised_teacher_of_bins_fits_other_dictionaries(tmp_path, dictionary):
+    write_teacher(tmp_path / "teacher.safetensors", *regularised(dictionary))
+    other = TinyTask(9).target_dictionary
+    assert len(regularisers_of(read_teacher(str(tmp_path / "teacher.safetensors"), other))) == 2
+
+
+def test_the_header_of_a_teacher_without_regularisers_is_what_it_was(tmp_path, dictionary):
+    assert set(header(dictionary).fits) == {"dictionary", "types"}
+    write_teacher(tmp_path / "teacher.safetensors", attention(12), header(dictionary))
+    assert regularisers_of(read_teacher(str(tmp_path / "teacher.safetensors"), dictionary)) == ()
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"coefficients": 5}, "gives 5 coefficients, but the form .* of 12 target types with 2 weights .* has 6: pass"),
+        ({"names": "r_drop,other"}, "teacher.safetensors: there is no regulariser named 'other'"),
+        ({"regularisers": 3}, "header has regularisers = 3, wanted a str"),
+        ({"regularisers": "r_drop("}, "the regulariser is 'r_drop\\('"),
+    ],
+)
+def test_wrong_regularisers_are_named(tmp_path, dictionary, given, words):
+    path = tmp_path / "teacher.safetensors"
+    write_teacher(path, *regularised(dictionary, **given))
+    with pytest.raises(InputError, match=words) as caught:
+        read_teacher(str(path), dictionary)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
 
 
 # What is refused -----------------------------------------------------------------

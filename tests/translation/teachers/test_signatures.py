@@ -44,6 +44,7 @@ CHANGES = {
     "student_dropout": ({"student_dropout": 0.2}, {}),
     "student_precision": ({"student_precision": "bf16"}, {}),
     "form": ({"form": "matrix"}, {}),
+    "regularisers": ({"regularisers": "r_drop"}, {}),
     "ce_share": ({"ce_share": 0.5}, {}),
     "label_smoothing": ({"label_smoothing": 0.1}, {"ce_share": 0.5}),
     "measure_sentences": ({"measure_sentences": 2}, {}),
@@ -101,6 +102,14 @@ def test_an_option_that_changes_the_teacher_changes_the_signature(monkeypatch, n
     assert Signature.parse(str(changed)) == changed
 
 
+def test_regularisers_are_signed_only_where_there_are_any(monkeypatch):
+    signed = [
+        signature_of(monkeypatch, regularisers=text).get("regularisers")
+        for text in ("", "label_smoothing", "r_drop(start=0.3),label_smoothing")
+    ]
+    assert signed == ["", "label_smoothing", "r_drop(start=0.3),label_smoothing"]
+
+
 OTHERS = {"guard_every": 1, "trajectory": "checkpoints", "greedy_sentences": 1, "max_update": 9, "max_epoch": 3}
 
 
@@ -130,7 +139,7 @@ def test_workers_are_counted(workers, wanted):
 
 
 def test_keys_and_kind_of_the_teacher_are_signed():
-    task = SimpleNamespace(cfg=SimpleNamespace(form="diagonal"), target_dictionary=range(12))
+    task = SimpleNamespace(cfg=SimpleNamespace(form="diagonal", regularisers=""), target_dictionary=range(12))
     built = [
         DlfTeacherModel.build_model(DlfTeacherConfig(**given), task).signature
         for given in ({}, {"teacher_keys": 3}, {"teacher_kind": "static"}, {"teacher_kind": "attention(key_scale=1)"})

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from fairseq.models import BaseFairseqModel
 from fairseq.tasks.translation import TranslationTask
 
 from fairseq_dlf.core.support.errors import InputError, StateError
@@ -70,6 +71,18 @@ def test_an_update_without_a_good_episode_is_skipped(run):
     made.update(2, "it fell", None)
     made.update(3, "it fell")
     assert made.stepped == [0, 2]
+
+
+@pytest.mark.parametrize(("regularisers", "kept"), [("", 0), ("r_drop", 1)])
+def test_weights_are_kept_after_an_update_only(run, regularisers, kept):
+    made, calls = run(regularisers=regularisers), []
+    inner = torch.nn.Linear(1, 1)
+    model = BaseFairseqModel()
+    model.keep_weights = lambda: calls.append(list(made.stepped))
+    made.model = SimpleNamespace(parameters=inner.parameters, module=model)
+    made.update(0, None)
+    made.update(1, "it fell")
+    assert calls == [[0]] * kept and made.stepped == [0]
 
 
 def test_the_third_in_a_row_ends_the_run_with_cause_and_advice(run):

@@ -1,6 +1,7 @@
 """The command `dlf-check` on a student that has hardly begun."""
 
 import pytest
+import torch
 
 from fairseq_dlf.core.support.errors import StateError
 from fairseq_dlf.translation.tools import check
@@ -50,6 +51,23 @@ def test_options_of_teaching_are_heeded(data, student, capsys):
     assert lines[0] == "second-order products: the estimator takes none"
     assert lines[1].startswith("a training of 3 updates: about ") and lines[2].startswith("smoothness in Φ")
     assert [line.split(":")[0] for line in lines[5:8]] == [f"  Φ = 0.{tenth} times neutral" for tenth in (1, 2, 3)]
+
+
+def test_regularisers_stand_beside_each_constant_phi(data, student, capsys, monkeypatch):
+    runs = []
+
+    def spied(lesson, coefficients, run=check.constant_run):
+        runs.append(coefficients)
+        return run(lesson, coefficients)
+
+    monkeypatch.setattr(check, "constant_run", spied)
+    given = ["--form=bins(number=1,linear=1)", "--regularisers=r_drop(start=0.3),self_distillation"]
+    assert check.main(arguments(data, student, *given)) == 0
+    of_phi = torch.stack(runs[: len(check.CONSTANTS)])
+    assert torch.equal(of_phi[:, 0], torch.tensor(check.CONSTANTS))
+    assert torch.equal(of_phi[:, 2:], torch.tensor([0.3, 0.0]).expand(3, 2))
+    assert all(len(coefficients) == 2 for coefficients in runs[len(check.CONSTANTS) :])
+    assert "smoothness in Φ" in capsys.readouterr().out
 
 
 def test_mistakes_are_one_line(data, tmp_path, capsys):

@@ -1,7 +1,7 @@
 """What the criterions of students share: validation, sample sizes and the log, around one hook for the loss."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 from fairseq import utils
@@ -37,7 +37,7 @@ class StudentCriterion(FairseqCriterion):
     base 2, and so are `nll_loss` and `ppl` in training, so that runs with different losses can be compared.
 
     Attributes:
-        figures: names of all figures that `training_loss` may return, in the order of the log.
+        figures: as `logged` returns them, where they are always the same.
         update: number of completed updates.
     """
 
@@ -66,6 +66,11 @@ class StudentCriterion(FairseqCriterion):
 
     def require_effect(self) -> None:
         """Raise InputError for options that would be ignored; by default there are none."""
+
+    @classmethod
+    def logged(cls) -> Iterable[str]:
+        """Return the names of all figures that `training_loss` may return, in the order of the log."""
+        return cls.figures
 
     def training_loss(self, model: nn.Module, sample: dict[str, Any]) -> TrainingLoss:
         """Return the loss of a batch in training.
@@ -117,7 +122,7 @@ class StudentCriterion(FairseqCriterion):
         metrics.log_scalar("nll_loss", total("nll_loss") / tokens / math.log(2), tokens, round=3)
         metrics.log_derived("ppl", lambda meters: utils.get_perplexity(meters["nll_loss"].avg))
         if logs > 0:
-            for key in cls.figures:
+            for key in cls.logged():
                 if any(key in log for log in logging_outputs):
                     metrics.log_scalar(key, total(key) / logs, logs, round=4)
 

@@ -2,6 +2,7 @@
 
 import logging
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, List, Optional
 
@@ -21,10 +22,12 @@ from fairseq_dlf.translation.bleu.progress import FEATURES
 from fairseq_dlf.translation.bleu.type_facts import type_facts
 from fairseq_dlf.translation.hooks.launch import NOTHING_TO_SMOOTH, refuse_ignored
 from fairseq_dlf.translation.hooks.naming import naming_options
+from fairseq_dlf.translation.regularisers import REGULARISERS, Regularised, RegularisedLoss, Regularisers
 from fairseq_dlf.translation.students.losses.criterion import StudentCriterion, TrainingLoss
-from fairseq_dlf.translation.students.plan import require_length
+from fairseq_dlf.translation.students.losses.self_distillation import PastSelf
+from fairseq_dlf.translation.students.plan import RunPlan, require_length
 from fairseq_dlf.translation.students.progress import PROGRESS_SENTENCES, RunProgress
-from fairseq_dlf.translation.teachers.files import TeacherFile, read_teacher
+from fairseq_dlf.translation.teachers.files import TeacherFile, read_teacher, regularisers_of
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +37,7 @@ OPTIONS = {
     "ce_share": "--ce-share",
     "form": "--form",
     "label_smoothing": "--label-smoothing",
+    "regulariser": "--regularisers",
     "teacher": "--teacher",
 }
 
@@ -47,6 +51,13 @@ class DlfCriterionConfig(FairseqDataclass):
     form: Optional[str] = field(
         default=None,
         metadata={"help": f"form of Φ without --teacher: {', '.join(FORMS)}; by default {PLAIN_FORM}"},
+    )
+    regularisers: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": f"regularisers without --teacher: {', '.join(REGULARISERS)}; several with commas, each with its "
+            "constant weight, as in r_drop(start=5),label_smoothing(start=0.1)"
+        },
     )
     coefficients: Optional[float] = field(
         default=None,
@@ -78,7 +89,15 @@ class DlfCriterionConfig(FairseqDataclass):
 
 @register_criterion("dlf", dataclass=DlfCriterionConfig)
 class DlfCriterion(StudentCriterion):
-    """The dynamic loss, summed over target tokens, with the teacher's Φ for the student's progress."""
+    """The dynamic loss, summed over target tokens, with the teacher's Φ for the student's progress.
+
+    Regularisers, which the teacher's file names, stand beside it with the teacher's weights. The past self that one
+    may read is the student as it was when the epoch began; checkpoints hold it.
+
+    Raises:
+        InputError, MissingFileError: an option or the teacher's file is wrong.
+        StateError: the first batch shows that a regulariser has nothing to work with.
+    """
 
     figures = ("phi_mean", "phi_sd", *(f"s_{name}" for name in FEATURES))
 
@@ -86,8 +105,12 @@ class DlfCriterion(StudentCriterion):
         super().__init__(cfg, task)
         _require_ranges(cfg)
         with naming_options(OPTIONS):
-            self.loss = self._loss_of(cfg.form or PLAIN_FORM)
+            regularisers = REGULARISERS.make_each(cfg.regularisers or "")
+            self.loss = self._loss_of(cfg.form or PLAIN_FORM, regularisers)
         self.progress = RunProgress(cfg, task)
+        self._past = PastSelf(task, from_start=True)
+        self._plan = RunPlan(cfg, task)
+        self._effect_seen = False
         # The dataclass keeps the teacher from being a submodule: the student's optimiser must
         # not train it, and the student's checkpoint must not hold it.
         self._teacher_file: Optional[TeacherFile] = None
@@ -111,6 +134,7 @@ class DlfCriterion(StudentCriterion):
         cfg, taught = self.cfg, self.cfg.teacher is not None
         refuse_ignored(cfg, "coefficients", taught, "the teacher chooses the coefficients: leave --teacher out")
         refuse_ignored(cfg, "form", taught, "the teacher's file names the form: leave --teacher out")
+        refuse_ignored(cfg, "regularisers", taught, "the teacher's file names them: leave --teacher out")
         for name in ("progress_sentences", "progress_interval"):
             refuse_ignored(cfg, name, not taught, "no teacher looks at the progress: pass --teacher")
         refuse_ignored(cfg, "label_smoothing", cfg.ce_share == 0, NOTHING_TO_SMOOTH)
@@ -124,32 +148,51 @@ class DlfCriterion(StudentCriterion):
                 setting="teacher",
             )
         self._teacher_file = read
-        self.loss = self._loss_of(read.header.form)
+        self.loss = self._loss_of(read.header.form, regularisers_of(read))
         logger.info(f"teacher {path}: {read.header.signature}")
 
-    def _loss_of(self, form: str) -> DynamicLoss:
+    def _loss_of(self, form: str, regularisers: Regularisers) -> RegularisedLoss:
         fitted = FORMS.make(form).fitted(type_facts(self.task.target_dictionary))
-        return DynamicLoss(fitted, self.padding_idx, self.cfg.ce_share, self.cfg.label_smoothing)
+        dynamic = DynamicLoss(fitted, self.padding_idx, self.cfg.ce_share, self.cfg.label_smoothing)
+        return RegularisedLoss(dynamic, regularisers)
+
+    @classmethod
+    def logged(cls) -> Iterable[str]:
+        return [*cls.figures, *(figure for name in REGULARISERS for figure in (f"w_{name}", name))]
 
     def training_loss(self, model: nn.Module, sample: dict[str, Any]) -> TrainingLoss:
-        logits = model(**sample["net_input"])[0]
+        net_input, past_probs = sample["net_input"], None
+        if self.loss.reads_past:
+            past_probs = self._past.probs(unwrapped(model), self._plan.epoch, net_input)
+        logits = self.loss.logits(model, net_input)
         coefficients, figures = self._present_coefficients(model, logits)
-        return TrainingLoss(*self.loss(logits, sample["target"], coefficients), figures)
+        found = self.loss(logits, sample["target"], coefficients, past_probs)
+        return TrainingLoss(found.loss, found.nll_nats, figures | self._penalties(found, sample["ntokens"]))
+
+    def _penalties(self, found: Regularised, tokens: int) -> dict[str, float]:
+        """Return R per token of each regulariser for the log; refuse one that does nothing in the first batch."""
+        per_token = [float(penalty) / tokens for penalty in found.penalties]
+        if not self._effect_seen:
+            self.loss.require_effect(per_token)
+            self._effect_seen = True
+        return {each.name: value for each, value in zip(self.loss.regularisers, per_token, strict=True)}
 
     def _present_coefficients(self, model: nn.Module, logits: Tensor) -> tuple[Tensor, dict[str, float]]:
-        """Return Φ of the present update, (coefficients,), and figures of Φ and s_t for the log."""
+        """Return Φ and weights of the present update, (coefficients,), and their figures and those of s_t."""
         precision = torch.promote_types(logits.dtype, torch.float32)
         state: dict[str, float] = {}
         if self._teacher_file is None:
             constant = 1.0 if self.cfg.coefficients is None else self.cfg.coefficients
-            phi = constant * self.loss.form.neutral(logits.size(-1)).to(logits.device, precision)
+            found = self.loss.start(logits.size(-1), constant).to(logits.device, precision)
         else:
             teacher = self._teacher_file.teacher
             state = self.progress.now(unwrapped(model), self.update, decoded=teacher.reads_progress)._asdict()
             with torch.no_grad():
-                phi = teacher.along(progress_vector(FEATURES, state).unsqueeze(0))[0].to(logits.device, precision)
+                found = teacher.along(progress_vector(FEATURES, state).unsqueeze(0))[0].to(logits.device, precision)
+        phi, _ = self.loss.split(found)
         figures = {"phi_mean": float(phi.mean()), "phi_sd": float(phi.std(unbiased=False))}
-        return phi, figures | {f"s_{name}": value for name, value in state.items()}
+        figures |= {f"s_{name}": value for name, value in state.items()}
+        return found, figures | {f"w_{name}": value for name, value in self.loss.weights(found).items()}
 
 
 def _require_ranges(cfg: DlfCriterionConfig) -> None:

@@ -25,6 +25,7 @@ from fairseq_dlf.translation.teachers.files import header_of
 DEFAULTS = {
     "teacher": None,
     "form": None,
+    "regularisers": None,
     "coefficients": None,
     "ce_share": 0.0,
     "label_smoothing": 0.0,
@@ -229,6 +230,8 @@ def test_logged_figures_sum_over_workers(made):
         ({"teacher": ""}, "the teacher's file has an empty name: pass --teacher FILE"),
         ({"teacher": "t.pt", "coefficients": 1.0}, "--coefficients 1.0 would be ignored, .* the teacher chooses"),
         ({"progress_sentences": 50}, "--progress-sentences 50 would be ignored, .* pass --teacher, or leave it out"),
+        ({"teacher": "t.pt", "regularisers": "r_drop"}, "--regularisers r_drop would be ignored, .* file names them"),
+        ({"regularisers": "r_dorp"}, r"no regulariser named 'r_dorp': .* \(--regularisers\)"),
         ({"progress_interval": 5}, "--progress-interval 5 would be ignored"),
         ({"label_smoothing": 0.1}, "--label-smoothing 0.1 would be ignored, .*--ce-share is 0"),
         ({"ce_share": -0.5}, "ce_share is -0.5"),
