@@ -1,5 +1,6 @@
 """The page on extending, in translation: its criterion trains by `fairseq-train --user-dir own_translation`."""
 
+import math
 import re
 from pathlib import Path
 
@@ -24,8 +25,8 @@ def own(tmp_path):
     return folder
 
 
-def test_the_page_has_both_files_of_fewer_than_40_lines():
-    assert set(FILES) == {"__init__.py", "focal.py"}
+def test_the_page_has_three_files_of_fewer_than_40_lines():
+    assert set(FILES) == {"__init__.py", "confidence.py", "focal.py"}
     assert max(len(text.splitlines()) for text in FILES.values()) < 40
 
 
@@ -48,3 +49,16 @@ def test_an_own_criterion_trains_and_its_student_decodes(own, tmp_path):
     done = run(MODULES["fairseq-generate"], data, "--user-dir", own, *which)
     assert done.status == 0, done.printed[-3000:]
     assert len(re.findall(r"^H-", done.printed, re.M)) == 4
+
+
+def test_an_own_regulariser_is_its_formula_in_a_student_s_training(own, tmp_path):
+    data = make_data_bin(tmp_path / "data")
+    options = [*SHORT, "--user-dir", own, "--log-format=simple", *STUDENT, "--max-update=2", "--criterion=dlf"]
+    options += ["--form=bins(number=1,linear=1)", "--regularisers=confidence(start=0.5)"]
+    done = run(MODULES["fairseq-train"], data, *options, "--save-dir", tmp_path / "run")
+    assert done.status == 0, done.printed[-3000:]
+    # A student that has hardly begun is uniform over 14 types.
+    penalty = last_number("confidence", done.printed)
+    assert penalty == pytest.approx(-math.log(14), abs=0.05) and last_number("w_confidence", done.printed) == 0.5
+    loss, nll = (math.log(2) * last_number(name, done.printed) for name in ("loss", "nll_loss"))
+    assert loss == pytest.approx(nll + 0.5 * penalty, abs=2e-3)
