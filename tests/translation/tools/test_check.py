@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from fairseq_dlf.core.support.errors import StateError
+from fairseq_dlf.core.teaching import prospect
 from fairseq_dlf.translation.tools import check
 from tests.translation.tiny_runs import SIZES, STUDENT, train
 
@@ -56,17 +57,19 @@ def test_options_of_teaching_are_heeded(data, student, capsys):
 def test_regularisers_stand_beside_each_constant_phi(data, student, capsys, monkeypatch):
     runs = []
 
-    def spied(lesson, coefficients, run=check.constant_run):
+    def spied(lesson, coefficients, *rest, run=prospect.constant_run):
         runs.append(coefficients)
-        return run(lesson, coefficients)
+        return run(lesson, coefficients, *rest)
 
-    monkeypatch.setattr(check, "constant_run", spied)
+    monkeypatch.setattr(prospect, "constant_run", spied)
     given = ["--form=bins(number=1,linear=1)", "--regularisers=r_drop(start=0.3),self_distillation"]
     assert check.main(arguments(data, student, *given)) == 0
-    of_phi = torch.stack(runs[: len(check.CONSTANTS)])
-    assert torch.equal(of_phi[:, 0], torch.tensor(check.CONSTANTS))
+    smoothness, of_phi, of_shares = runs[:3], torch.stack(runs[3:6]), runs[6:]
+    # A weight that starts at its bound moves up.
+    assert [float(phi[3]) >= 0 for phi in smoothness] == [True] * 3 and float(smoothness[2][3]) > 0
+    assert torch.equal(of_phi[:, 0], torch.tensor(prospect.CONSTANTS))
     assert torch.equal(of_phi[:, 2:], torch.tensor([0.3, 0.0]).expand(3, 2))
-    assert all(len(coefficients) == 2 for coefficients in runs[len(check.CONSTANTS) :])
+    assert [len(coefficients) for coefficients in of_shares] == [2] * 3
     assert "smoothness in Φ" in capsys.readouterr().out
 
 
