@@ -6,7 +6,7 @@ import torch
 
 from fairseq_dlf.core.support.workers import Workers
 from fairseq_dlf.translation.bleu import progress as bleu_progress
-from fairseq_dlf.translation.episodes import lessons as lessons_module
+from fairseq_dlf.translation.episodes import member as member_module
 from fairseq_dlf.translation.episodes.batches import BatchLimits
 from fairseq_dlf.translation.episodes.config import DlfTeachingConfig
 from fairseq_dlf.translation.episodes.lessons import Lessons
@@ -33,14 +33,14 @@ SMALL = {
 
 
 class Checkpoint:
-    """A student's checkpoint that was never on disk; counts how often one is read."""
+    """A student's checkpoint that was never on disk; counts how often one is read. Names of other lengths differ."""
 
     read = 0
 
     def __init__(self, path, task):
         type(self).read += 1
         self.task = task
-        self.model = self.fresh(99)
+        self.model = self.fresh(99 + len(path) - len(SMALL["student"]))
 
     def fresh(self, seed):
         with torch.random.fork_rng([]):
@@ -54,7 +54,7 @@ def options(**given) -> DlfTeachingConfig:
 
 def made_lessons(monkeypatch, workers: Workers | None = None, **given) -> SimpleNamespace:
     """The lessons, their task and their data sets; `given` are options."""
-    monkeypatch.setattr(lessons_module, "StudentCheckpoint", Checkpoint)
+    monkeypatch.setattr(member_module, "StudentCheckpoint", Checkpoint)
     task, cfg = TinyTask(), options(**given)
     data = {"train": task.pairs(9, seed=2), "valid": task.pairs(5, seed=3), "other": None}
     limits = BatchLimits(cfg.batch_size, cfg.max_tokens)

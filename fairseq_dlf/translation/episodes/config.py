@@ -20,7 +20,12 @@ MOMENTUM, BETAS, ADAM_EPSILON = 0.9, (0.9, 0.999), 1e-8
 @dataclass
 class DlfTeachingConfig(TranslationConfig, ExpectedBleuConfig):
     student: Optional[str] = field(
-        default=None, metadata={"help": "checkpoint of the student that episodes start from"}
+        default=None,
+        metadata={
+            "help": "checkpoint of the student that episodes start from; several with commas between are a population, "
+            "whose members the episodes of an update teach in turn; warm:, fresh: or continue: before a checkpoint is "
+            "its own --student-start"
+        },
     )
     student_start: ChoiceEnum(["warm", "fresh", "continue"]) = field(
         default="warm",
@@ -159,7 +164,12 @@ class DlfTeachingConfig(TranslationConfig, ExpectedBleuConfig):
             "help": "updates between two measurements of the BLEU in s_t; 0 measures at the start of the episode only"
         },
     )
-    episodes_per_epoch: int = field(default=10, metadata={"help": "episodes between two validations of the teacher"})
+    episodes_per_epoch: int = field(
+        default=10,
+        metadata={
+            "help": "episodes between two validations of the teacher, rounded up to as many for each worker and student"
+        },
+    )
     collapse_share: float = field(
         default=0.5,
         metadata={"help": "an episode has collapsed when the measure falls below this share of its start"},

@@ -1,4 +1,4 @@
-"""The lessons of `dlf_teaching`: which student, which batches, which seeds, which measure."""
+"""The lessons of `dlf_teaching`: which students, which batches, which seeds, which measure."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -25,11 +25,11 @@ from fairseq_dlf.translation.bleu.expected import MEASURE_SENTENCES, expected_bl
 from fairseq_dlf.translation.bleu.progress import StudentProgress
 from fairseq_dlf.translation.bleu.scores import CorpusBleu
 from fairseq_dlf.translation.bleu.type_facts import type_facts
-from fairseq_dlf.translation.episodes.batches import BatchLimits, StudentBatches, micro_batches
-from fairseq_dlf.translation.episodes.checkpoints import StudentCheckpoint, student_of
+from fairseq_dlf.translation.episodes.batches import BatchLimits, StudentBatches
 from fairseq_dlf.translation.episodes.config import DlfTeachingConfig
 from fairseq_dlf.translation.episodes.guard import Guard, easy_point
 from fairseq_dlf.translation.episodes.lesson import TranslationLesson
+from fairseq_dlf.translation.episodes.member import Member
 from fairseq_dlf.translation.episodes.options import (
     curvature,
     episode_plan,
@@ -38,7 +38,7 @@ from fairseq_dlf.translation.episodes.options import (
     update_rule,
 )
 from fairseq_dlf.translation.episodes.rates import student_rates
-from fairseq_dlf.translation.episodes.starts import Start, Starts
+from fairseq_dlf.translation.episodes.starts import origins
 from fairseq_dlf.translation.measures import MEASURES, DevSample, TranslationMeasure, measure_signature
 from fairseq_dlf.translation.regularisers import REGULARISERS, RegularisedLoss
 
@@ -60,10 +60,11 @@ class Lessons:
         pairs: returns the sentence pairs of a split by its name; called when they are first needed.
 
     Raises:
-        MissingFileError, InputError: the student's checkpoint or an option is wrong.
+        MissingFileError, InputError: a student's checkpoint or an option is wrong.
 
     Attributes:
         loss: of the student.
+        members: the students, of whom each lesson teaches one.
         plan: horizon, curvature and trajectory of episodes.
         estimator: estimates the gradient of θ from a lesson.
         figure: name of the measure in the log.
@@ -87,45 +88,47 @@ class Lessons:
         dynamic = DynamicLoss(form, task.target_dictionary.pad(), cfg.ce_share, cfg.label_smoothing)
         self.loss = RegularisedLoss(dynamic, REGULARISERS.make_each(cfg.regularisers))
         self._rule = update_rule(cfg)
-        checkpoint = StudentCheckpoint(cfg.student or "", task)
-        self._student = student_of(checkpoint, dynamic, cfg.student_dropout, workers.combine, self.loss.regularisers)
-        if cfg.micro_batches > 1:
-            split = micro_batches(cfg.micro_batches, task.target_dictionary.pad(), cfg.left_pad_source)
-            self._student = self._student.in_parts(split)
-        self._starts = Starts(checkpoint, self._student, str(cfg.student_start))
+        named = origins(cfg.student or "", str(cfg.student_start))
+        self.members = [Member(task, cfg, origin, self.loss, workers.combine) for origin in named]
         coefficients = self.loss.size(len(task.target_dictionary))
         way = curvature(cfg)
-        self._record_bytes = record_bytes(self._rule, sum(self._student.sizes), coefficients, way.reuses_gradients)
+        # The largest student decides how many of its states fit, so that those of the others do.
+        largest = max(sum(member.student.sizes) for member in self.members)
+        self._record_bytes = record_bytes(self._rule, largest, coefficients, way.reuses_gradients)
         self.plan = episode_plan(cfg, way, self._record_bytes)
         self.estimator: Estimator = estimator_of(cfg, self.plan)
         # Made without sentences, so that wrong options fail before the data is read.
-        self.figure = self._measure_of((), 0).figure
+        self.figure = self._measure_of(self.members[0].student, (), 0).figure
         self._rates(cfg.student_steps)
-        self._guard = Guard(cfg, self.plan.curvature, takes_products(self.estimator))
+        products = takes_products(self.estimator)
+        self._guards = [Guard(cfg, self.plan.curvature, products) for _ in self.members]
+        self._prepared: set[int] = set()
         self._batches: Optional[StudentBatches] = None
         self._progress: Optional[StudentProgress] = None
-        self._warm_bleu: Optional[Tensor] = None
 
     # Lessons ------------------------------------------------------------------------
 
     def lesson(
-        self, update: int, turn: int, device: torch.device, continued: Optional[Tensor] = None
+        self, update: int, turn: int, device: torch.device, continued: Optional[Tensor] = None, member: int = 0
     ) -> TranslationLesson:
         """Return this worker's `turn`-th lesson of an update of the teacher, on the device.
 
         Args:
-            continued: the student at the end of the last lesson, (parameters,), from which to continue.
+            continued: the student at the end of its last lesson, (parameters,), from which to continue.
+            member: number of the student.
         """
         # The 0 keeps the seeds, and so the results, of versions that had one worker only.
-        return self._lesson(mixed_seed(self.cfg.seed, 0, update, self._workers.episode(turn)), device, continued)
+        seed = mixed_seed(self.cfg.seed, 0, update, self._workers.episode(turn))
+        return self._lesson(member, seed, device, continued)
 
-    def validation(self, device: torch.device) -> TranslationLesson:
-        """Return the lesson on which teachers are compared, the same for every teacher."""
-        return self._lesson(VALIDATION_SEED, device, None)
+    def validation(self, device: torch.device, member: int = 0) -> TranslationLesson:
+        """Return a member's lesson on which teachers are compared, the same for every teacher."""
+        # Seeds apart: new weights of one architecture would be the same student.
+        return self._lesson(member, VALIDATION_SEED + member, device, None)
 
-    def check(self, lesson: TranslationLesson, guidance: Guidance) -> None:
-        """Compare second-order products with exact ones, where that is due; as `Guard.watch`."""
-        self._guard.watch(lesson, guidance)
+    def check(self, lesson: TranslationLesson, guidance: Guidance, member: int = 0) -> None:
+        """Compare second-order products of a member with exact ones, where that is due; as `Guard.watch`."""
+        self._guards[member].watch(lesson, guidance)
 
     def weights(self, guidance: Guidance) -> dict[str, float]:
         """Return the mean weight of each regulariser along a lesson that was observed, by name."""
@@ -149,9 +152,10 @@ class Lessons:
     @property
     def signature(self) -> Part:
         """Everything that changes what lessons teach, except the options that the task signs itself."""
+        starts = [member.starts.signature for member in self.members]
         return {
             **self.estimator.signature,
-            **self._starts.signature,
+            **{name: [each[name] for each in starts] for name in starts[0]},
             "rule": described(self._rule),
             **self.loss.signature,
             **self._limits.signature,
@@ -159,72 +163,67 @@ class Lessons:
             "pairs": len(self._pairs(self.cfg.train_subset)),
         }
 
-    def _lesson(self, seed: int, device: torch.device, continued: Optional[Tensor]) -> TranslationLesson:
-        if self._batches is None:
-            self._batches = self._prepare(device)
-        start, steps = self._starts.of(seed, device, continued), self.plan.steps
+    def _lesson(self, number: int, seed: int, device: torch.device, continued: Optional[Tensor]) -> TranslationLesson:
+        member, batches, progress = self._ready(number, device)
+        start, steps = member.starts.of(seed, device, continued), self.plan.steps
         helper = (self._workers.rank,) if self._workers.shared and self._workers.rank else ()
         return TranslationLesson(
-            self._student,
+            member.student,
             self._rule,
             self._rule.initial(start.params),
             steps,
             self.cfg.progress_interval or steps,
-            self._measure(seed, device),
-            self._seen(start),
-            self._batches,
-            self._batches.order(steps, mixed_seed(seed, BATCH_SALT)),
-            self._rates(len(self._batches)),
+            self._measure(member.student, seed, device),
+            member.seen(start, progress),
+            batches,
+            batches.order(steps, mixed_seed(seed, BATCH_SALT)),
+            self._rates(len(batches)),
             [mixed_seed(seed, DROPOUT_SALT, t, *helper) for t in range(steps)],
             self.loss.reads_past,
         )
 
-    def _seen(self, start: Start) -> Callable[[int, Tensor], Tensor]:
-        """Return the function by which a lesson observes its student; the warm student is decoded only once."""
-
-        def seen(t: int, params: Tensor) -> Tensor:
-            known = self._warm_bleu if start.warm and t == 0 else None
-            if known is None:
-                assert self._progress is not None
-                known = self._progress.measure(self._student, params)
-            if start.warm and t == 0:
-                self._warm_bleu = known
-            return known
-
-        return seen
-
-    def _measure(self, seed: int, device: torch.device) -> TranslationMeasure:
+    def _measure(self, student: Student, seed: int, device: torch.device) -> TranslationMeasure:
         pairs, seed = self._dev(), mixed_seed(seed, MEASURE_SALT)
         indices = fixed_sample(pairs, self.cfg.measure_sentences, seed)
         own = self._workers.part(list(batches_of(pairs, indices, device, MEASURE_SENTENCES)))
-        return self._measure_of(own, seed)
+        return self._measure_of(student, own, seed)
 
-    def _measure_of(self, batches: Sequence[dict[str, Any]], seed: int) -> TranslationMeasure:
+    def _measure_of(self, student: Student, batches: Sequence[dict[str, Any]], seed: int) -> TranslationMeasure:
         # In full precision, whatever the student's, since differences in BLEU are small.
-        plain = self._student.within(twice_differentiable)
+        plain = student.within(twice_differentiable)
         return MEASURES.make(self.cfg.measure, dev=DevSample(self._task, plain, batches, seed, self._settings))
 
     # Before the first lesson ----------------------------------------------------------
 
-    def _prepare(self, device: torch.device) -> StudentBatches:
-        """Move the student to the device, try it, and make its batches."""
-        if device.type == "cpu":
-            keep_freed_memory()
-        self._student.module.to(device)
-        self._student = self._student.within(student_context(self.cfg, device, takes_products(self.estimator)))
-        logger.info(self.kept)
+    def _ready(self, number: int, device: torch.device) -> tuple[Member, StudentBatches, StudentProgress]:
+        """Return a member that can be taught, and what all members share; prepares what is not ready yet."""
         train, task, cfg = self._pairs(self.cfg.train_subset), self._task, self.cfg
-        neutral = self.loss.start(len(task.target_dictionary)).to(device)
-        point = easy_point(self._student, train, neutral, self.loss.reads_past)
-        self._guard.probe(self._student, point)
-        self._require_effect(point)
-        self._progress = StudentProgress(task, train, self._dev(), cfg.progress_sentences, cfg.seed)
-        return StudentBatches(train, self._limits, task.max_positions(), self._workers, cfg.seed)
+        if not self._prepared and device.type == "cpu":
+            keep_freed_memory()
+        if number not in self._prepared:
+            self._prepare(number, train, device)
+        if self._progress is None or self._batches is None:
+            self._progress = StudentProgress(task, train, self._dev(), cfg.progress_sentences, cfg.seed)
+            self._batches = StudentBatches(train, self._limits, task.max_positions(), self._workers, cfg.seed)
+        return self.members[number], self._batches, self._progress
 
-    def _require_effect(self, point: Point) -> None:
+    def _prepare(self, number: int, train: FairseqDataset, device: torch.device) -> None:
+        """Move a student to the device, and try it."""
+        member = self.members[number]
+        member.student.module.to(device)
+        member.student = member.student.within(student_context(self.cfg, device, takes_products(self.estimator)))
+        if not self._prepared:
+            logger.info(self.kept)
+        start = self.loss.start(len(self._task.target_dictionary)).to(device)
+        point = easy_point(member.student, train, start, self.loss.reads_past)
+        self._guards[number].probe(member.student, point)
+        self._require_effect(member.student, point)
+        self._prepared.add(number)
+
+    def _require_effect(self, student: Student, point: Point) -> None:
         """Raise StateError for a regulariser that has nothing to work with at a point."""
         if self.loss.regularisers:
-            found = self._student.gradients(point, of_coefficients=True).coefficients
+            found = student.gradients(point, of_coefficients=True).coefficients
             assert found is not None
             # The loss is linear in the weights, so that its slopes are the R themselves.
             self.loss.require_effect(self.loss.split(found)[1].tolist())

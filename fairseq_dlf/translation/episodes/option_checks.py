@@ -1,9 +1,11 @@
 """Options of `dlf_teaching` that are missing, out of range, or would be ignored."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from fairseq_dlf.core.support.errors import InputError, MissingFileError
+from fairseq_dlf.core.support.workers import Workers
 from fairseq_dlf.translation.episodes.config import DlfTeachingConfig
 from fairseq_dlf.translation.hooks.launch import NOTHING_TO_SMOOTH, option_of, refuse_ignored, require_rates
 from fairseq_dlf.translation.hooks.naming import naming_options
@@ -114,6 +116,36 @@ def require_several(shares: bool, workers: int) -> None:
     """
     if shares and workers == 1:
         raise InputError("--share-episodes was given, but one worker trains alone: leave it out, or start several")
+
+
+def require_equal_shares(cfg: DlfTeachingConfig, workers: Workers, members: int) -> None:
+    """Refuse updates that teach some members of a population more often than others.
+
+    Raises:
+        InputError: naming the option.
+    """
+    number = 1 if workers.shared else workers.number
+    for turns in cfg.update_freq or [1]:
+        if turns * number % members:
+            raise InputError(
+                f"--student names {members} students, but an update has {turns * number} episodes (--update-freq "
+                f"{turns}, {number} at a time), which cannot teach each equally often: pass --update-freq "
+                f"{members // math.gcd(members, number)} or a multiple of it"
+            )
+
+
+def require_kept(ways: Sequence[str], workers: Workers) -> None:
+    """Refuse members that go on where they ended if a checkpoint, which the first worker writes, would lack some.
+
+    Raises:
+        InputError: naming the option.
+    """
+    if "continue" in ways and len(ways) > 1 and workers.number > 1 and not workers.shared:
+        raise InputError(
+            f"--student-start continue keeps each of {len(ways)} students where it is taught, but of {workers.number} "
+            f"workers a checkpoint holds the first one's only: start the students warm or fresh, or pass --update-freq "
+            f"{len(ways)} to one worker"
+        )
 
 
 def _require_folder(cfg: DlfTeachingConfig) -> None:

@@ -1,5 +1,6 @@
 """Where episodes start: the checkpoint, new weights of its architecture, or where the last episode ended."""
 
+import os
 from typing import NamedTuple, Optional
 
 import torch
@@ -7,8 +8,56 @@ from torch import Tensor
 
 from fairseq_dlf.core.hypergradient.student import Student
 from fairseq_dlf.core.support.digests import tensor_digest
+from fairseq_dlf.core.support.errors import InputError
 from fairseq_dlf.core.support.signature import Part
 from fairseq_dlf.translation.episodes.checkpoints import StudentCheckpoint
+
+WAYS = ("warm", "fresh", "continue")
+
+
+class Origin(NamedTuple):
+    """A student as `--student` names it.
+
+    Attributes:
+        checkpoint: its path.
+        way: where its episodes start: 'warm', 'fresh' or 'continue'.
+    """
+
+    checkpoint: str
+    way: str
+
+
+def origins(students: str, start: str) -> list[Origin]:
+    """Return the students of a `--student` option, in order.
+
+    Args:
+        students: CHECKPOINT or WAY:CHECKPOINT, or several of them with commas between. The name of a file is that
+            file, whatever its characters.
+        start: the way of those that name none.
+
+    Raises:
+        InputError: a checkpoint is missing between two commas, or no student is left for `start`.
+    """
+    if os.path.isfile(students):
+        return [Origin(students, start)]
+    entries = [each.strip() for each in students.split(",")]
+    found = [_origin(entry, start) for entry in entries]
+    if not all(each.checkpoint for each in found):
+        raise InputError(
+            f"--student {students} lacks a checkpoint: write CHECKPOINT,CHECKPOINT,…, each perhaps after fresh:, warm: "
+            "or continue:"
+        )
+    if start != WAYS[0] and all(_origin(entry, "").way for entry in entries):
+        raise InputError(
+            f"--student-start {start} would be ignored, for every student of --student {students} names its own: leave "
+            "it out"
+        )
+    return found
+
+
+def _origin(entry: str, start: str) -> Origin:
+    way, colon, checkpoint = entry.partition(":")
+    return Origin(checkpoint, way) if colon and way in WAYS else Origin(entry, start)
 
 
 class Start(NamedTuple):

@@ -74,12 +74,12 @@ class DlfTeachingCriterion(FairseqCriterion):
 
         Args:
             model: the teacher, perhaps in fairseq's wrappers.
-            sample: a `Turn` in training; not read in validation.
+            sample: a `Turn`, of which validation reads the member only.
         """
         if self.training and model.training:
             loss, figures, sample_size = self._teach(model, sample)
         else:
-            loss, figures = self._validate(model)
+            loss, figures = self._validate(model, sample)
             sample_size = 1
         logging_output = {
             "loss": loss.detach(),
@@ -91,9 +91,9 @@ class DlfTeachingCriterion(FairseqCriterion):
         return loss, sample_size, logging_output
 
     def _teach(self, model: nn.Module, turn: Turn) -> tuple[Tensor, dict[str, float], int]:
-        lesson = self.lessons.lesson(turn.update, turn.turn, _device_of(model), turn.continued)
+        lesson = self.lessons.lesson(turn.update, turn.turn, _device_of(model), turn.continued, turn.member)
         guidance = _guidance(lesson, model)
-        self.lessons.check(lesson, guidance)
+        self.lessons.check(lesson, guidance, turn.member)
         plan = self.lessons.plan
         watch = EpisodeWatch(plan.steps, plan.first, self.lessons.cfg.log_cotangent_every)
         estimate = self.lessons.estimator(lesson, guidance, model, watch=watch)
@@ -101,24 +101,39 @@ class DlfTeachingCriterion(FairseqCriterion):
             watch.finish(estimate.figures.get("cotangent_norm"))
         self.ending = Ending(estimate.collapse, estimate.student)
         # A collapsed episode has weight 0, so that the mean is over the good episodes of an update.
-        figures = _logged(estimate, self.lessons.figure, plan.steps - plan.first) | self._weights(guidance)
+        measure = self.lessons.figure
+        figures = _logged(estimate, measure, plan.steps - plan.first) | self._weights(guidance)
+        figures |= self._by_member(turn.member, {measure: figures[EACH + measure]})
         return estimate.loss, figures, int(estimate.collapse is None)
 
-    def _validate(self, model: nn.Module) -> tuple[Tensor, dict[str, float]]:
+    def _validate(self, model: nn.Module, turn: Turn) -> tuple[Tensor, dict[str, float]]:
         device = _device_of(model)
-        lesson = self.lessons.validation(device)
+        lesson = self.lessons.validation(device, turn.member)
         guidance = _guidance(lesson, model)
         watch = EpisodeWatch(lesson.updates, self.lessons.plan.first, 0)
         run = (lesson.student, lesson.rule, guidance.source, lesson.start, lesson.updates)
         params = unroll(*run, watch=watch, observe=guidance.observe).final.params
         value, greedy = lesson.measure.value(params), self.lessons.greedy(lesson.student, params)
         logger.info(f"greedy dev BLEU of the taught student {greedy.score:.2f} {greedy.signature}")
-        figures = {f"{EACH}{self.lessons.figure}": 100 * value, f"{EACH}bleu": greedy.score}
+        found = {self.lessons.figure: 100 * value, "bleu": greedy.score}
+        figures = {EACH + name: figure for name, figure in found.items()} | self._by_member(turn.member, found)
         return torch.tensor(1.0 - value, device=device), figures | self._weights(guidance)
 
     def _weights(self, guidance: Guidance) -> dict[str, float]:
         """Return the figures of the regularisers, the means of their weights along the lesson."""
         return {f"{EACH}{WEIGHT}{name}": weight for name, weight in self.lessons.weights(guidance).items()}
+
+    def _by_member(self, taught: int, figures: Mapping[str, float]) -> dict[str, float]:
+        """Return the figures of an episode under the number of its member; nothing if there is one only.
+
+        The mean over the episodes of all members, which teach each equally often, is that of a member's own. Every
+        episode has all names, since fairseq sums over workers only what the first one has.
+        """
+        members = len(self.lessons.members)
+        if members == 1:
+            return {}
+        others = {f"{EACH}{name}_{member + 1}": 0.0 for name in figures for member in range(members)}
+        return {**others, **{f"{EACH}{name}_{taught + 1}": members * value for name, value in figures.items()}}
 
     @classmethod
     def reduce_metrics(cls, logging_outputs: list[Mapping[str, Any]]) -> None:

@@ -1,6 +1,7 @@
 """The task `dlf_teaching`, which trains a teacher; one update is one episode of a student."""
 
 import logging
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Optional
@@ -20,8 +21,14 @@ from fairseq_dlf.translation.bleu.decoding import unwrapped
 from fairseq_dlf.translation.episodes.batches import BatchLimits
 from fairseq_dlf.translation.episodes.config import DlfTeachingConfig
 from fairseq_dlf.translation.episodes.lessons import Lessons
-from fairseq_dlf.translation.episodes.option_checks import require_options, require_several
+from fairseq_dlf.translation.episodes.option_checks import (
+    require_equal_shares,
+    require_kept,
+    require_options,
+    require_several,
+)
 from fairseq_dlf.translation.episodes.options import OPTIONS
+from fairseq_dlf.translation.episodes.starts import origins
 from fairseq_dlf.translation.hooks.dictionaries import dictionary_fingerprint
 from fairseq_dlf.translation.hooks.launch import refuse_ignored, require_data_bin, require_joined
 from fairseq_dlf.translation.hooks.naming import naming_options
@@ -31,7 +38,7 @@ from fairseq_dlf.translation.teachers.exports import export_saved
 from fairseq_dlf.translation.teachers.files import TASK_STATE_KEY, header_of
 from fairseq_dlf.translation.teachers.model import DlfTeacherModel
 from fairseq_dlf.translation.teachers.signatures import optimiser_part, options_part, workers_part
-from fairseq_dlf.translation.teachers.turns import Turns
+from fairseq_dlf.translation.teachers.turns import Turn, Turns
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +66,11 @@ class DlfTeachingTask(TranslationTask):
         self._lessons: Optional[Lessons] = None
         self._teacher: Part = {}
         self._signature_logged = False
-        self.turns = Turns(continues=str(cfg.student_start) == "continue")
+        ways = [origin.way for origin in origins(cfg.student or "", str(cfg.student_start))]
+        require_equal_shares(cfg, self.workers, len(ways))
+        require_kept(ways, self.workers)
+        self.members = len(ways)
+        self.turns = Turns([way == "continue" for way in ways], self.workers.episode)
 
     @classmethod
     def setup_task(cls, cfg: DlfTeachingConfig, **kwargs: Any) -> "DlfTeachingTask":
@@ -74,8 +85,8 @@ class DlfTeachingTask(TranslationTask):
         pairs = self.datasets[split]
         if len(pairs) == 0:
             raise InputError(f"the split {split!r} of {self.cfg.data} is empty: preprocess the data again")
-        episodes = 1 if split in self.cfg.valid_subset.split(",") else self._episodes_per_epoch()
-        self.datasets[split] = EpisodeDataset(pairs, episodes)
+        of_teachers = split in self.cfg.valid_subset.split(",")
+        self.datasets[split] = EpisodeDataset(pairs, self._validations() if of_teachers else self._episodes_per_epoch())
 
     def pairs(self, split: str) -> FairseqDataset:
         """Return the sentence pairs of a split of episodes."""
@@ -84,9 +95,18 @@ class DlfTeachingTask(TranslationTask):
         return self.datasets[split].pairs
 
     def _episodes_per_epoch(self) -> int:
-        """Return a multiple of the number of workers, so that none idles; each counts a shared episode as its own."""
-        episodes, number = self.cfg.episodes_per_epoch, self.workers.number
-        return episodes * number if self.workers.shared else -(-episodes // number) * number
+        """Return a multiple of the numbers of workers and members, so that none idles.
+
+        Each worker counts a shared episode as its own.
+        """
+        number, shared = self.workers.number, self.workers.shared
+        together = self.members if shared else math.lcm(number, self.members)
+        episodes = -(-self.cfg.episodes_per_epoch // together) * together
+        return episodes * number if shared else episodes
+
+    def _validations(self) -> int:
+        """Return the number of episodes of a validation, one of each member; each worker counts a shared one."""
+        return self.members * (self.workers.number if self.workers.shared else 1)
 
     def get_batch_iterator(
         self, dataset: FairseqDataset, max_tokens: Any = None, max_sentences: Any = None, **kwargs: Any
@@ -144,6 +164,12 @@ class DlfTeachingTask(TranslationTask):
         self.turns.end(criterion.ending)
         return result
 
+    def valid_step(self, sample: Any, model: Any, criterion: Any, **kwargs: Any) -> Any:
+        """Validate on the member whose number the episode has."""
+        number = int(sample["id"][0]) // (self.workers.number if self.workers.shared else 1)
+        # A worker without an episode of its own repeats one of training, which may have any number.
+        return super().valid_step(Turn(0, 0, None, number % self.members), model, criterion, **kwargs)
+
     @naming_options(OPTIONS)
     def optimizer_step(self, optimizer: Any, model: Any, update_num: int) -> None:
         """Skip an update without a good episode, in which Adam's momentum would still move the teacher.
@@ -167,15 +193,12 @@ class DlfTeachingTask(TranslationTask):
 
     def get_checkpoint_dict(self) -> dict[str, Any]:
         """Return the state that must survive a resume; fairseq passes it to `set_checkpoint_dict`."""
-        state: dict[str, Any] = {"collapses": self.collapses.state()}
-        if self.turns.continued is not None:
-            state["continued_student"] = self.turns.continued.cpu()
-        return {type(self).__name__: state}
+        return {type(self).__name__: {"collapses": self.collapses.state(), **self.turns.state()}}
 
     def set_checkpoint_dict(self, state: dict[str, Any]) -> None:
         # Version 0.1.0 stored the number only.
         self.collapses.restore(state.get("collapses") or {"in_a_row": state["collapses_in_a_row"], "best": 0.0})
-        self.turns.continued = state.get("continued_student")
+        self.turns.restore(state)
 
     def post_save(self, checkpoint_path: str, num_updates: int) -> None:
         """Export the checkpoint that fairseq has just saved as safetensors."""

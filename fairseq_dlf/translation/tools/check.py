@@ -58,12 +58,16 @@ def run(words: Sequence[str]) -> None:
     task = tasks.setup_task(cfg.task)
     teacher = task.build_model(cfg.model).teacher
     device = torch.device("cuda" if torch.cuda.is_available() and not cfg.common.cpu else "cpu")
-    for line in findings(task, teacher, cfg.model.phi_start, device):
-        print(line, flush=True)
+    members = len(task.lessons.members)
+    for member in range(members):
+        if members > 1:
+            print(f"student {member + 1} of {members}:")
+        for line in findings(task, teacher, cfg.model.phi_start, device, member):
+            print(line, flush=True)
 
 
-def findings(task: Any, teacher: Teacher, phi_start: float, device: torch.device) -> Iterator[str]:
-    """Yield a line for each thing that is found, as soon as it is.
+def findings(task: Any, teacher: Teacher, phi_start: float, device: torch.device, member: int = 0) -> Iterator[str]:
+    """Yield a line for each thing that is found of a member, as soon as it is.
 
     Args:
         task: `dlf_teaching`, with its lessons.
@@ -73,7 +77,7 @@ def findings(task: Any, teacher: Teacher, phi_start: float, device: torch.device
         StateError, InputError: the student cannot be taught in this way.
     """
     lessons, words = task.lessons, task.target_dictionary
-    lesson = lessons.validation(device)
+    lesson = lessons.validation(device, member)
     params, loss = lesson.start.params, lessons.loss
     prospect = Prospect(
         lesson=lesson,

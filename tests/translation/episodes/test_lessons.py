@@ -8,6 +8,7 @@ from fairseq_dlf.core.hypergradient.probe import twice_differentiable
 from fairseq_dlf.core.hypergradient.schedules import Checkpoints
 from fairseq_dlf.core.hypergradient.student import Point
 from fairseq_dlf.core.support.seeds import mixed_seed
+from fairseq_dlf.core.support.signature import Signature
 from fairseq_dlf.core.support.workers import Workers
 from fairseq_dlf.core.teaching.estimators import Reverse
 from fairseq_dlf.core.teaching.guidance import Guidance
@@ -246,6 +247,68 @@ def test_bleu_is_measured_again_every_few_updates_and_replayed(monkeypatch):
         assert torch.equal(phi, forward[t])
         torch.testing.assert_close(phi, along[t])
     assert not torch.allclose(forward[0], forward[2])
+
+
+# Several students ---------------------------------------------------------------------
+
+SEVERAL = "student.pt,longer_student.pt,fresh:student.pt"
+
+
+def test_each_member_has_lessons_of_its_own_student(monkeypatch):
+    read = Checkpoint.read
+    lessons = made_lessons(monkeypatch, student=SEVERAL, update_freq=[3]).lessons
+    assert Checkpoint.read == read + 3
+    first, second, third = (lessons.lesson(0, turn, CPU, member=turn) for turn in range(3))
+    alone = made_lessons(monkeypatch).lessons
+    assert torch.equal(first.start.params, alone.lesson(0, 0, CPU).start.params)
+    assert len({float(each.start.params.sum()) for each in (first, second, third)}) == 3
+    assert len({id(each.student.module) for each in (first, second, third)}) == 3
+    assert second.measure.dev.student.module is second.student.module
+    # Batches are those of the turn, whoever is taught.
+    assert second.seeds == alone.lesson(0, 1, CPU).seeds
+
+
+def test_members_are_validated_on_lessons_of_their_own(monkeypatch):
+    lessons = made_lessons(monkeypatch, student="fresh:student.pt,fresh:student.pt").lessons
+    first, second = (lessons.validation(CPU, member) for member in range(2))
+    assert not torch.equal(first.start.params, second.start.params) and not set(first.seeds) & set(second.seeds)
+    alone = made_lessons(monkeypatch, student_start="fresh").lessons.validation(CPU)
+    assert first.seeds == alone.seeds and torch.equal(first.start.params, alone.start.params)
+
+
+def test_each_warm_member_is_decoded_once(monkeypatch):
+    asked = bleu_of_params(monkeypatch)
+    lessons = made_lessons(monkeypatch, student="student.pt,longer_student.pt").lessons
+    seen = []
+    for turn in range(4):
+        lesson = lessons.lesson(0, turn, CPU, member=turn % 2)
+        seen.append(lesson.observe(0, lesson.start.params, {}))
+    assert len(asked) == 4
+    assert torch.equal(seen[0], seen[2]) and torch.equal(seen[1], seen[3]) and not torch.equal(seen[0], seen[1])
+
+
+def test_each_member_is_tried_and_guarded_before_its_first_lesson(monkeypatch):
+    lessons = made_lessons(monkeypatch, student="student.pt,longer_student.pt", curvature="central").lessons
+    probed, watched = [], []
+    for member, guard in enumerate(lessons._guards):
+        monkeypatch.setattr(guard, "probe", lambda student, point, member=member: probed.append((member, student)))
+        monkeypatch.setattr(guard, "watch", lambda lesson, guidance, member=member: watched.append(member))
+    for member in (1, 0, 1):
+        lesson = lessons.lesson(0, 0, CPU, member=member)
+        lessons.check(lesson, None, member)
+    assert [member for member, _ in probed] == [1, 0] and watched == [1, 0, 1]
+    assert [student.module for _, student in probed] == [lessons.members[member].student.module for member in (1, 0)]
+
+
+def test_all_members_are_signed(monkeypatch):
+    one, other, several = (
+        Signature.of("dlf", made_lessons(monkeypatch, student=student).lessons.signature)
+        for student in ("student.pt", "longer_student.pt", SEVERAL)
+    )
+    digests = [one.get("student"), other.get("student"), one.get("student")]
+    assert several.get("student").split(",") == digests and digests[0] != digests[1]
+    assert (one.get("start"), several.get("start")) == ("warm", "warm,warm,fresh")
+    assert several.without("student", "start") == one.without("student", "start")
 
 
 # The plan ---------------------------------------------------------------------------

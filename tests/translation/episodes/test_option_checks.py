@@ -3,8 +3,14 @@
 import pytest
 
 from fairseq_dlf.core.support.errors import InputError, MissingFileError, UserError
+from fairseq_dlf.core.support.workers import Workers
 from fairseq_dlf.translation.episodes.config import DlfTeachingConfig
-from fairseq_dlf.translation.episodes.option_checks import require_options, require_several
+from fairseq_dlf.translation.episodes.option_checks import (
+    require_equal_shares,
+    require_kept,
+    require_options,
+    require_several,
+)
 
 
 def options(**given) -> DlfTeachingConfig:
@@ -83,3 +89,36 @@ def test_episodes_are_shared_among_several():
     require_several(False, 1)
     with pytest.raises(InputError, match="--share-episodes was given, but one worker trains alone"):
         require_several(True, 1)
+
+
+# Update frequencies, workers and members that go together, and others with the advice.
+EQUAL = [([1], Workers(), 1), ([3], Workers(), 3), ([4, 2], Workers(), 2), ([1], Workers(0, 4), 2)]
+EQUAL += [([3], Workers(0, 2), 3), ([2], Workers(0, 3, shared=True), 2), ([], Workers(), 1)]
+UNEQUAL = [
+    ([1], Workers(), 3, "names 3 students, but an update has 1 episodes .*pass --update-freq 3 or a multiple"),
+    ([2, 3], Workers(), 2, "an update has 3 episodes .--update-freq 3, 1 at a time.*pass --update-freq 2"),
+    ([1], Workers(0, 2), 3, "an update has 2 episodes .--update-freq 1, 2 at a time.*pass --update-freq 3"),
+    ([1], Workers(0, 2), 4, "pass --update-freq 2 or"),
+    ([1], Workers(0, 2, shared=True), 2, "an update has 1 episodes .*pass --update-freq 2 or"),
+]
+
+
+@pytest.mark.parametrize(("turns", "workers", "members"), EQUAL)
+def test_updates_that_teach_each_member_equally_often_are_taken(turns, workers, members):
+    require_equal_shares(options(update_freq=turns), workers, members)
+
+
+@pytest.mark.parametrize(("turns", "workers", "members", "words"), UNEQUAL)
+def test_other_updates_are_refused_with_the_number_to_take(turns, workers, members, words):
+    with pytest.raises(InputError, match=words):
+        require_equal_shares(options(update_freq=turns), workers, members)
+
+
+def test_several_workers_do_not_keep_several_students():
+    ways = ["warm", "continue"]
+    require_kept(ways, Workers())
+    require_kept(ways, Workers(0, 2, shared=True))
+    require_kept(["continue"], Workers(0, 2))
+    require_kept(["warm", "fresh"], Workers(0, 2))
+    with pytest.raises(InputError, match="each of 2 students .* of 2 workers .*pass --update-freq 2 to one worker"):
+        require_kept(ways, Workers(0, 2))

@@ -131,7 +131,7 @@ def test_validation_is_a_fixed_lesson_without_a_reverse_pass(made, monkeypatch):
     for mode in ("criterion", "model"):
         getattr(found, mode).eval()
         with torch.no_grad():
-            loss, sample_size, log = found.criterion(found.model, None)
+            loss, sample_size, log = found.criterion(found.model, Turn(0, 0, None))
         getattr(found, mode).train()
         assert float(loss) == pytest.approx(1 - log["_each:expected_bleu"] / 100)
         assert 0 < log["_each:expected_bleu"] < 100
@@ -140,6 +140,44 @@ def test_validation_is_a_fixed_lesson_without_a_reverse_pass(made, monkeypatch):
     assert not torch.equal(decoded[0], lesson.start.params) and torch.equal(*decoded)
     value = lesson.measure.value(decoded[0])
     assert log["_each:expected_bleu"] == pytest.approx(100 * value)
+
+
+def test_each_member_s_figures_are_told_apart(made, monkeypatch):
+    found = made(student="student.pt,longer_student.pt", update_freq=[2])
+    logs = []
+    for member, after in enumerate((0.5, 0.25)):
+        found.lessons.estimator = estimator = FakeEstimator("it fell" if member else None, measure_after=after)
+        logs.append(found.criterion(found.model, Turn(0, member, None, member))[2])
+        assert estimator.asked.lesson.student.module is found.lessons.members[member].student.module
+    assert set(logs[0]) == set(logs[1])
+    told = reduced(*logs)
+    assert (told["expected_bleu"], told["expected_bleu_1"], told["expected_bleu_2"]) == (37.5, 50.0, 25.0)
+    monkeypatch.setattr(
+        found.lessons,
+        "greedy",
+        lambda student, params: CorpusBleu(20.0 if student is found.lessons.members[1].student else 10.0, ""),
+    )
+    found.model.eval()
+    with torch.no_grad():
+        logs = [found.criterion(found.model, Turn(0, 0, None, member))[2] for member in range(2)]
+    assert set(logs[0]) == set(logs[1])
+    told = reduced(*logs)
+    assert (told["bleu"], told["bleu_1"], told["bleu_2"]) == (15.0, 10.0, 20.0)
+    assert told["expected_bleu"] == pytest.approx((told["expected_bleu_1"] + told["expected_bleu_2"]) / 2, abs=0.01)
+    assert told["expected_bleu_1"] != told["expected_bleu_2"]
+
+
+def test_a_figure_that_is_no_number_stays_with_its_member(made):
+    found = made(student="student.pt,longer_student.pt", update_freq=[2])
+    found.lessons.estimator = FakeEstimator("it diverged", measure_after=float("nan"))
+    log = found.criterion(found.model, Turn(0, 1, None, 1))[2]
+    assert log["_each:expected_bleu_1"] == 0.0 and log["_each:expected_bleu_2"] != log["_each:expected_bleu_2"]
+
+
+def test_one_student_has_no_numbered_figures(made):
+    found = made()
+    found.lessons.estimator = FakeEstimator()
+    assert not [key for key in found.criterion(found.model, Turn(0, 0, None))[2] if key.endswith("_1")]
 
 
 def reduced(*logs) -> dict[str, float]:

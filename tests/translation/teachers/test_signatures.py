@@ -122,7 +122,7 @@ def test_the_student_is_signed_by_its_weights(monkeypatch):
     first = made_lessons(monkeypatch).lessons
     other = made_lessons(monkeypatch).lessons
     assert first.signature["student"] == other.signature["student"]
-    other._starts._warm += 1
+    other.members[0].starts._warm += 1
     assert first.signature["student"] != other.signature["student"]
 
 

@@ -9,12 +9,13 @@ from fairseq.models import BaseFairseqModel
 from fairseq.tasks.translation import TranslationTask
 
 from fairseq_dlf.core.support.errors import InputError, StateError
+from fairseq_dlf.core.support.workers import Workers
 from fairseq_dlf.core.teaching.loop.collapse import CollapsedError
 from fairseq_dlf.translation.teachers import exports
 from fairseq_dlf.translation.teachers.episodes import EpisodeDataset
 from fairseq_dlf.translation.teachers.exports import export_saved
 from fairseq_dlf.translation.teachers.task import DlfTeachingTask
-from fairseq_dlf.translation.teachers.turns import Ending, Turn
+from fairseq_dlf.translation.teachers.turns import Ending, Turn, Turns
 from tests.translation.made_lessons import options
 from tests.translation.tiny_runs import dictionary
 
@@ -103,12 +104,64 @@ def test_collapses_of_others_count_as_well(run):
     assert made.task.collapses.in_a_row == 1 and not made.stepped
 
 
+# Several students --------------------------------------------------------------------
+
+
+def test_the_episodes_of_an_update_teach_the_members_in_turn(run):
+    made = run(student="a.pt,b.pt,c.pt", update_freq=[3])
+    for update in (0, 0, 0, 1, 1, 1):
+        made.episode(update)
+    assert [(turn.turn, turn.member) for turn in made.turns] == 2 * [(0, 0), (1, 1), (2, 2)]
+
+
+@pytest.mark.parametrize(
+    ("workers", "members"),
+    [(Workers(1, 2), [1, 0, 2]), (Workers(2, 3), [2, 2, 2]), (Workers(1, 2, shared=True), [0, 1, 2])],
+)
+def test_members_are_counted_over_all_workers(workers, members):
+    turns = Turns([False] * 3, workers.episode)
+    assert [turns.begin(5).member for _ in members] == members
+
+
+def test_each_member_goes_on_where_it_ended(run, caplog):
+    population = {"student": "a.pt,continue:b.pt,continue:c.pt", "update_freq": [3]}
+    made = run(**population)
+    for member, collapse in enumerate((None, None, "it fell")):
+        made.episode(0, collapse, STUDENT + member)
+    assert "episode of student 3 collapsed, the teacher does not learn from it: it fell" in caplog.text
+    state = made.task.get_checkpoint_dict()["DlfTeachingTask"]
+    for again in (made, run(**population)):
+        again.task.set_checkpoint_dict(state)
+        continued = [again.task.turns.begin(1).continued for _ in range(3)]
+        assert continued[0] is None and torch.equal(continued[1], STUDENT + 1) and continued[2] is None
+
+
+@pytest.mark.parametrize(
+    ("workers", "members"), [(Workers(), [0, 1, 0]), (Workers(1, 3, shared=True), [0, 0, 0, 1, 1, 1, 0])]
+)
+def test_a_validation_has_the_member_of_its_number(run, monkeypatch, workers, members):
+    made, found = run(student="a.pt,b.pt", update_freq=[2]), []
+    made.task.workers = workers
+    monkeypatch.setattr(TranslationTask, "valid_step", lambda task, turn, model, criterion: found.append(turn.member))
+    for number in range(len(members)):
+        made.task.valid_step({"id": torch.tensor([number])}, None, None)
+    assert found == members
+
+
+def test_updates_and_starts_that_do_not_fit_a_population_are_refused(run, monkeypatch):
+    with pytest.raises(InputError, match="--student names 2 students, but an update has 1 episodes"):
+        run(student="a.pt,b.pt")
+    monkeypatch.setattr(Workers, "of_this_run", lambda shared: Workers(0, 2))
+    with pytest.raises(InputError, match="--student-start continue keeps each of 2 students"):
+        run(student="a.pt,continue:b.pt")
+
+
 @pytest.mark.parametrize(("start", "kept"), [("continue", True), ("warm", False), ("fresh", False)])
 def test_only_runs_that_go_on_keep_the_student(run, start, kept):
     made = run(student_start=start)
     made.episode(0)
     made.episode(1, "it fell", STUDENT + 1)
-    assert (made.task.turns.continued is STUDENT) == kept
+    assert (made.task.turns.continued.get(0) is STUDENT) == kept
     assert [turn.continued is STUDENT for turn in made.turns] == [False, kept]
     made.episode(2, None, STUDENT + 2)
     assert made.turns[2].continued is (STUDENT if kept else None)
@@ -132,7 +185,7 @@ def test_a_resumed_run_goes_on_with_its_student_and_collapses(run):
 def test_the_state_of_the_first_version_is_taken(run):
     made = run()
     made.task.set_checkpoint_dict({"collapses_in_a_row": 2})
-    assert made.task.collapses.in_a_row == 2 and made.task.turns.continued is None
+    assert made.task.collapses.in_a_row == 2 and not made.task.turns.continued
     assert made.task.get_checkpoint_dict() == {"DlfTeachingTask": {"collapses": {"in_a_row": 2, "best": 0.0}}}
 
 
@@ -152,12 +205,21 @@ def test_models_and_criterions_of_students_are_refused(run, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("number", "shared", "episodes"), [(1, False, 10), (3, False, 12), (5, False, 10), (3, True, 30)]
+    ("number", "shared", "members", "episodes", "validations"),
+    [
+        (1, False, 1, 10, 1),
+        (3, False, 1, 12, 1),
+        (5, False, 1, 10, 1),
+        (3, True, 1, 30, 3),
+        (1, False, 3, 12, 3),
+        (4, False, 6, 12, 6),
+        (2, True, 3, 24, 6),
+    ],
 )
-def test_no_worker_idles(run, number, shared, episodes):
+def test_no_worker_idles(run, number, shared, members, episodes, validations):
     task = run().task
-    task.workers = SimpleNamespace(number=number, shared=shared)
-    assert task._episodes_per_epoch() == episodes
+    task.workers, task.members = SimpleNamespace(number=number, shared=shared), members
+    assert (task._episodes_per_epoch(), task._validations()) == (episodes, validations)
 
 
 def test_episodes_are_known_by_their_numbers():

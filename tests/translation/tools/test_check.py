@@ -73,6 +73,16 @@ def test_regularisers_stand_beside_each_constant_phi(data, student, capsys, monk
     assert "smoothness in Φ" in capsys.readouterr().out
 
 
+def test_each_student_of_a_population_is_checked(data, student, capsys):
+    several = arguments(data, f"{student},fresh:{student}", "--update-freq=2")
+    assert check.main(several) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "student 1 of 2:" and lines.count("student 2 of 2:") == 1
+    first, second = (lines[:14], lines[14:])
+    assert len(first) == len(second) and second[0] == "student 2 of 2:"
+    assert first[-1].startswith("leverage: ") and second[-1].startswith("leverage: ")
+
+
 def test_mistakes_are_one_line(data, tmp_path, capsys):
     assert check.main(arguments(data, tmp_path / "none.pt")) == 1
     error = capsys.readouterr().err.splitlines()[-1]
