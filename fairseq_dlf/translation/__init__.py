@@ -17,6 +17,7 @@ from fairseq_dlf.translation.students.losses import self_distillation as _self_d
 from fairseq_dlf.translation.students.losses import softmax_margin as _softmax_margin  # noqa: F401
 from fairseq_dlf.translation.students.losses import sparse_smoothing as _sparse_smoothing  # noqa: F401
 from fairseq_dlf.translation.teachers import criterion as _teacher_criterion  # noqa: F401
+from fairseq_dlf.translation.teachers import member_adam as _member_adam  # noqa: F401
 from fairseq_dlf.translation.teachers import model as _teacher_model  # noqa: F401
 from fairseq_dlf.translation.teachers import rprop as _rprop  # noqa: F401
 from fairseq_dlf.translation.teachers import task as _teacher_task  # noqa: F401

@@ -22,6 +22,7 @@ from tests.end_to_end.commands import (
     parameters,
     taught,
     teach,
+    train,
 )
 from tests.forking import ONE_THREAD, REPOSITORY, TIMEOUT_S, Command
 
@@ -83,6 +84,29 @@ def test_two_workers_with_an_episode_each_are_one_with_two(work, tmp_path, train
     printed = teach(work, tmp_path / "two", "--episodes-per-epoch=4", by=train_by_two)
     assert_same_move(tmp_path / "two", tmp_path / "one")
     assert "|episodes:2|" in printed
+
+
+def test_two_workers_with_a_member_each_are_one_with_two(work, tmp_path, train_by_two):
+    options = ["--student", f"{work.warm},fresh:{work.warm}", "--optimizer=dlf_member_adam", "--lr=0.05"]
+    options += ["--max-update=2", "--no-epoch-checkpoints", "--validate-interval=2"]
+    printed = {"one": train(work, *TEACHING, *options, "--update-freq=2", "--cpu", "--save-dir", tmp_path / "one")}
+    printed["two"] = train_by_two(work, *TEACHING, *options, "--save-dir", tmp_path / "two")
+    assert_same_parameters(tmp_path / "two" / "checkpoint_last.pt", tmp_path / "one" / "checkpoint_last.pt")
+    figures = ["expected_bleu", "expected_bleu_1", "expected_bleu_2", "bleu", "bleu_1", "bleu_2"]
+    one, two = ({name: last_number(name, each) for name in figures} for each in printed.values())
+    assert one == two and one["bleu_1"] > one["bleu_2"] >= 0
+    assert one["expected_bleu_1"] != one["expected_bleu_2"]
+
+
+@pytest.mark.slow
+def test_two_workers_share_the_episodes_of_each_member(work, tmp_path, train_by_two):
+    options = ["--student", f"{work.warm},fresh:{work.warm}", "--optimizer=sgd", "--lr=1e4", "--student-dropout=0"]
+    options += ["--max-update=1", "--no-epoch-checkpoints", "--update-freq=2", "--batch-size=7"]
+    one = train(work, *TEACHING, *options, "--cpu", "--save-dir", tmp_path / "one")
+    two = train_by_two(work, *TEACHING, *options, "--share-episodes", "--save-dir", tmp_path / "two")
+    assert_same_move(tmp_path / "two", tmp_path / "one")
+    for name in ("bleu_1", "bleu_2"):
+        assert last_number(name, two) == last_number(name, one)
 
 
 def test_torchrun_starts_the_workers(work, tmp_path):

@@ -8,6 +8,12 @@ TEACH = ["--student", "{warm}", *TEACHING, "--max-update=1"]
 STUDENT = [*LSTM, *SGD, "--criterion=dlf"]
 WRONG = {
     "student missing": ([*TEACH, "--student=none.pt"], "student checkpoint none.pt does not exist"),
+    "student missing among several": (
+        [*TEACH, "--student={warm},none.pt", "--update-freq=2"],
+        "student checkpoint none.pt does not exist",
+    ),
+    "students of one too few episodes": ([*TEACH, "--student={warm},{warm}"], "pass --update-freq 2 or a multiple"),
+    "optimiser of teachers": ([*STUDENT, "--optimizer=dlf_member_adam", "--max-update=1"], "learned of no episode"),
     "no student": ([*TEACH[2:]], "needs --student CHECKPOINT"),
     "student is a teacher": ([*TEACH, "--student={teacher}"], "is of another task, it has no encoder"),
     "student is text": ([*TEACH, "--student=pyproject.toml"], "pyproject.toml is no checkpoint"),

@@ -1,5 +1,6 @@
-"""Options of a run that fairseq passes to other parts of the run only."""
+"""Options of a run as fairseq passes them: to other parts of the run only, or as text."""
 
+import ast
 from typing import Any, Mapping
 
 from omegaconf import DictConfig, OmegaConf
@@ -20,3 +21,9 @@ def options_of_run(cfg: Any, group: str) -> Mapping[str, Any]:
         return {}
     options: Any = OmegaConf.to_container(members, resolve=True) if OmegaConf.is_config(members) else vars(members)
     return {str(name): value for name, value in options.items()}
+
+
+def pair_of(betas: Any) -> tuple[float, float]:
+    """Return β1 and β2 of an option, which fairseq leaves as text."""
+    first, second = ast.literal_eval(betas) if isinstance(betas, str) else betas
+    return float(first), float(second)

@@ -1,6 +1,5 @@
 """fairseq's optimiser `dlf_adam`: Adam as in episodes, with an epsilon inside the root."""
 
-import ast
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, List, Optional
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from fairseq_dlf.core.hypergradient.update_rules import Adam, StudentState
 from fairseq_dlf.translation.hooks.naming import naming_options
+from fairseq_dlf.translation.hooks.run_options import pair_of
 
 OPTIONS = {
     "beta1": "--adam-betas",
@@ -43,7 +43,7 @@ class DlfAdam(FairseqOptimizer):  # type: ignore[misc]  # fairseq has no types
         super().__init__(cfg)
         with naming_options(OPTIONS):
             rule = Adam(
-                _pair(cfg.adam_betas),
+                pair_of(cfg.adam_betas),
                 cfg.adam_eps,
                 weight_decay=cfg.weight_decay,
                 decoupled=True,
@@ -87,9 +87,3 @@ class RuleOptimizer(torch.optim.Optimizer):
         after = self.rule.step(before, gradient, rate)
         parameter.copy_(after.params)
         slots["exp_avg"], slots["exp_avg_sq"], slots["step"] = after.slots
-
-
-def _pair(betas: Any) -> tuple[float, float]:
-    """Return β1 and β2 of an option, which fairseq leaves as text."""
-    first, second = ast.literal_eval(betas) if isinstance(betas, str) else betas
-    return float(first), float(second)

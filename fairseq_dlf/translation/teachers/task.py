@@ -36,6 +36,7 @@ from fairseq_dlf.translation.teachers.criterion import DlfTeachingCriterion
 from fairseq_dlf.translation.teachers.episodes import EpisodeDataset
 from fairseq_dlf.translation.teachers.exports import export_saved
 from fairseq_dlf.translation.teachers.files import TASK_STATE_KEY, header_of
+from fairseq_dlf.translation.teachers.member_adam import MemberAdam
 from fairseq_dlf.translation.teachers.model import DlfTeacherModel
 from fairseq_dlf.translation.teachers.signatures import optimiser_part, options_part, workers_part
 from fairseq_dlf.translation.teachers.turns import Turn, Turns
@@ -160,9 +161,11 @@ class DlfTeachingTask(TranslationTask):
     ) -> Any:
         """Run one episode."""
         turn = self.turns.begin(update_num)
-        result = super().train_step(turn, model, criterion, optimizer, update_num, ignore_grad)
+        loss, sample_size, logged = super().train_step(turn, model, criterion, optimizer, update_num, ignore_grad)
         self.turns.end(criterion.ending)
-        return result
+        if isinstance(optimizer, MemberAdam):
+            optimizer.credit(turn.member, self.members, 0 if ignore_grad else sample_size)
+        return loss, sample_size, logged
 
     def valid_step(self, sample: Any, model: Any, criterion: Any, **kwargs: Any) -> Any:
         """Validate on the member whose number the episode has."""

@@ -1,6 +1,7 @@
 """The task of teaching: turns, collapses, what survives a resume, exports."""
 
 import os
+from argparse import Namespace
 from types import SimpleNamespace
 
 import pytest
@@ -14,6 +15,7 @@ from fairseq_dlf.core.teaching.loop.collapse import CollapsedError
 from fairseq_dlf.translation.teachers import exports
 from fairseq_dlf.translation.teachers.episodes import EpisodeDataset
 from fairseq_dlf.translation.teachers.exports import export_saved
+from fairseq_dlf.translation.teachers.member_adam import MemberAdam
 from fairseq_dlf.translation.teachers.task import DlfTeachingTask
 from fairseq_dlf.translation.teachers.turns import Ending, Turn, Turns
 from tests.translation.made_lessons import options
@@ -146,6 +148,16 @@ def test_a_validation_has_the_member_of_its_number(run, monkeypatch, workers, me
     for number in range(len(members)):
         made.task.valid_step({"id": torch.tensor([number])}, None, None)
     assert found == members
+
+
+def test_only_the_optimiser_of_members_is_told_of_them(run):
+    made = run(student="a.pt,b.pt", update_freq=[2])
+    optimizer, told = MemberAdam(Namespace(lr=[0.1], adam_betas=(0.9, 0.99), adam_eps=1e-8), [STUDENT]), []
+    optimizer.credit = lambda *given: told.append(given)
+    made.criterion.ending = Ending(None, STUDENT)
+    for ignored in (False, True, False):
+        made.task.train_step({"id": 1}, made.model, made.criterion, optimizer, 0, ignored)
+    assert told == [(0, 2, 1), (1, 2, 0), (0, 2, 1)]
 
 
 def test_updates_and_starts_that_do_not_fit_a_population_are_refused(run, monkeypatch):
