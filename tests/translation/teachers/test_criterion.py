@@ -236,7 +236,7 @@ def test_mean_weights_are_logged_in_training_and_validation(made, monkeypatch):
     _, _, log = found.criterion(found.model, Turn(0, 0, None))
     monkeypatch.setattr(found.lessons, "greedy", lambda student, params: CorpusBleu(12.5, ""))
     with torch.no_grad():
-        _, _, validated = found.criterion.eval()(found.model, None)
+        _, _, validated = found.criterion.eval()(found.model, Turn(0, 0, None))
     assert log["_each:w_label_smoothing"] == validated["_each:w_label_smoothing"] == pytest.approx(0.25)
     assert reduced({**figures(40.0, 3.0, 5.0), "_each:w_x": 0.123456, "sample_size": 1, "nsentences": 1, "loss": 1.0})[
         "w_x"
