@@ -24,16 +24,27 @@ class Products(NamedTuple):
     mixed: Tensor
 
 
+class Multiply(Protocol):
+    """The derivative of the student's gradient at one point."""
+
+    def __call__(self, vector: Tensor, again: bool = False) -> Products:
+        """Return the products with a vector a, (parameters,).
+
+        Args:
+            again: whether another call will follow, for which the graph is kept.
+        """
+
+
 class Linearization(NamedTuple):
     """The student's gradient at one point, and its derivative there.
 
     Attributes:
         gradient: gives g = ∂L_Φ/∂ω, (parameters,); computed where it is not known yet.
-        multiply: maps a vector a to its products; may be called once.
+        multiply: maps a vector a to its products; may be called once more after each call with `again`.
     """
 
     gradient: Callable[[], Tensor]
-    multiply: Callable[[Tensor], Products]
+    multiply: Multiply
 
 
 class Curvature(Protocol):
@@ -77,10 +88,10 @@ class Exact:
             graph = _graph_of(student, parts[0])
             return Linearization(
                 lambda: student.combine(joined([g.detach() for g in graph.gradients])),
-                lambda vector: _combined(student, graph.products(student.pieces(vector)), point),
+                lambda vector, again=False: _combined(student, graph.products(student.pieces(vector), again), point),
             )
 
-        def multiply(vector: Tensor) -> Products:
+        def multiply(vector: Tensor, again: bool = False) -> Products:
             cotangents = student.pieces(vector)
             each = (_graph_of(student, part).products(cotangents) for part in parts)
             return _combined(student, reduce(_sum_of, each), point)
@@ -101,7 +112,7 @@ class _Graph(NamedTuple):
     coefficients: Tensor
     gradients: Sequence[Tensor]
 
-    def products(self, cotangents: Sequence[Tensor]) -> Products | None:
+    def products(self, cotangents: Sequence[Tensor], again: bool = False) -> Products | None:
         """Return the products with a vector in pieces, on this worker; None if the gradient is constant."""
         # A gradient that depends on nothing, such as an unused parameter's, has no graph.
         moving = [place for place, gradient in enumerate(self.gradients) if gradient.requires_grad]
@@ -112,6 +123,7 @@ class _Graph(NamedTuple):
             [self.gradients[place] for place in moving],
             [*self.pieces, self.coefficients],
             grad_outputs=[cotangents[place] for place in moving],
+            retain_graph=again,
             materialize_grads=True,
         )
         return Products(joined(hessian), mixed)
@@ -159,7 +171,7 @@ class CentralDifference:
     reuses_gradients = False
 
     def linearize(self, student: Student, point: Point, known: Gradients | None) -> Linearization:
-        def multiply(vector: Tensor) -> Products:
+        def multiply(vector: Tensor, again: bool = False) -> Products:
             step = _step_along(vector, point.params, self.relative_step)
             if step == 0.0:
                 return _no_products(point)
@@ -188,7 +200,7 @@ class ForwardDifference:
     def linearize(self, student: Student, point: Point, known: Gradients | None) -> Linearization:
         here = known or student.gradients(point, of_coefficients=True)
 
-        def multiply(vector: Tensor) -> Products:
+        def multiply(vector: Tensor, again: bool = False) -> Products:
             step = _step_along(vector, point.params, self.relative_step)
             if step == 0.0:
                 return _no_products(point)

@@ -3,15 +3,16 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
 
-from fairseq_dlf.core.hypergradient.curvature import Curvature
+from fairseq_dlf.core.hypergradient.curvature import Curvature, Products
 from fairseq_dlf.core.hypergradient.student import Gradients, Student
 from fairseq_dlf.core.hypergradient.trajectory import Past, Trajectory
 from fairseq_dlf.core.hypergradient.unroll import StepSource, Watch, updated
-from fairseq_dlf.core.hypergradient.update_rules import StudentState, UpdateRule
+from fairseq_dlf.core.hypergradient.update_rules import Pullback, StudentState, UpdateRule
 
 
 class NonFiniteCotangentError(RuntimeError):
@@ -73,31 +74,87 @@ def reverse(
         the trajectory recomputes; memory of one step and T rows of coefficients.
     Paper: Eqs 3–5 and Algorithm 1, for any update rule.
     """
+    way = (student, rule, source, trajectory, curvature)
+    return reverse_several(*way, [cotangent], clip_norm=clip_norm, watch=watch)[0]
+
+
+def reverse_several(
+    student: Student,
+    rule: UpdateRule,
+    source: StepSource,
+    trajectory: Trajectory,
+    curvature: Curvature,
+    cotangents: Sequence[Tensor],
+    *,
+    clip_norm: float = 0.0,
+    watch: Watch | None = None,
+) -> list[Hypergradient]:
+    """Carry the cotangents of several measures back through the same updates, as `reverse` does each.
+
+    Args:
+        cotangents: ∂M̃/∂ω_T of each measure, (parameters,).
+        watch: is told the norms of the first.
+
+    Raises:
+        NonFiniteCotangentError: as `reverse`, for the first cotangent that meets it.
+
+    Cost: for every step one linearisation and a product for each cotangent; what the trajectory recomputes counts
+        once. The memory of `reverse`, and two vectors like ω and T rows of coefficients for each cotangent more.
+    """
 
     def replay(t: int, past: Past) -> tuple[Gradients, StudentState]:
         return updated(student, rule, past, source(t), trajectory.keeps_gradients)
 
-    norms = [_finite_norm(cotangent, trajectory.steps)]
-    bar: StudentState | None = None
-    found: Tensor | None = None
+    passes = [_Pass(cotangent, trajectory.steps, clip_norm) for cotangent in cotangents]
     for t, (state, known) in trajectory.backward(replay):
-        if bar is None:
-            bar = StudentState(cotangent, tuple(torch.zeros_like(slot) for slot in state.slots))
-            bar = _clipped(bar, norms[-1], clip_norm)
         step = source(t)
         here = curvature.linearize(student, step.at(state.params), known)
-        pulled = rule.pull_back(state, here.gradient, step.learning_rate, bar)
-        products = here.multiply(pulled.gradient)
-        bar = StudentState(pulled.state.params + products.hessian, pulled.state.slots)
-        norms.append(_finite_norm(bar.params, t))
-        bar = _clipped(bar, norms[-1], clip_norm)
-        if found is None:
-            found = products.mixed.new_zeros(trajectory.steps, *products.mixed.shape)
-        found[t] = products.mixed
+        # One pass asks once at most, and need not hold the gradient any longer.
+        gradient = here.gradient if len(passes) == 1 else cache(here.gradient)
+        for each in passes:
+            pulled = rule.pull_back(state, gradient, step.learning_rate, each.bar(state))
+            each.go(t, pulled, here.multiply(pulled.gradient, again=each is not passes[-1]))
         if watch is not None:
-            watch.reverse(t, norms[-1])
-    assert bar is not None and found is not None
-    return Hypergradient(found, bar.params, norms)
+            watch.reverse(t, passes[0].norms[-1])
+    return [each.hypergradient for each in passes]
+
+
+class _Pass:
+    """One cotangent on its way back, and what it has left behind.
+
+    Args:
+        cotangent: ∂M̃/∂ω_T, (parameters,).
+        steps: T.
+        clip_norm: as for `reverse`.
+    """
+
+    def __init__(self, cotangent: Tensor, steps: int, clip_norm: float):
+        self._cotangent, self._steps, self._clip_norm = cotangent, steps, clip_norm
+        self._bar: StudentState | None = None
+        self._found: Tensor | None = None
+        self.norms = [_finite_norm(cotangent, steps)]
+
+    def bar(self, state: StudentState) -> StudentState:
+        """Return the cotangent of the state after the next step to reverse; `state` is the one before it."""
+        if self._bar is None:
+            bar = StudentState(self._cotangent, tuple(torch.zeros_like(slot) for slot in state.slots))
+            self._bar = _clipped(bar, self.norms[-1], self._clip_norm)
+        return self._bar
+
+    def go(self, t: int, pulled: Pullback, products: Products) -> None:
+        """Go back over step t, of whose rule and loss these are the products."""
+        bar = StudentState(pulled.state.params + products.hessian, pulled.state.slots)
+        self.norms.append(_finite_norm(bar.params, t))
+        self._bar = _clipped(bar, self.norms[-1], self._clip_norm)
+        if self._found is None:
+            self._found = products.mixed.new_zeros(self._steps, *products.mixed.shape)
+        self._found[t] = products.mixed
+
+    @property
+    def hypergradient(self) -> Hypergradient:
+        """Return what was found; there was at least one step."""
+        assert self._bar is not None and self._found is not None
+        return Hypergradient(self._found, self._bar.params, self.norms)
 
 
 def _clipped(bar: StudentState, norm: float, clip_norm: float) -> StudentState:

@@ -5,7 +5,7 @@ import torch
 
 from fairseq_dlf.core.hypergradient.curvature import CentralDifference, Exact, ForwardDifference
 from fairseq_dlf.core.hypergradient.episode import EpisodePlan, run_episode
-from fairseq_dlf.core.hypergradient.reverse import Hypergradient, NonFiniteCotangentError, reverse
+from fairseq_dlf.core.hypergradient.reverse import Hypergradient, NonFiniteCotangentError, reverse, reverse_several
 from fairseq_dlf.core.hypergradient.schedules import Binomial, Checkpoints, Everything
 from fairseq_dlf.core.hypergradient.storage import OnDevice, OnDisk, OnHost
 from fairseq_dlf.core.hypergradient.student import Point, Student
@@ -177,3 +177,27 @@ def test_equals_autograd_through_batch_normalisation(normalised):
     (wanted,) = torch.autograd.grad(measure(state.params), leaf)
     assert wanted.norm() > 1e-4
     assert (found - wanted).norm() / wanted.norm() < 1e-10
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+@pytest.mark.parametrize("schedule", [Everything(), Binomial(2)], ids=["everything", "binomial"])
+@pytest.mark.parametrize("way", [Exact(), Exact(reuses_gradients=True), CentralDifference(), ForwardDifference()])
+@pytest.mark.parametrize("rule", [RULES["sgd"], RULES["sgd-clipped"], RULES["adamw"]], ids=["sgd", "clipped", "adamw"])
+def test_several_cotangents_share_a_pass_and_get_the_bits_of_their_own(episode, rule, way, schedule, parts):
+    made = episode("lstm", steps=4)
+    student = made.student.in_parts(lambda tokens: tokens.tensor_split(parts))
+    cotangents = [torch.randn_like(student.flat_params()) for _ in range(3)]
+
+    def back(pull):
+        trajectory = TrajectoryPlan(schedule).open(1, made.steps, way.reuses_gradients)
+        start = rule.initial(student.flat_params())
+        unroll(student, rule, made.source, start, made.steps, trajectory=trajectory)
+        return pull(student, rule, made.source, trajectory, way)
+
+    shared = back(lambda *given: reverse_several(*given, cotangents, clip_norm=2.0))
+    for cotangent, found in zip(cotangents, shared, strict=True):
+        wanted = back(lambda *given, own=cotangent: reverse(*given, own, clip_norm=2.0))
+        assert wanted.coefficients[1:].norm() > 0
+        assert torch.equal(found.coefficients, wanted.coefficients)
+        assert torch.equal(found.initial_params, wanted.initial_params)
+        assert found.norms == wanted.norms
