@@ -107,23 +107,39 @@ def first_point(lesson: Lesson, coefficients: Tensor) -> Point:
 
 
 def cost_of(lesson: Lesson, coefficients: Tensor, curvature: Curvature | None) -> Cost:
-    """Return what parts of a lesson cost, measured at its first update.
+    """Return what parts of a lesson cost, measured at its first update; as `step_cost`."""
+    params, buffers = lesson.start.params, lesson.student.buffers()
+    step = step_cost(lesson, coefficients, curvature)
+    return Cost(
+        step.update_s,
+        _seconds(lambda: lesson.observe(0, params, buffers), params.device),
+        step.reverse_s,
+        _seconds(lambda: lesson.measure.value(params), params.device),
+    )
+
+
+class StepCost(NamedTuple):
+    """Seconds of one update, and of one step of the reverse pass; 0 if there is none."""
+
+    update_s: float
+    reverse_s: float
+
+
+def step_cost(lesson: Lesson, coefficients: Tensor, curvature: Curvature | None) -> StepCost:
+    """Return what a lesson's first update costs, there and back.
 
     Args:
         curvature: the way to second-order products; None if none are taken.
     """
-    params, buffers = lesson.start.params, lesson.student.buffers()
     reused = curvature is not None and curvature.reuses_gradients
 
     def update() -> None:
         step = Step(coefficients, *lesson.step(0))
         updated(lesson.student, lesson.rule, Past(lesson.start, None), step, reused)
 
-    return Cost(
-        _seconds(update, params.device),
-        _seconds(lambda: lesson.observe(0, params, buffers), params.device),
+    return StepCost(
+        _seconds(update, lesson.start.params.device),
         0.0 if curvature is None else _reverse_seconds(lesson, first_point(lesson, coefficients), curvature),
-        _seconds(lambda: lesson.measure.value(params), params.device),
     )
 
 

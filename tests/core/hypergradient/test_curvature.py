@@ -78,3 +78,23 @@ def test_forward_differences_cost_one_step_where_gradients_are_kept(point, kept,
 
 def test_only_forward_differences_start_from_the_forward_passs_gradients():
     assert [way.reuses_gradients for way in (Exact(), CentralDifference(), ForwardDifference())] == [False, False, True]
+
+
+@pytest.mark.parametrize("way", [Exact(), CentralDifference(), ForwardDifference()], ids=lambda way: type(way).__name__)
+def test_products_are_taken_again_where_that_is_told(point, way):
+    student, at = point
+    vectors = torch.randn(3, len(at.params), dtype=torch.float64)
+    here = way.linearize(student, at, None)
+    found = [here.multiply(vector, again=True) for vector in vectors[:2]] + [here.multiply(vectors[2])]
+    for vector, products in zip(vectors, found, strict=True):
+        wanted = way.linearize(student, at, None).multiply(vector)
+        assert wanted.mixed.norm() > 0
+        assert torch.equal(products.hessian, wanted.hessian) and torch.equal(products.mixed, wanted.mixed)
+
+
+def test_the_graph_of_exact_products_is_freed_unless_they_are_taken_again(point):
+    student, at = point
+    here = Exact().linearize(student, at, None)
+    here.multiply(torch.ones_like(at.params))
+    with pytest.raises(RuntimeError, match="second time"):
+        here.multiply(torch.ones_like(at.params))

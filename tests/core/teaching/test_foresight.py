@@ -15,6 +15,7 @@ from fairseq_dlf.core.teaching.foresight import (
     first_point,
     metasmoothness,
     movement_agreement,
+    step_cost,
 )
 from fairseq_dlf.core.teaching.guidance import Guidance
 from fairseq_dlf.core.teaching.teachers import StaticTeacher
@@ -100,6 +101,7 @@ def test_costs_are_times_of_the_parts(curvature):
     cost = cost_of(ToyLesson(), torch.ones(2), curvature)
     assert all(0 < seconds < 1 for seconds in cost)
     assert cost_of(ToyLesson(), torch.ones(2), None).reverse_s == 0
+    assert all(0 < seconds < 1 for seconds in step_cost(ToyLesson(), torch.ones(2), curvature))
 
 
 def test_an_episode_costs_its_updates_observations_measures_and_what_is_computed_again():
