@@ -20,7 +20,8 @@ from fairseq_dlf.images.losses import LOSSES
 from fairseq_dlf.translation.corpus import prepare
 from fairseq_dlf.translation.students.losses.criterion import StudentCriterion
 from fairseq_dlf.translation.teachers.model import DlfTeacherConfig
-from fairseq_dlf.translation.tools import average, check, compare
+from fairseq_dlf.translation.tools import average, compare
+from fairseq_dlf.translation.tools.teaching_task import TEACHING
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -100,7 +101,7 @@ def test_dlf_commands_parse(words):
 
 @pytest.mark.parametrize("words", of("dlf-check"))
 def test_checks_parse_as_teaching(words):
-    given = options.parse_args_and_arch(options.get_training_parser(), [*words[1:], *check.TEACHING])
+    given = options.parse_args_and_arch(options.get_training_parser(), [*words[1:], *TEACHING])
     assert given.data == "data/bin" and given.student.startswith("checkpoints/")
 
 

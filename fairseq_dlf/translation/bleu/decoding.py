@@ -179,24 +179,38 @@ class LengthLimit(NamedTuple):
 USUAL_LIMIT = LengthLimit()
 
 
-def greedy_bleu(
+class GreedyTranslations(NamedTuple):
+    """Text with subwords joined, sentence by sentence in the order of their lengths."""
+
+    hypotheses: list[str]
+    references: list[str]
+
+
+def greedy_translations(
     task: FairseqTask, model: BaseFairseqModel, dataset: FairseqDataset, indices: Sequence[int]
-) -> CorpusBleu:
-    """Return tokenised BLEU of a model's greedy translations of these sentences, with subwords joined.
+) -> GreedyTranslations:
+    """Return a model's greedy translations of these sentences, and their references.
 
     Cost: one greedy decoding; a small LSTM on two CPU cores decodes about 150 short
         sentences per second.
     """
     words = WordJoiner(task.target_dictionary)
-    hypotheses, references = [], []
+    found = GreedyTranslations([], [])
     with evaluating(model), torch.no_grad():
         generator = build_generator(task, model, beam=1)
         device = next(model.parameters()).device
         for batch in batches_of(dataset, indices, device):
             for row, translations in zip(batch["target"], generator.generate([model], batch), strict=True):
-                hypotheses.append(words.hypothesis(translations[0]["tokens"]))
-                references.append(words.reference(row))
-    return corpus_bleu(hypotheses, references)
+                found.hypotheses.append(words.hypothesis(translations[0]["tokens"]))
+                found.references.append(words.reference(row))
+    return found
+
+
+def greedy_bleu(
+    task: FairseqTask, model: BaseFairseqModel, dataset: FairseqDataset, indices: Sequence[int]
+) -> CorpusBleu:
+    """Return tokenised BLEU of a model's greedy translations of these sentences; the cost is theirs."""
+    return corpus_bleu(*greedy_translations(task, model, dataset, indices))
 
 
 def module_at(student: Student, params: Tensor) -> BaseFairseqModel:

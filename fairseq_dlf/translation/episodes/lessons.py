@@ -98,7 +98,7 @@ class Lessons:
         self.plan = episode_plan(cfg, way, self._record_bytes)
         self.estimator: Estimator = estimator_of(cfg, self.plan)
         # Made without sentences, so that wrong options fail before the data is read.
-        self.figure = self._measure_of(self.members[0].student, (), 0).figure
+        self.figure = self._measure_of(cfg.measure, self.members[0].student, (), 0).figure
         self._rates(cfg.student_steps)
         products = takes_products(self.estimator)
         self._guards = [Guard(cfg, self.plan.curvature, products) for _ in self.members]
@@ -139,9 +139,36 @@ class Lessons:
 
     def greedy(self, student: Student, params: Tensor) -> CorpusBleu:
         """Return greedy BLEU on dev of a student at ω."""
-        pairs = self._dev()
+        pairs = self.dev
         indices = fixed_sample(pairs, self.cfg.greedy_sentences, self.cfg.seed)
         return greedy_bleu(self._task, module_at(student, params), pairs, indices)
+
+    def measure_on(
+        self, spec: str, indices: Sequence[int], device: torch.device, seed: int, member: int = 0
+    ) -> TranslationMeasure:
+        """Return a measure of a member on some sentences of dev, with the settings of this run.
+
+        Args:
+            spec: as for `MEASURES.make`.
+            indices: of the sentences.
+            seed: of their candidates.
+            member: number of the student.
+        """
+        own = self._workers.part(list(batches_of(self.dev, indices, device, MEASURE_SENTENCES)))
+        return self._measure_of(spec, self.members[member].student, own, mixed_seed(seed, MEASURE_SALT))
+
+    def signature_of(self, measure: str) -> Part:
+        """Return all that changes a measure of these lessons, but for the sentences.
+
+        Args:
+            measure: as for `MEASURES.make`.
+        """
+        return measure_signature(measure, self._settings)
+
+    @property
+    def dev(self) -> FairseqDataset:
+        """The sentence pairs that students are measured on."""
+        return self._pairs(self.cfg.valid_subset.split(",")[0])
 
     @property
     def kept(self) -> str:
@@ -159,7 +186,7 @@ class Lessons:
             "rule": described(self._rule),
             **self.loss.signature,
             **self._limits.signature,
-            "measure": measure_signature(self.cfg.measure, self._settings),
+            "measure": self.signature_of(self.cfg.measure),
             "pairs": len(self._pairs(self.cfg.train_subset)),
         }
 
@@ -173,7 +200,7 @@ class Lessons:
             self._rule.initial(start.params),
             steps,
             self.cfg.progress_interval or steps,
-            self._measure(member.student, seed, device),
+            self._measure(number, seed, device),
             member.seen(start, progress),
             batches,
             batches.order(steps, mixed_seed(seed, BATCH_SALT)),
@@ -182,16 +209,16 @@ class Lessons:
             self.loss.reads_past,
         )
 
-    def _measure(self, student: Student, seed: int, device: torch.device) -> TranslationMeasure:
-        pairs, seed = self._dev(), mixed_seed(seed, MEASURE_SALT)
-        indices = fixed_sample(pairs, self.cfg.measure_sentences, seed)
-        own = self._workers.part(list(batches_of(pairs, indices, device, MEASURE_SENTENCES)))
-        return self._measure_of(student, own, seed)
+    def _measure(self, number: int, seed: int, device: torch.device) -> TranslationMeasure:
+        indices = fixed_sample(self.dev, self.cfg.measure_sentences, mixed_seed(seed, MEASURE_SALT))
+        return self.measure_on(self.cfg.measure, indices, device, seed, number)
 
-    def _measure_of(self, student: Student, batches: Sequence[dict[str, Any]], seed: int) -> TranslationMeasure:
+    def _measure_of(
+        self, spec: str, student: Student, batches: Sequence[dict[str, Any]], seed: int
+    ) -> TranslationMeasure:
         # In full precision, whatever the student's, since differences in BLEU are small.
         plain = student.within(twice_differentiable)
-        return MEASURES.make(self.cfg.measure, dev=DevSample(self._task, plain, batches, seed, self._settings))
+        return MEASURES.make(spec, dev=DevSample(self._task, plain, batches, seed, self._settings))
 
     # Before the first lesson ----------------------------------------------------------
 
@@ -203,7 +230,7 @@ class Lessons:
         if number not in self._prepared:
             self._prepare(number, train, device)
         if self._progress is None or self._batches is None:
-            self._progress = StudentProgress(task, train, self._dev(), cfg.progress_sentences, cfg.seed)
+            self._progress = StudentProgress(task, train, self.dev, cfg.progress_sentences, cfg.seed)
             self._batches = StudentBatches(train, self._limits, task.max_positions(), self._workers, cfg.seed)
         return self.members[number], self._batches, self._progress
 
@@ -232,6 +259,3 @@ class Lessons:
         cfg = self.cfg
         schedule = (cfg.student_lr_scheduler, cfg.student_lr_options, cfg.student_lr)
         return student_rates(*schedule, cfg.student_steps, epoch_steps)
-
-    def _dev(self) -> FairseqDataset:
-        return self._pairs(self.cfg.valid_subset.split(",")[0])

@@ -5,16 +5,12 @@ want, what an episode will cost, how smoothly the student depends on Φ, and how
 """
 
 import sys
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
-from fairseq import options as fairseq_options
-from fairseq import tasks
 from fairseq.data import Dictionary
-from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 
 from fairseq_dlf.command_line import run_command
 from fairseq_dlf.core.teaching.estimators import takes_products
@@ -34,9 +30,9 @@ from fairseq_dlf.core.teaching.teachers import Teacher
 from fairseq_dlf.translation.bleu.type_facts import type_facts
 from fairseq_dlf.translation.episodes.checkpoints import translation_objective
 from fairseq_dlf.translation.episodes.lesson import TranslationLesson
+from fairseq_dlf.translation.tools.teaching_task import teaching_task
 
 PROGRAM = "dlf-check"
-TEACHING = ("--task", "dlf_teaching", "--arch", "dlf_teacher", "--criterion", "dlf_teaching")
 SMOOTHER = "lower --student-lr, shorten --student-steps, set --truncate, or raise --student-adam-eps-root"
 
 
@@ -51,18 +47,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(words: Sequence[str]) -> None:
     """Check what the options of teaching name, and print what is found."""
-    parser = fairseq_options.get_training_parser()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # hydra's, of every command of fairseq
-        cfg = convert_namespace_to_omegaconf(fairseq_options.parse_args_and_arch(parser, [*words, *TEACHING]))
-    task = tasks.setup_task(cfg.task)
-    teacher = task.build_model(cfg.model).teacher
-    device = torch.device("cuda" if torch.cuda.is_available() and not cfg.common.cpu else "cpu")
-    members = len(task.lessons.members)
+    task, lessons, teacher, phi_start, device = teaching_task(words)
+    members = len(lessons.members)
     for member in range(members):
         if members > 1:
             print(f"student {member + 1} of {members}:")
-        for line in findings(task, teacher, cfg.model.phi_start, device, member):
+        for line in findings(task, teacher, phi_start, device, member):
             print(line, flush=True)
 
 

@@ -17,10 +17,12 @@ from fairseq_dlf.translation.bleu.decoding import (
     evaluating,
     fixed_sample,
     greedy_bleu,
+    greedy_translations,
     module_at,
     on_device,
     unwrapped,
 )
+from fairseq_dlf.translation.bleu.scores import corpus_bleu
 
 
 def test_an_unknown_word_of_a_reference_matches_no_unknown_of_a_hypothesis(tiny):
@@ -154,3 +156,13 @@ def test_evaluation_leaves_modes_and_random_numbers_alone(tiny):
         raise KeyError
     assert torch.equal(torch.rand(2), wanted)
     assert model.training and model.decoder.training and not model.encoder.training
+
+
+def test_greedy_translations_stand_beside_their_references(tiny):
+    made = tiny("lstm", dropout=0.0)
+    pairs, words = made.task.pairs(5), WordJoiner(made.task.target_dictionary)
+    found = greedy_translations(made.task, made.model, pairs, [0, 2, 4])
+    assert sorted(found.references) == sorted(words.reference(pairs[index]["target"]) for index in (0, 2, 4))
+    assert len(found.hypotheses) == 3
+    wanted = corpus_bleu(found.hypotheses, found.references)
+    assert greedy_bleu(made.task, made.model, pairs, [0, 2, 4]) == wanted

@@ -147,6 +147,17 @@ def test_the_measure_is_of_dev_sentences_drawn_for_the_lesson(monkeypatch):
     assert torch.equal(target[: len(own)], own)
 
 
+def test_other_measures_are_of_the_sentences_that_they_are_given(monkeypatch):
+    made = made_lessons(monkeypatch, measure="sampled_bleu", candidates=3)
+    lessons, indices = made.lessons, [0, 2, 3]
+    found = lessons.measure_on("sharpened_likelihood(sharpness=2)", indices, CPU, 5)
+    assert found.sharpness == 2 and sorted(i for batch in found.dev.batches for i in ids(batch)) == indices
+    assert lessons.measure_on("sampled_bleu", indices, CPU, 5).dev.seed == found.dev.seed == mixed_seed(5, 3)
+    assert lessons.dev is made.data["valid"]
+    assert lessons.signature_of("sampled_bleu") == {"measure": "sampled_bleu", "candidates": 3}
+    assert lessons.signature["measure"] == lessons.signature_of("sampled_bleu")
+
+
 def test_the_measure_is_taken_in_full_precision(monkeypatch):
     lesson = made_lessons(monkeypatch, curvature="central").lessons.lesson(0, 0, CPU)
     assert lesson.measure.dev.student.forward_context is twice_differentiable
