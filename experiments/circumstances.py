@@ -50,18 +50,27 @@ def data(folder: Path) -> Data:
     Raises:
         MissingFileError: it holds no binarised training set.
     """
+    return data_bin(folder / "bin")
+
+
+def data_bin(folder: Path) -> Data:
+    """Return the fingerprint of a data-bin.
+
+    Raises:
+        MissingFileError: it holds no binarised training set.
+    """
     # fairseq takes seconds to import, which reports and lists of runs can do without.
     from fairseq.data import Dictionary
     from fairseq.data.data_utils import load_indexed_dataset
 
     from fairseq_dlf.translation.hooks.dictionaries import dictionary_fingerprint
 
-    sides = sorted((folder / "bin").glob("train.*-*.*.idx"))
+    sides = sorted(folder.glob("train.*-*.*.idx"))
     if not sides:
-        raise MissingFileError(f"{folder / 'bin'} holds no binarised training set: prepare the data again")
+        raise MissingFileError(f"{folder} holds no binarised training set: prepare the data again")
     source, target = sides[0].name.split(".")[1].split("-")
-    dictionary = Dictionary.load(str(folder / "bin" / f"dict.{target}.txt"))
-    pairs = load_indexed_dataset(str(folder / "bin" / f"train.{source}-{target}.{target}"), dictionary)
+    dictionary = Dictionary.load(str(folder / f"dict.{target}.txt"))
+    pairs = load_indexed_dataset(str(folder / f"train.{source}-{target}.{target}"), dictionary)
     return Data(dictionary_fingerprint(dictionary), len(pairs))
 
 

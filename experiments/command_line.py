@@ -3,12 +3,14 @@
 import argparse
 import shlex
 import signal
-import time
+import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 
+from experiments.choice import command_line as choice
 from experiments.circumstances import ROOT, commit
 from experiments.engine import Engine
+from experiments.progress import say
 from experiments.publishing import publish
 from experiments.recording import Recorder
 from experiments.report import body, report
@@ -31,15 +33,22 @@ def main(arguments: Sequence[str] | None = None, tables: Mapping[str, Table] | N
         arguments: by default those of the process.
         tables: by name; by default those of this package.
     """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == [choice.NAME]:
+        return choice.main(words[1:])
     parser = build_parser(tuple(tables) if tables else TABLES)
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(words)
     table = tables[options.table] if tables else import_module(f"experiments.{options.table}").TABLE
     return run_command(PROGRAM, lambda: run(table, options), option_names(parser))
 
 
 def build_parser(tables: Sequence[str]) -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(prog=PROGRAM, description="Run, list and report tables of trainings.")
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description="Run, list and report tables of trainings.",
+        epilog=f"The table of measures and forms of Φ has a command of its own: {choice.PROGRAM} --help.",
+    )
     parser.add_argument("table", choices=tables, help="which table")
     parser.add_argument("--raw", type=place, metavar="DIR", help="raw corpus; needed once, to prepare the data")
     parser.add_argument("--out", type=place, metavar="DIR", help="folder of data, checkpoints and logs")
@@ -118,8 +127,3 @@ def _print_commands(workplace: Workplace) -> None:
             for step in task.steps:
                 output = "" if step.output is None else f" > {workplace.out / task.run / step.output}"
                 print(shlex.join(resolved(step.command, workplace.folders)) + output)
-
-
-def say(text: str) -> None:
-    """Print a line with the time of day."""
-    print(f"[{time.strftime('%H:%M:%S')}] {text}", flush=True)

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from fairseq_dlf.core.files.fields import parse_json, read_dataclass, read_text
 from fairseq_dlf.core.files.replacement import replacing
 from fairseq_dlf.core.support.errors import InputError, MissingFileError
 
+Made = TypeVar("Made")
 REMEDY = "take it from the repository again, or delete it and run its training again"
 
 
@@ -94,6 +96,27 @@ class Record:
     test: Decoding | None = None
 
 
+def read_record(kind: type[Made], path: Path) -> Made | None:
+    """Return the record in a file, or None if there is none.
+
+    Args:
+        kind: the dataclass of the record.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    if not path.is_file():
+        return None
+    return read_dataclass(kind, parse_json(read_text(path, REMEDY), path, REMEDY), path, REMEDY)
+
+
+def write_record(path: Path, record: Any) -> None:
+    """Write a record, a dataclass, in place of an earlier one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(asdict(record), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
 @dataclass(frozen=True)
 class Records:
     """The records of a table.
@@ -114,17 +137,11 @@ class Records:
         Raises:
             InputError: it is damaged.
         """
-        path = self.path(name)
-        if not path.is_file():
-            return None
-        return read_dataclass(Record, parse_json(read_text(path, REMEDY), path, REMEDY), path, REMEDY)
+        return read_record(Record, self.path(name))
 
     def write(self, record: Record) -> None:
         """Write a record in place of an earlier one."""
-        path = self.path(record.run)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as partial:
-            partial.write_text(json.dumps(asdict(record), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_record(self.path(record.run), record)
 
     def write_statistics(self, name: str, statistics: Statistics) -> None:
         """Write the statistics of a run's output on test beside its record."""

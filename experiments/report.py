@@ -138,14 +138,14 @@ def footnotes(found: Results) -> str:
     """Return signatures, data, commits and machines of all records."""
     records = list(found.all_records())
     tests = [record.test for record in records if record.test is not None]
-    machines = {_described(record.machine) for record in records}
+    machines = {described(record.machine) for record in records}
     return "\n".join(
         [
-            _listed("detokenised", {test.signature for test in tests}),
-            _listed("tokenised", {test.tokenised_signature for test in tests}),
-            _listed("data", {f"{each.data.dictionary}:{each.data.pairs}" for each in records}),
-            _listed("commits", {_short(commit) for record in records for commit in record.commit.split(", ")}),
-            _listed("machines", machines),
+            listed("detokenised", {test.signature for test in tests}),
+            listed("tokenised", {test.tokenised_signature for test in tests}),
+            listed("data", {f"{each.data.dictionary}:{each.data.pairs}" for each in records}),
+            listed("commits", {short(commit) for record in records for commit in record.commit.split(", ")}),
+            listed("machines", machines),
             f"- records: {len(records)}, of which {sum(record.diverged for record in records)} diverged",
         ]
     )
@@ -155,6 +155,24 @@ def markdown(head: Sequence[object], lines: Iterable[Sequence[object]]) -> str:
     """Return a Markdown table."""
     rows = [list(map(str, head)), ["---"] * len(head), *(list(map(str, line)) for line in lines)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
+
+
+def listed(name: str, values: Iterable[str]) -> str:
+    """Return a line of a list with some values."""
+    return f"- {name}: " + ("; ".join(f"`{value}`" for value in sorted(values)) or "none yet")
+
+
+def described(machine: Machine) -> str:
+    """Return a machine in words."""
+    gpu = () if machine.gpu is None else (machine.gpu,)
+    versions = (f"{name} {number}" for name, number in machine.versions.items())
+    return ", ".join((machine.cpu, f"{machine.cores} cores", f"{machine.threads} threads a run", *gpu, *versions))
+
+
+def short(commit: str) -> str:
+    """Return the first digits of a commit, with its '-dirty'."""
+    head, dash, state = commit.partition("-")
+    return head[:7] + dash + state
 
 
 # Words ----------------------------------------------------------------------------
@@ -199,18 +217,3 @@ def _chance(p: float | None) -> str:
 
 def _edge(edge: Edge) -> str:
     return f"{edge.axis.replace('_', ' ')} ({'lowest' if edge.lowest else 'highest'})"
-
-
-def _described(machine: Machine) -> str:
-    gpu = () if machine.gpu is None else (machine.gpu,)
-    versions = (f"{name} {number}" for name, number in machine.versions.items())
-    return ", ".join((machine.cpu, f"{machine.cores} cores", f"{machine.threads} threads a run", *gpu, *versions))
-
-
-def _short(commit: str) -> str:
-    head, dash, state = commit.partition("-")
-    return head[:7] + dash + state
-
-
-def _listed(name: str, values: Iterable[str]) -> str:
-    return f"- {name}: " + ("; ".join(f"`{value}`" for value in sorted(values)) or "none yet")

@@ -1,6 +1,7 @@
 """Scores of what fairseq-generate printed, and the statistics from which any two outputs can be compared later."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -53,5 +54,9 @@ def statistics_of(generated: Path, references: Path, language: str) -> Statistic
     wanted = read_references(references)
     settings = ScoreSettings(target_lang=language)
     hypotheses = read_generated(generated, len(wanted), settings.bpe).hypotheses
-    rows = BLEU(lowercase=True)._extract_corpus_statistics(detokenised(hypotheses, language), [wanted])
-    return np.array(rows, dtype=np.int64)
+    return sentence_statistics(BLEU(lowercase=True), detokenised(hypotheses, language), wanted)
+
+
+def sentence_statistics(metric: BLEU, hypotheses: Sequence[str], references: Sequence[str]) -> Statistics:
+    """Return the statistics of each sentence: [sentences, 10]."""
+    return np.array(metric._extract_corpus_statistics(hypotheses, [references]), dtype=np.int64)

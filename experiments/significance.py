@@ -1,4 +1,4 @@
-"""Approximate randomisation: is the difference of two systems' corpus BLEU more than chance?
+"""Approximate randomisation and bootstrap: is the difference of two systems' corpus BLEU more than chance?
 
 Works on the statistics of single sentences, so that any two recorded runs can be compared later.
 """
@@ -13,6 +13,7 @@ ORDERS = 4
 # Per sentence: length of output and reference, n-grams that match, n-grams there are; as sacrebleu has them.
 Statistics = NDArray[np.int64]
 TRIALS = 10_000
+SAMPLES = 1000
 _CHUNK = 500
 
 
@@ -88,6 +89,31 @@ def p_value(system: Statistics, baseline: Statistics, trials: int = TRIALS, seed
         # Equal differences must not fall apart by rounding.
         hits += int((differences >= found - 1e-9).sum())
     return (hits + 1) / (trials + 1)
+
+
+def paired_interval(
+    system: Statistics, baseline: Statistics, samples: int = SAMPLES, seed: int = 12345
+) -> tuple[float, float]:
+    """Return the 95 % interval of BLEU of a system minus that of a baseline, by paired bootstrap resampling.
+
+    Args:
+        system: [sentences, 10].
+        baseline: of the same sentences.
+        samples: draws of as many sentences, 1 or more.
+        seed: of the draws.
+
+    Raises:
+        InputError: other numbers of sentences, other references, or no sample.
+
+    Source: Koehn 2004.
+    """
+    require_at_least(1, samples=samples)
+    _require_paired(system, baseline)
+    sentences = len(system)
+    drawn = np.random.default_rng(seed).multinomial(sentences, np.full(sentences, 1 / sentences), size=samples)
+    differences = corpus_bleu(drawn @ system) - corpus_bleu(drawn @ baseline)
+    low, high = np.percentile(differences, (2.5, 97.5))
+    return float(low), float(high)
 
 
 def _require_paired(system: Statistics, baseline: Statistics) -> None:

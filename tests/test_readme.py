@@ -13,6 +13,7 @@ from fairseq.criterions import CRITERION_REGISTRY
 from omegaconf import OmegaConf
 
 import fairseq_dlf.translation  # noqa: F401
+from experiments.choice import command_line as choice
 from experiments.command_line import TABLES
 from experiments.command_line import build_parser as build_experiments_parser
 from fairseq_dlf.images.command_line import build_parser as build_images_parser
@@ -116,7 +117,18 @@ def test_experiments_commands_parse():
     found = [words[3:] for words in COMMANDS if words[:3] == ["python", "-m", "experiments"]]
     assert len(found) > 1
     for arguments in found:
-        assert build_experiments_parser(TABLES).parse_args(arguments).table in TABLES
+        if arguments[0] != choice.NAME:
+            assert build_experiments_parser(TABLES).parse_args(arguments).table in TABLES
+
+
+def test_commands_of_the_choice_table_parse():
+    found = [words[4:] for words in COMMANDS if words[:4] == ["python", "-m", "experiments", choice.NAME]]
+    assert len(found) == 3
+    for arguments in found:
+        own, _, teaching = " ".join(arguments).partition(" -- ")
+        choice.build_parser().parse_args(own.split())
+        assert not set(teaching.split()) & set(choice.TAKEN)
+        options.parse_args_and_arch(options.get_training_parser(), ["data/bin", *teaching.split(), *TEACHING])
 
 
 def images_commands():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sacrebleu.metrics import BLEU
 
-from experiments.significance import corpus_bleu, p_value, packed, unpacked
+from experiments.significance import corpus_bleu, p_value, packed, paired_interval, unpacked
 from fairseq_dlf.core.support.errors import InputError
 from tests.experiments.made import sentences
 
@@ -94,3 +94,36 @@ def test_unpaired_outputs_are_refused():
         p_value(sentences(0.5), other)
     with pytest.raises(InputError, match="trials"):
         p_value(sentences(0.5), sentences(0.5), trials=0)
+
+
+def test_the_interval_of_no_difference_is_a_point():
+    assert paired_interval(sentences(0.7), sentences(0.7)) == (0.0, 0.0)
+
+
+def test_the_interval_holds_the_difference_and_shrinks_with_more_sentences():
+    widths = []
+    for number in (100, 1600):
+        lengths = np.random.default_rng(1).integers(8, 21, number)
+        better, worse = (sentences(share, seed=seed, lengths=lengths) for share, seed in ((0.75, 2), (0.6, 3)))
+        low, high = paired_interval(better, worse)
+        assert low < corpus_bleu(better.sum(0)) - corpus_bleu(worse.sum(0)) < high
+        assert paired_interval(worse, better) == (pytest.approx(-high), pytest.approx(-low))
+        widths.append(high - low)
+    assert widths[1] == pytest.approx(widths[0] / 4, rel=0.4)
+
+
+def test_the_interval_misses_no_difference_as_often_as_it_says():
+    lengths = np.random.default_rng(1).integers(8, 21, 100)
+    missed = 0
+    for seed in range(100):
+        first, second = (sentences(0.7, seed=2 * seed + more, lengths=lengths) for more in (0, 1))
+        low, high = paired_interval(first, second, samples=200)
+        missed += not low <= 0 <= high
+    assert 1 <= missed <= 12
+
+
+def test_an_interval_of_no_sample_or_of_other_sentences_is_refused():
+    with pytest.raises(InputError, match="samples"):
+        paired_interval(sentences(0.7), sentences(0.7), samples=0)
+    with pytest.raises(InputError, match="compare outputs of one test set"):
+        paired_interval(sentences(0.7), sentences(0.7)[:-1])
