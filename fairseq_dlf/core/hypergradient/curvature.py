@@ -1,6 +1,6 @@
 """Ways to Hessian-vector and mixed products of the student's loss, the costly part of the reverse pass."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
 from typing import NamedTuple, Protocol
@@ -8,20 +8,9 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from fairseq_dlf.core.hypergradient.student import Gradients, Point, Student, joined
+from fairseq_dlf.core.hypergradient.graph import GradientGraph, Products, graph_of
+from fairseq_dlf.core.hypergradient.student import Buffers, Gradients, Point, Student
 from fairseq_dlf.core.support.errors import InputError
-
-
-class Products(NamedTuple):
-    """Second-order products with one vector a, summed over workers.
-
-    Attributes:
-        hessian: (∂²L/∂ω²) a, (parameters,).
-        mixed: (∂²L/∂Φ∂ω) a, (coefficients,).
-    """
-
-    hessian: Tensor
-    mixed: Tensor
 
 
 class Multiply(Protocol):
@@ -74,9 +63,9 @@ class Exact:
             gradient before the products, of students whose batches are cut into micro-batches: with one graph at a
             time, it would be computed again.
 
-    Cost: about three training steps for gradient and products together; the memory of
-    one step's graph and of its derivative, of one micro-batch at a time. Every layer must have a
-    second derivative: no fused attention, no cuDNN RNN.
+    Cost: about three training steps for gradient and products together, two for a step whose graph the forward pass
+    has kept (`linearize_forward`); the memory of one step's graph and of its derivative, of one micro-batch at a time.
+    Every layer must have a second derivative: no fused attention, no cuDNN RNN.
     Paper: Eqs 4 and 5.
     """
 
@@ -85,57 +74,51 @@ class Exact:
     def linearize(self, student: Student, point: Point, known: Gradients | None) -> Linearization:
         parts = student.parts(point)
         if len(parts) == 1:
-            graph = _graph_of(student, parts[0])
-            return Linearization(
-                lambda: student.combine(joined([g.detach() for g in graph.gradients])),
-                lambda vector, again=False: _combined(student, graph.products(student.pieces(vector), again), point),
-            )
+            return _linearization(student, point, graph_of(student, parts[0]))
 
         def multiply(vector: Tensor, again: bool = False) -> Products:
             cotangents = student.pieces(vector)
-            each = (_graph_of(student, part).products(cotangents) for part in parts)
+            each = (graph_of(student, part).products(cotangents) for part in parts)
             return _combined(student, reduce(_sum_of, each), point)
 
         return Linearization(lambda: (known or student.gradients(point)).params, multiply)
 
 
-class _Graph(NamedTuple):
-    """The gradient of a micro-batch with its graph.
+def linearize_forward(
+    student: Student, point: Point, buffers: Buffers, keeps_gradient: bool
+) -> tuple[Gradients, Linearization]:
+    """Return loss and gradient at a point of the forward pass, and their exact derivative, from one graph.
 
-    Attributes:
-        pieces: ω, leaves.
-        coefficients: Φ, a leaf.
-        gradients: ∂L/∂ω in pieces.
+    It is as `Student.gradients` followed by `Exact.linearize`, but the forward and the first backward are not computed
+    twice.
+
+    Args:
+        buffers: as in `Student.run`; the graph may refer to them, so they must not be changed afterwards.
+        keeps_gradient: whether the linearisation will be asked for the gradient; if not, it keeps no values of it.
+
+    Raises:
+        InputError: the batch is cut into micro-batches.
+
+    Cost: a training step whose gradient has a graph, and the memory of this graph (`graph_bytes`) until the products
+    are taken, which cost about two training steps.
     """
-
-    pieces: list[Tensor]
-    coefficients: Tensor
-    gradients: Sequence[Tensor]
-
-    def products(self, cotangents: Sequence[Tensor], again: bool = False) -> Products | None:
-        """Return the products with a vector in pieces, on this worker; None if the gradient is constant."""
-        # A gradient that depends on nothing, such as an unused parameter's, has no graph.
-        moving = [place for place, gradient in enumerate(self.gradients) if gradient.requires_grad]
-        if not moving:
-            return None
-        # A loss that is all cross-entropy does not depend on Φ: zeros, not an error.
-        *hessian, mixed = torch.autograd.grad(
-            [self.gradients[place] for place in moving],
-            [*self.pieces, self.coefficients],
-            grad_outputs=[cotangents[place] for place in moving],
-            retain_graph=again,
-            materialize_grads=True,
+    parts = student.parts(point)
+    if len(parts) > 1:
+        raise InputError(
+            f"the graph of a step is to be kept, but its batch is cut into {len(parts)} micro-batches so that one "
+            "graph is held at a time: keep no graphs, or leave batches whole",
+            setting="graphs",
         )
-        return Products(joined(hessian), mixed)
+    graph = graph_of(student, parts[0], buffers)
+    gradients = Gradients(student.combine(graph.loss), student.combine(graph.gradient()), None)
+    return gradients, _linearization(student, point, graph if keeps_gradient else graph.without_values())
 
 
-def _graph_of(student: Student, part: Point) -> _Graph:
-    pieces = [piece.requires_grad_() for piece in student.pieces(part.params.detach())]
-    coefficients = part.coefficients.detach().requires_grad_()
-    with torch.enable_grad():
-        loss = student.loss_of_pieces(pieces, part._replace(coefficients=coefficients))
-        gradients = torch.autograd.grad(loss, pieces, create_graph=True, materialize_grads=True)
-    return _Graph(pieces, coefficients, gradients)
+def _linearization(student: Student, point: Point, graph: GradientGraph) -> Linearization:
+    return Linearization(
+        lambda: student.combine(graph.gradient()),
+        lambda vector, again=False: _combined(student, graph.products(student.pieces(vector), again), point),
+    )
 
 
 def _sum_of(one: Products | None, other: Products | None) -> Products | None:

@@ -73,6 +73,12 @@ class EpisodePlan:
                 f"0 (the full horizon) and the episode's {self.steps} steps",
                 setting="truncation",
             )
+        if self.trajectory.graphs and not isinstance(self.curvature, Exact):
+            raise InputError(
+                f"graphs of {self.trajectory.graphs} steps are to be kept, but products by differences use none: take "
+                "exact products, or keep no graphs",
+                setting="graphs",
+            )
         require_at_least(0, cotangent_clip=self.cotangent_clip)
         require_rate(collapse_share=self.collapse_share)
 
@@ -138,7 +144,8 @@ def run_episode(
         watch: is told of the progress.
         observe: as in `unroll`: for coefficients that depend on the student at step t.
 
-    Cost: T training steps forward, T products backward, two measures.
+    Cost: T training steps forward, T products backward, two measures; with exact products about four training steps
+    for each step, and three where its graph is kept.
     Paper: Algorithm 1, lines 4–12.
     """
     began = time.perf_counter()

@@ -8,7 +8,8 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from fairseq_dlf.core.hypergradient.curvature import Curvature, Products
+from fairseq_dlf.core.hypergradient.curvature import Curvature
+from fairseq_dlf.core.hypergradient.graph import Products
 from fairseq_dlf.core.hypergradient.student import Gradients, Student
 from fairseq_dlf.core.hypergradient.trajectory import Past, Trajectory
 from fairseq_dlf.core.hypergradient.unroll import StepSource, Watch, updated
@@ -62,7 +63,8 @@ def reverse(
     dω_t = ω̄ + (∂²L/∂ω²) a and dΦ_t = (∂²L/∂Φ∂ω) a; for plain SGD a = −η dω_{t+1}.
 
     Args:
-        trajectory: holds the past of the T steps, and says how far to go back.
+        trajectory: holds the past of the T steps, and says how far to go back; a kept graph gives its step's products,
+            whatever `curvature`.
         cotangent: ∂M̃/∂ω_T, (parameters,).
         clip_norm: bound on the norm of dω_t, by which the slots' cotangents shrink as
             well; 0 leaves them alone. With it the result is no longer the gradient.
@@ -70,7 +72,7 @@ def reverse(
     Raises:
         NonFiniteCotangentError: naming the step at which it happened.
 
-    Cost: for every step one linearisation and product of `curvature`, plus what
+    Cost: for every step one linearisation, unless its graph is kept, and product of `curvature`, plus what
         the trajectory recomputes; memory of one step and T rows of coefficients.
     Paper: Eqs 3–5 and Algorithm 1, for any update rule.
     """
@@ -106,9 +108,9 @@ def reverse_several(
         return updated(student, rule, past, source(t), trajectory.keeps_gradients)
 
     passes = [_Pass(cotangent, trajectory.steps, clip_norm) for cotangent in cotangents]
-    for t, (state, known) in trajectory.backward(replay):
+    for t, (state, known, kept) in trajectory.backward(replay):
         step = source(t)
-        here = curvature.linearize(student, step.at(state.params), known)
+        here = kept or curvature.linearize(student, step.at(state.params), known)
         # One pass asks once at most, and need not hold the gradient any longer.
         gradient = here.gradient if len(passes) == 1 else cache(here.gradient)
         for each in passes:

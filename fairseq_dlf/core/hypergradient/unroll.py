@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from fairseq_dlf.core.hypergradient.curvature import linearize_forward
 from fairseq_dlf.core.hypergradient.student import Buffers, Gradients, Point, Student
 from fairseq_dlf.core.hypergradient.trajectory import Past, Trajectory
 from fairseq_dlf.core.hypergradient.update_rules import StudentState, UpdateRule
@@ -83,22 +84,34 @@ def unroll(
         buffers: where the module's buffers start, by default as they are in the module.
         first: number of the first update, for a run in several parts.
 
-    Cost: `steps` training steps.
+    Raises:
+        InputError: the trajectory keeps graphs, but batches are cut into micro-batches.
+
+    Cost: `steps` training steps; a step whose graph is kept takes up to a fifth longer.
     """
     state, losses = start, []
     keeps_gradients = trajectory is not None and trajectory.keeps_gradients
-    buffers = student.buffers() if buffers is None else {name: buffer.clone() for name, buffer in buffers.items()}
+    buffers = student.buffers() if buffers is None else _copies(buffers)
     for t in range(first, first + steps):
         if observe is not None:
             observe(t, state.params, buffers)
-        gradients, following = updated(student, rule, Past(state, None), source(t), keeps_gradients, buffers)
+        past, step = Past(state, None), source(t)
+        if trajectory is not None and trajectory.keeps_graph(t):
+            # The graph refers to them: the next step must not change them.
+            buffers = _copies(buffers)
+            past = Past(state, *linearize_forward(student, step.at(state.params), buffers, rule.reads_gradient))
+        gradients, following = updated(student, rule, past, step, keeps_gradients, buffers)
         if trajectory is not None:
-            trajectory.record(t, Past(state, gradients))
+            trajectory.record(t, past._replace(gradients=gradients))
         state = following
         losses.append(gradients.loss)
         if watch is not None:
             watch.forward(t + 1)
     return Unroll(state, torch.stack(losses), buffers)
+
+
+def _copies(buffers: Buffers) -> Buffers:
+    return {name: buffer.clone() for name, buffer in buffers.items()}
 
 
 def updated(
@@ -110,7 +123,7 @@ def updated(
     buffers: Buffers | None = None,
 ) -> tuple[Gradients, StudentState]:
     """Return the gradients of one update, computed unless they are known, and the state after it."""
-    state, known = past
+    state, known, _ = past
     gradients = known or student.gradients(step.at(state.params), of_coefficients, buffers)
     with torch.no_grad():
         return gradients, rule.step(state, gradients.params, step.learning_rate)

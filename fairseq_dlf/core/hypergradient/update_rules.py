@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -33,7 +33,14 @@ class Pullback(NamedTuple):
 
 
 class UpdateRule(Protocol):
-    """An optimiser's step, elementwise but for the clipping, and its vector-Jacobian product."""
+    """An optimiser's step, elementwise but for the clipping, and its vector-Jacobian product.
+
+    Attributes:
+        reads_gradient: whether the product depends on the step's gradient.
+    """
+
+    @property
+    def reads_gradient(self) -> bool: ...
 
     def initial(self, params: Tensor) -> StudentState:
         """Return the state before the first update."""
@@ -47,7 +54,7 @@ class UpdateRule(Protocol):
         """Return the cotangents of ω and the slots at fixed g, and of g, from those of the step's outputs.
 
         Args:
-            gradient: gives the step's g; called only where the product depends on it.
+            gradient: gives the step's g; called only if `reads_gradient`.
         """
 
 
@@ -78,6 +85,10 @@ class SGD:
         require_at_least(0, clip_norm=self.clip_norm, weight_decay=self.weight_decay)
         if self.nesterov and not self.momentum:
             raise InputError("Nesterov's rule has momentum 0: give a momentum in (0, 1)", setting="momentum")
+
+    @property
+    def reads_gradient(self) -> bool:
+        return self.clip_norm > 0
 
     def initial(self, params: Tensor) -> StudentState:
         slots = (torch.zeros_like(params),) if self.momentum else ()
@@ -140,6 +151,7 @@ class Adam:
     weight_decay: float = 0.0
     decoupled: bool = False
     epsilon_root: float = 0.0
+    reads_gradient: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         first, second = self.betas

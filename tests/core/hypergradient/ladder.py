@@ -81,11 +81,11 @@ def _unrolled(episode, rule, truncation=0):
     return episode.measure(state.params), phis, params
 
 
-def by_reverse(episode, rule, schedule, truncation=0, curvature=None, make_storage=OnDevice, clip_norm=0.0):
-    """The reverse pass, with the past kept by a schedule in a storage."""
+def by_reverse(episode, rule, schedule, truncation=0, curvature=None, make_storage=OnDevice, clip_norm=0.0, graphs=0):
+    """The reverse pass, with the past kept by a schedule in a storage, and the graphs of the last steps."""
     curvature = curvature or Exact()
     first = episode.steps - truncation if truncation else 0
-    trajectory = TrajectoryPlan(schedule, make_storage).open(first, episode.steps, curvature.reuses_gradients)
+    trajectory = TrajectoryPlan(schedule, make_storage, graphs).open(first, episode.steps, curvature.reuses_gradients)
     start = rule.initial(episode.student.flat_params())
     done = unroll(episode.student, rule, episode.source, start, episode.steps, trajectory=trajectory)
     params = done.final.params.detach().requires_grad_()

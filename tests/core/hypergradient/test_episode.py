@@ -149,12 +149,13 @@ def test_a_loss_that_is_not_finite_is_a_collapse(made):
     assert "not finite" in result.collapse
 
 
-def test_memory_does_not_grow_over_fifty_episodes(made):
+@pytest.mark.parametrize("graphs", [0, 1])
+def test_memory_does_not_grow_over_fifty_episodes(made, graphs):
     def live_tensors():
         gc.collect()
         return sum(1 for thing in gc.get_objects() if isinstance(thing, torch.Tensor))
 
-    plan = EpisodePlan(2, collapse_share=0.0)
+    plan = EpisodePlan(2, trajectory=TrajectoryPlan(graphs=graphs), collapse_share=0.0)
     counts = []
     for number in range(50):
         run_episode(made.student, RULE, made.detached, made.start, made.measure, plan)

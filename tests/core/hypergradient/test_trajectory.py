@@ -86,3 +86,37 @@ def test_a_plan_says_what_is_kept_and_recomputed():
         "trajectory: 22 of 256 steps are kept at a time, 1.0 MiB each, 22.0 MiB in all; "
         f"{extra} training steps are computed again"
     )
+
+
+def never():
+    raise AssertionError("there is no room for a graph to be measured")
+
+
+@pytest.mark.parametrize(
+    ("memory", "horizon", "measured", "graphs"),
+    [
+        (10_000, 10, lambda: 1000, 7),
+        (10_000, 10, lambda: 1001, 6),
+        (10**9, 10, lambda: 1000, 10),
+        (10_000, 10, lambda: 7001, 0),
+        (10_000, 33, lambda: 101, 0),
+        (9_900, 33, never, 0),
+    ],
+)
+def test_graphs_have_what_the_states_of_all_steps_leave(memory, horizon, measured, graphs):
+    plan = TrajectoryPlan.within(memory, 300).with_graphs(memory, 300, horizon, measured)
+    assert plan == TrajectoryPlan(Binomial(memory // 300), graphs=graphs)
+    assert plan.extra_steps(0, horizon) == 0 or horizon == 33 and memory == 9_900
+
+
+def test_a_plan_says_how_many_graphs_are_kept():
+    plan = TrajectoryPlan(Binomial(22), graphs=6)
+    assert "trajectory: 28 of 256 steps are kept at a time" in plan.describe(100, 356, 2**20)
+    assert plan.describe(100, 356, 2**20).endswith("again; the graphs of the last 6 steps are kept as well")
+    assert plan.extra_steps(100, 356) == TrajectoryPlan(Binomial(22)).extra_steps(100, 350)
+    assert "last 3 steps" in plan.describe(100, 103, 2**20) and plan.extra_steps(100, 103) == 0
+
+
+def test_a_negative_number_of_graphs_is_refused():
+    with pytest.raises(ValueError, match="graphs is -1, but must not be negative"):
+        TrajectoryPlan(graphs=-1)

@@ -104,6 +104,15 @@ def test_pullback_equals_autograd_through_the_step(rule, rate, seed):
 
 @settings(deadline=None, max_examples=40, derandomize=True)
 @given(rules, rates, seeds)
+def test_the_gradient_is_asked_for_only_by_rules_that_read_it(rule, rate, seed):
+    state, gradient, bar = drawn(rule, seed)
+    asked = []
+    rule.pull_back(state, lambda: asked.append(1) or gradient, rate, bar)
+    assert bool(asked) == rule.reads_gradient
+
+
+@settings(deadline=None, max_examples=40, derandomize=True)
+@given(rules, rates, seeds)
 def test_pullback_is_the_transposed_jacobian(rule, rate, seed):
     """Against finite differences of ⟨cotangents, step⟩ along random directions."""
     h = 1e-6
