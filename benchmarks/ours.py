@@ -48,12 +48,14 @@ OBSERVED = 2
 ALL_STATES = "everything"
 SOME_STATES = "checkpoints √T"
 FEWEST_STATES = "binomial √(2T)"
+ALL_GRAPHS = "everything and graphs"
 # Each plans the store of an episode of so many steps.
 TRAJECTORIES: dict[str, Callable[[int], TrajectoryPlan]] = {
     ALL_STATES: lambda steps: TrajectoryPlan(),
     "everything on disk": lambda steps: TrajectoryPlan(Everything(), partial(OnDisk, folder=tempfile.gettempdir())),
     SOME_STATES: lambda steps: TrajectoryPlan(Checkpoints(max(1, round(steps**0.5)))),
     FEWEST_STATES: lambda steps: TrajectoryPlan(Binomial(max(1, round((2 * steps) ** 0.5)))),
+    ALL_GRAPHS: lambda steps: TrajectoryPlan(graphs=steps),
 }
 
 
