@@ -97,8 +97,11 @@ class Cost(NamedTuple):
 
     def back_s(self, plan: EpisodePlan) -> float:
         """Return the seconds of an episode's second measure and reverse pass."""
-        recomputed = plan.trajectory.extra_steps(plan.first, plan.steps)
-        return (plan.steps - plan.first) * self.reverse_s + recomputed * self.update_s + self.measure_s
+        horizon = plan.steps - plan.first
+        # A kept graph saves about an update.
+        saved = min(plan.trajectory.graphs, horizon)
+        recomputed = plan.trajectory.extra_steps(plan.first, plan.steps) - saved
+        return horizon * self.reverse_s + recomputed * self.update_s + self.measure_s
 
 
 def first_point(lesson: Lesson, coefficients: Tensor) -> Point:

@@ -2,20 +2,23 @@
 
 import logging
 from contextlib import AbstractContextManager
-from functools import partial
+from dataclasses import replace
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
 
 import fairseq_dlf
 from fairseq_dlf.core.hypergradient.episode import EpisodePlan
+from fairseq_dlf.core.hypergradient.graph import graph_bytes
+from fairseq_dlf.core.hypergradient.student import Point
 from fairseq_dlf.core.hypergradient.trajectory import TrajectoryPlan, record_bytes
 from fairseq_dlf.core.hypergradient.unroll import Watch, unroll
-from fairseq_dlf.core.support.byte_sizes import size_in_bytes
+from fairseq_dlf.core.support.byte_sizes import human_size, size_in_bytes
 from fairseq_dlf.core.support.errors import InputError
 from fairseq_dlf.core.support.seeds import mixed_seed
 from fairseq_dlf.core.support.signature import Signature
-from fairseq_dlf.core.teaching.estimators import ESTIMATORS, Estimator
+from fairseq_dlf.core.teaching.estimators import ESTIMATORS, Estimator, takes_products
 from fairseq_dlf.core.teaching.forms import FORMS
 from fairseq_dlf.core.teaching.guidance import Guidance
 from fairseq_dlf.core.teaching.lesson import Lesson
@@ -114,18 +117,27 @@ class ImageSchool:
             teacher = untaught_teacher(kind, neutral, len(self.features), options)
         return teacher.to(self.data.train.images.device)
 
-    @property
+    @cached_property
     def plan(self) -> EpisodePlan:
-        """Horizon and memory of a lesson's episode."""
+        """Horizon and memory of a lesson's episode.
+
+        Cost: a training step and its graph, if all states leave memory for graphs.
+        """
         settings = self.settings
-        return EpisodePlan(
+        memory = size_in_bytes(settings.trajectory_memory)
+        plan = EpisodePlan(
             self.student.updates(len(self.data.train.labels) // self.student.batch_size),
             settings.truncate,
-            trajectory=TrajectoryPlan.within(size_in_bytes(settings.trajectory_memory), self._record_bytes),
+            trajectory=TrajectoryPlan.within(memory, self._record_bytes),
             cotangent_clip=settings.clip_cotangent,
             collapse_share=settings.collapse_share,
             growth_limit=settings.growth_limit,
         )
+        if not takes_products(ESTIMATORS.make(settings.estimator, plan=plan)):
+            return plan
+        horizon = plan.steps - plan.first
+        trajectory = plan.trajectory.with_graphs(memory, self._record_bytes, horizon, self._graph_bytes)
+        return replace(plan, trajectory=trajectory)
 
     @property
     def kept(self) -> str:
@@ -194,6 +206,16 @@ class ImageSchool:
         return EpisodeBar(label, lesson.updates, first)
 
     # Parts ---------------------------------------------------------------------------------
+
+    def _graph_bytes(self) -> int:
+        """Return the size of the graph of one step; all batches are of one size."""
+        course = self._course(mixed_seed(self.settings.seed, LESSON_SALT))
+        params, first = course.start.params, course.step(0)
+        neutral = course.form.neutral(self.data.classes).to(params)
+        point = Point(params, neutral, first.batch, first.seed)
+        found = graph_bytes(course.student, point, course.rule.reads_gradient)
+        logger.info(f"the graph of a step takes {human_size(found)}")
+        return found
 
     def _course(self, seed: int) -> ImageCourse:
         return ImageCourse(self.data, self.student, self.loss, seed, self.warm, exact=True, form=self.form)

@@ -69,7 +69,7 @@ class TeachingSettings:
     phi_diagonal: tuple[float, float] | None = _option(None, "bounds LOW,HIGH on the diagonal of a matrix Φ")
     phi_off_diagonal: tuple[float, float] | None = _option(None, "bounds LOW,HIGH on the rest of a matrix Φ")
     truncate: int = _option(0, "K: go back through the last K updates only; 0 goes through all")
-    trajectory_memory: str = _option("512MiB", "memory for kept students")
+    trajectory_memory: str = _option("512MiB", "memory for kept students, and for graphs if all students fit")
     clip_cotangent: float = _option(0.0, "bound on the norm of ∂M/∂ω in the reverse pass; 0 disables it")
     collapse_share: float = _option(
         0.9, "discard a lesson that ends below this share of the measure at its start, or of the best end so far"

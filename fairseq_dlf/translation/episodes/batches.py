@@ -93,6 +93,13 @@ class StudentBatches:
             batch["ntokens"] = tokens if own else float("inf")
         return batch
 
+    def largest(self) -> list[int]:
+        """Return the numbers of the batch with most tokens, padding included, and of the one with the longest pair."""
+        # The longest source and the longest target of a batch need not be one pair.
+        lengths = [int(np.max([self._pairs.size(index) for index in batch], axis=0).sum()) for batch in self._batches]
+        tokens = [len(batch) * length for batch, length in zip(self._batches, lengths, strict=True)]
+        return sorted({tokens.index(max(tokens)), lengths.index(max(lengths))})
+
     def order(self, steps: int, seed: int) -> list[int]:
         """Return the batch numbers of an episode, (steps,): passes over all batches, each in a new order."""
         draw = np.random.RandomState(seed)

@@ -127,7 +127,14 @@ class DlfTeachingConfig(TranslationConfig, ExpectedBleuConfig):
         default=None,
         metadata={
             "help": "memory for kept states, such as 2GiB or 500MB; they are placed so that the fewest "
-            "steps are recomputed"
+            "steps are recomputed (and for graphs with --keep-graphs)"
+        },
+    )
+    keep_graphs: bool = field(
+        default=False,
+        metadata={
+            "help": "keep the graphs of the last steps in what the states of all steps leave of --trajectory-memory: "
+            "exact products of these steps cost about a training step less"
         },
     )
     trajectory_storage: ChoiceEnum(["device", "host", "disk"]) = field(

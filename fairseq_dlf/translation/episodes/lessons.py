@@ -9,10 +9,12 @@ from fairseq.data import FairseqDataset
 from fairseq.tasks import FairseqTask
 from torch import Tensor
 
+from fairseq_dlf.core.hypergradient.graph import graph_bytes
 from fairseq_dlf.core.hypergradient.probe import twice_differentiable
 from fairseq_dlf.core.hypergradient.student import Point, Student
 from fairseq_dlf.core.hypergradient.trajectory import record_bytes
 from fairseq_dlf.core.support.allocation import keep_freed_memory
+from fairseq_dlf.core.support.byte_sizes import human_size
 from fairseq_dlf.core.support.seeds import mixed_seed
 from fairseq_dlf.core.support.signature import Part, described
 from fairseq_dlf.core.support.workers import Workers
@@ -20,7 +22,7 @@ from fairseq_dlf.core.teaching.estimators import Estimator, takes_products
 from fairseq_dlf.core.teaching.forms import FORMS
 from fairseq_dlf.core.teaching.guidance import Guidance
 from fairseq_dlf.core.teaching.loss import DynamicLoss
-from fairseq_dlf.translation.bleu.decoding import batches_of, fixed_sample, greedy_bleu, module_at
+from fairseq_dlf.translation.bleu.decoding import batches_of, fixed_sample, greedy_bleu, module_at, on_device
 from fairseq_dlf.translation.bleu.expected import MEASURE_SENTENCES, expected_bleu_settings
 from fairseq_dlf.translation.bleu.progress import StudentProgress
 from fairseq_dlf.translation.bleu.scores import CorpusBleu
@@ -36,7 +38,9 @@ from fairseq_dlf.translation.episodes.options import (
     estimator_of,
     student_context,
     update_rule,
+    with_graphs,
 )
+from fairseq_dlf.translation.episodes.past import with_past
 from fairseq_dlf.translation.episodes.rates import student_rates
 from fairseq_dlf.translation.episodes.starts import origins
 from fairseq_dlf.translation.measures import MEASURES, DevSample, TranslationMeasure, measure_signature
@@ -65,7 +69,7 @@ class Lessons:
     Attributes:
         loss: of the student.
         members: the students, of whom each lesson teaches one.
-        plan: horizon, curvature and trajectory of episodes.
+        plan: horizon, curvature and trajectory of episodes; how many graphs they keep is known with the first lesson.
         estimator: estimates the gradient of θ from a lesson.
         figure: name of the measure in the log.
     """
@@ -103,6 +107,7 @@ class Lessons:
         products = takes_products(self.estimator)
         self._guards = [Guard(cfg, self.plan.curvature, products) for _ in self.members]
         self._prepared: set[int] = set()
+        self._graph_bytes = 0
         self._batches: Optional[StudentBatches] = None
         self._progress: Optional[StudentProgress] = None
 
@@ -172,7 +177,7 @@ class Lessons:
 
     @property
     def kept(self) -> str:
-        """What of an episode's past is kept, where, and how large it is."""
+        """What of an episode's past is kept, where, and how large its states are."""
         told = self.plan.trajectory.describe(self.plan.first, self.plan.steps, self._record_bytes)
         return f"{told} ({self.cfg.trajectory_storage})"
 
@@ -227,11 +232,16 @@ class Lessons:
         train, task, cfg = self._pairs(self.cfg.train_subset), self._task, self.cfg
         if not self._prepared and device.type == "cpu":
             keep_freed_memory()
-        if number not in self._prepared:
+        first, new = not self._prepared, number not in self._prepared
+        if new:
             self._prepare(number, train, device)
         if self._progress is None or self._batches is None:
             self._progress = StudentProgress(task, train, self.dev, cfg.progress_sentences, cfg.seed)
             self._batches = StudentBatches(train, self._limits, task.max_positions(), self._workers, cfg.seed)
+        if new:
+            self._keep_graphs(self.members[number].student, self._batches, device)
+        if first:
+            logger.info(self.kept)
         return self.members[number], self._batches, self._progress
 
     def _prepare(self, number: int, train: FairseqDataset, device: torch.device) -> None:
@@ -239,8 +249,6 @@ class Lessons:
         member = self.members[number]
         member.student.module.to(device)
         member.student = member.student.within(student_context(self.cfg, device, takes_products(self.estimator)))
-        if not self._prepared:
-            logger.info(self.kept)
         start = self.loss.start(len(self._task.target_dictionary)).to(device)
         point = easy_point(member.student, train, start, self.loss.reads_past)
         self._guards[number].probe(member.student, point)
@@ -254,6 +262,30 @@ class Lessons:
             assert found is not None
             # The loss is linear in the weights, so that its slopes are the R themselves.
             self.loss.require_effect(self.loss.split(found)[1].tolist())
+
+    def _keep_graphs(self, student: Student, batches: StudentBatches, device: torch.device) -> None:
+        """Let episodes keep graphs, if the options ask for it; as few as the largest student so far allows."""
+        if not self.cfg.keep_graphs or not takes_products(self.estimator):
+            return
+
+        def measured() -> int:
+            self._graph_bytes = max(self._graph_bytes, self._measured_graph(student, batches, device))
+            return self._graph_bytes
+
+        self.plan = with_graphs(self.cfg, self.plan, self._record_bytes, measured)
+        self.estimator = estimator_of(self.cfg, self.plan)
+
+    def _measured_graph(self, student: Student, batches: StudentBatches, device: torch.device) -> int:
+        """Return the size of the graph of a step with the largest batch: those of other steps fit in its place."""
+        params, start = student.flat_params(), self.loss.start(len(self._task.target_dictionary)).to(device)
+        found = 0
+        for number in batches.largest():
+            batch = on_device(batches[number], device)
+            if self.loss.reads_past:
+                batch = with_past(student, params, batch)
+            found = max(found, graph_bytes(student, Point(params, start, batch, 0), self._rule.reads_gradient))
+        logger.info(f"the graph of a step with the largest batch takes {human_size(found)}")
+        return found
 
     def _rates(self, epoch_steps: int) -> list[float]:
         cfg = self.cfg

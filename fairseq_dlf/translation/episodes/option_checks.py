@@ -78,6 +78,7 @@ def _require_effect(cfg: DlfTeachingConfig) -> None:
     if cfg.trajectory_memory is None:
         kept = f"--trajectory is {cfg.trajectory}: take checkpoints"
         refuse_ignored(cfg, "checkpoint_every", str(cfg.trajectory) != "checkpoints", kept)
+    _require_graphs(cfg)
     if cfg.progress_interval > cfg.student_steps > 0:
         raise InputError(
             f"--progress-interval is {cfg.progress_interval}, but an episode has {cfg.student_steps} updates: take "
@@ -88,6 +89,17 @@ def _require_effect(cfg: DlfTeachingConfig) -> None:
         raise InputError(
             f"--checkpoint-every is {cfg.checkpoint_every}, but an episode has {horizon} steps to go back: take fewer"
         )
+
+
+def _require_graphs(cfg: DlfTeachingConfig) -> None:
+    """Refuse to keep graphs where there is no memory for them, or no use."""
+    for ignored, why in (
+        (cfg.trajectory_memory is None, "no memory is given: add --trajectory-memory"),
+        (str(cfg.trajectory_storage) != "device", "graphs stay with the student: take --trajectory-storage device"),
+        (str(cfg.curvature) != "exact", "products by differences have no graph: take --curvature exact"),
+        (cfg.micro_batches > 1, "micro-batches hold one graph at a time: take --micro-batches 1"),
+    ):
+        refuse_ignored(cfg, "keep_graphs", ignored, why)
 
 
 def _require_read(cfg: DlfTeachingConfig) -> None:

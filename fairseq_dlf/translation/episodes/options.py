@@ -2,6 +2,7 @@
 
 import tempfile
 from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
 from typing import Any, Callable, ContextManager, Iterator, Optional
 
@@ -14,7 +15,7 @@ from fairseq_dlf.core.hypergradient.schedules import Checkpoints, Everything, Sc
 from fairseq_dlf.core.hypergradient.storage import OnDevice, OnDisk, OnHost, StorageMaker
 from fairseq_dlf.core.hypergradient.trajectory import TrajectoryPlan
 from fairseq_dlf.core.hypergradient.update_rules import SGD, Adam, UpdateRule
-from fairseq_dlf.core.support.byte_sizes import size_in_bytes
+from fairseq_dlf.core.support.byte_sizes import human_size, size_in_bytes
 from fairseq_dlf.core.support.errors import InputError
 from fairseq_dlf.core.teaching.estimators import ESTIMATORS, Estimator
 from fairseq_dlf.translation.episodes.config import ADAM_EPSILON, BETAS, MOMENTUM, DlfTeachingConfig
@@ -38,6 +39,7 @@ OPTIONS = {
     "estimator": "--estimator",
     "every": "--checkpoint-every",
     "form": "--form",
+    "graphs": "--keep-graphs",
     "keys": "--teacher-keys",
     "label_smoothing": "--label-smoothing",
     "measure": "--measure",
@@ -83,14 +85,9 @@ def curvature(cfg: DlfTeachingConfig) -> Curvature:
     """The way to second-order products."""
     name = str(cfg.curvature)
     if name == "exact":
-        return Exact(reuses_gradients=cfg.micro_batches > 1 and _needs_gradient(cfg))
+        return Exact(reuses_gradients=cfg.micro_batches > 1 and update_rule(cfg).reads_gradient)
     way = CentralDifference if name == "central" else ForwardDifference
     return way() if cfg.difference_step is None else way(cfg.difference_step)
-
-
-def _needs_gradient(cfg: DlfTeachingConfig) -> bool:
-    """Return whether the reverse pass through the student's rule needs the gradient."""
-    return str(cfg.student_optimizer) in ("adam", "adamw") or cfg.student_clip_norm > 0
 
 
 def episode_plan(cfg: DlfTeachingConfig, way: Curvature, record_bytes: int) -> EpisodePlan:
@@ -167,6 +164,29 @@ def trajectory_plan(cfg: DlfTeachingConfig, record_bytes: int) -> TrajectoryPlan
             )
         return TrajectoryPlan.within(size_in_bytes(cfg.trajectory_memory), record_bytes, make_storage)
     return TrajectoryPlan(_schedule(cfg), make_storage)
+
+
+def with_graphs(
+    cfg: DlfTeachingConfig, plan: EpisodePlan, record_bytes: int, measured: Callable[[], int]
+) -> EpisodePlan:
+    """Return the plan that keeps graphs in what the states leave of the memory.
+
+    Args:
+        record_bytes: the size of what is kept of one step besides the graph.
+        measured: gives the size of one step's graph; called only if states leave memory.
+
+    Raises:
+        InputError: not one graph fits.
+    """
+    memory, horizon = size_in_bytes(cfg.trajectory_memory or ""), plan.steps - plan.first
+    trajectory = plan.trajectory.with_graphs(memory, record_bytes, horizon, measured)
+    if not trajectory.graphs:
+        raise InputError(
+            f"graphs are to be kept, but beside the states of {horizon:,} steps ({human_size(horizon * record_bytes)}) "
+            f"{human_size(memory)} hold none: give more, or keep no graphs",
+            setting="trajectory_memory",
+        )
+    return replace(plan, trajectory=trajectory)
 
 
 def _schedule(cfg: DlfTeachingConfig) -> Schedule:

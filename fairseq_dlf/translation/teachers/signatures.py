@@ -18,6 +18,7 @@ WITHOUT_EFFECT = {
     "trajectory": "memory against time; the same states",
     "checkpoint_every": "memory against time",
     "trajectory_memory": "memory against time",
+    "keep_graphs": "memory against time; the same operations in the same order",
     "trajectory_storage": "memory against time",
     "trajectory_dir": "memory against time",
     "greedy_sentences": "figures of validations",

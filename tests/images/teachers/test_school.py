@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from fairseq_dlf.core.hypergradient.student import Point
+from fairseq_dlf.core.hypergradient.trajectory import TrajectoryPlan, record_bytes
 from fairseq_dlf.core.teaching.estimators import ESTIMATORS
 from fairseq_dlf.core.teaching.forms import Matrix
 from fairseq_dlf.core.teaching.loop.journal import LOG_NAME, read_steps
@@ -16,6 +17,7 @@ from fairseq_dlf.core.teaching.loss import DynamicLoss
 from fairseq_dlf.images.measures import MEASURES, ExpectedAccuracy
 from fairseq_dlf.images.records.coefficients import PATH_NAME
 from fairseq_dlf.images.students.files import StudentFile
+from fairseq_dlf.images.students.models import parameter_count
 from fairseq_dlf.images.teachers import school
 from fairseq_dlf.images.teachers.files import read_teacher
 from fairseq_dlf.images.teachers.school import ImageSchool, teaching_of
@@ -228,6 +230,22 @@ def test_a_short_memory_gives_the_same_teacher(data, student, tmp_path):
     everything = teach(data(), student(), tmp_path / "everything", teacher_steps=2).teacher
     short = teach(data(), student(), tmp_path / "short", teacher_steps=2, trajectory_memory="4kB").teacher
     assert torch.equal(everything.values, short.values)
+
+
+def test_memory_that_students_leave_holds_graphs(data, student):
+    def graphs(**changes):
+        made = ImageSchool(data(), student(), dataclasses.replace(PLAIN, **changes))
+        return made.estimator().plan.trajectory.graphs, made._graph_bytes()
+
+    every, size = graphs()
+    assert every == 12 and size > 0
+    plan = ImageSchool(data(), student(), PLAIN).estimator().plan
+    students = 12 * record_bytes(student().rule, parameter_count(student().model, data().shape, data().classes))
+    for room, wanted in ((3 * size, 3), (3 * size - 1, 2), (0, 0), (-1, 0)):
+        assert graphs(trajectory_memory=f"{students + room}") == (wanted, size)
+    assert graphs(truncate=5)[0] == 5
+    assert graphs(estimator="forward_differences")[0] == 0
+    assert plan.signature == dataclasses.replace(plan, trajectory=TrajectoryPlan()).signature
 
 
 @pytest.mark.parametrize(

@@ -118,3 +118,20 @@ def test_the_losses_of_micro_batches_sum_to_that_of_the_batch(tiny, arch, monkey
     for mine, other in zip(found, wanted, strict=True):
         assert other.norm() > 0
         torch.testing.assert_close(mine, other, rtol=1e-10, atol=1e-13)
+
+
+def sizes(batches, number) -> tuple[int, int]:
+    """Padded tokens of both sides of a batch, and their lengths together."""
+    batch = batches[number]
+    sides = batch["target"].shape, batch["net_input"]["src_tokens"].shape
+    return sum(side.numel() for side in sides), sum(side[1] for side in sides)
+
+
+@pytest.mark.parametrize(
+    "limits", [BatchLimits(2, None), BatchLimits(None, 14), BatchLimits(4, 30), BatchLimits(20, None)], ids=str
+)
+def test_the_largest_batches_have_most_tokens_and_the_longest_sentences(limits):
+    batches = batches_of(limits)
+    found, every = batches.largest(), [sizes(batches, number) for number in range(len(batches))]
+    assert len(found) == len(set(found)) <= 2
+    assert [max(every[n][side] for n in found) for side in (0, 1)] == [max(sizes) for sizes in zip(*every, strict=True)]

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from fairseq_dlf.core.hypergradient.episode import EpisodePlan
+from fairseq_dlf.core.hypergradient.graph import graph_bytes
 from fairseq_dlf.core.hypergradient.probe import twice_differentiable
 from fairseq_dlf.core.hypergradient.schedules import Checkpoints
 from fairseq_dlf.core.hypergradient.student import Point
@@ -12,7 +13,7 @@ from fairseq_dlf.core.support.signature import Signature
 from fairseq_dlf.core.support.workers import Workers
 from fairseq_dlf.core.teaching.estimators import Reverse
 from fairseq_dlf.core.teaching.guidance import Guidance
-from fairseq_dlf.core.teaching.teachers import AttentionTeacher
+from fairseq_dlf.core.teaching.teachers import AttentionTeacher, StaticTeacher
 from fairseq_dlf.translation.bleu.decoding import fixed_sample, module_at
 from fairseq_dlf.translation.bleu.scores import CorpusBleu
 from fairseq_dlf.translation.episodes import lessons as lessons_module
@@ -338,6 +339,41 @@ def test_the_plan_is_what_the_options_ask_for(monkeypatch):
     assert (plan.steps, plan.truncation, plan.cotangent_clip, plan.collapse_share) == (6, 4, 0.5, 0.25)
     assert plan.trajectory.schedule == Checkpoints(3) and isinstance(plan, EpisodePlan)
     assert isinstance(made.lessons.estimator, Reverse) and made.lessons.estimator.plan is plan
+
+
+def taught(monkeypatch, **given):
+    """The gradient of θ by the first lesson of these options, and the number of graphs that it kept."""
+    lessons = made_lessons(monkeypatch, progress_interval=0, **given).lessons
+    lesson, teacher = lessons.lesson(0, 0, CPU), StaticTeacher(1 + torch.arange(12) / 12)
+    found = lessons.estimator(lesson, Guidance(lesson, teacher, 3), teacher.along)
+    assert found.collapse is None
+    (gradient,) = torch.autograd.grad(found.loss, list(teacher.parameters()))
+    return gradient, lessons.plan.trajectory.graphs
+
+
+def test_memory_that_states_leave_holds_graphs_and_changes_nothing(monkeypatch, caplog):
+    bleu_of_params(monkeypatch)
+    size = graph_size(monkeypatch, caplog)
+    states = made_lessons(monkeypatch).lessons._record_bytes * STEPS
+    memories = (None, f"{states + 2 * size}", "100MB")
+    found = [taught(monkeypatch, trajectory_memory=memory, keep_graphs=memory is not None) for memory in memories]
+    assert [graphs for _, graphs in found] == [0, 2, STEPS]
+    (wanted, _), (some, _), (every, _) = found
+    assert wanted.norm() > 0 and torch.equal(some, wanted) and torch.equal(every, wanted)
+
+
+def graph_size(monkeypatch, caplog) -> int:
+    """The size of one graph, as a log tells it."""
+    made = made_lessons(monkeypatch, trajectory_memory="100MB", keep_graphs=True)
+    with caplog.at_level("INFO"):
+        lesson = made.lessons.lesson(0, 0, CPU)
+    assert "the graph of a step with the largest batch takes" in caplog.text
+    assert f"the graphs of the last {STEPS} steps are kept as well (device)" in caplog.text
+    phi = made.lessons.loss.start(12)
+    points = [Point(lesson.start.params, phi, lesson.batches[number], 0) for number in lesson.batches.largest()]
+    found = made.lessons._graph_bytes
+    assert found == max(graph_bytes(lesson.student, point, with_gradient=False) for point in points) > 0
+    return found
 
 
 def test_the_student_minimises_the_loss_of_the_options(monkeypatch):

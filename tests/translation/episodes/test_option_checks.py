@@ -28,6 +28,7 @@ TAKEN = [
     {"trajectory": "checkpoints", "checkpoint_every": 200},
     {"trajectory": "checkpoints", "checkpoint_every": 5, "truncate": 5},
     {"trajectory_storage": "disk", "trajectory_dir": "."},
+    {"keep_graphs": True, "trajectory_memory": "1GiB"},
     {"batch_size": None, "max_tokens": 1},
     {"candidate_method": "beam", "candidate_sum": True},
     {"measure": "sampled_bleu", "candidates": 4},
@@ -41,6 +42,7 @@ def test_options_with_an_effect_are_taken(given):
     require_options(options(**given))
 
 
+GRAPHS = {"keep_graphs": True, "trajectory_memory": "1GiB"}
 REFUSED = [
     ({"student": ""}, "needs --student CHECKPOINT"),
     ({"student_lr": float("inf")}, "--student-lr is inf, but must be positive and finite"),
@@ -64,6 +66,10 @@ REFUSED = [
     ({"checkpoint_every": 3}, "--checkpoint-every 3 would be ignored, .*: take checkpoints"),
     ({"trajectory": "checkpoints", "checkpoint_every": 201}, "--checkpoint-every is 201, but an episode has 200 steps"),
     ({"trajectory": "checkpoints", "checkpoint_every": 6, "truncate": 5}, "an episode has 5 steps"),
+    ({"keep_graphs": True}, "--keep-graphs True would be ignored, .*: add --trajectory-memory, or leave it out"),
+    ({**GRAPHS, "trajectory_storage": "disk"}, "--keep-graphs .* with the student: take --trajectory-storage device"),
+    ({**GRAPHS, "curvature": "central"}, "--keep-graphs .* differences have no graph: take --curvature exact"),
+    ({**GRAPHS, "micro_batches": 2}, "--keep-graphs .* one graph at a time: take --micro-batches 1"),
     ({"measure": "bleu"}, "no measure named 'bleu': wanted one of .* \\(--measure\\)"),
     ({"measure": "greedy_bleu"}, "--measure greedy_bleu has no gradient, which --estimator reverse needs: take"),
     ({"measure": "sampled_bleu(n=3)"}, "the measure sampled_bleu has no option n.* \\(--measure\\)"),

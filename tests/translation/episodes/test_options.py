@@ -8,8 +8,15 @@ from fairseq_dlf.core.hypergradient.curvature import CentralDifference, Exact, F
 from fairseq_dlf.core.hypergradient.schedules import Binomial, Checkpoints, Everything
 from fairseq_dlf.core.hypergradient.storage import OnDevice, OnHost
 from fairseq_dlf.core.hypergradient.update_rules import SGD, Adam
+from fairseq_dlf.core.support.errors import InputError
 from fairseq_dlf.translation.episodes.config import DlfTeachingConfig
-from fairseq_dlf.translation.episodes.options import curvature, trajectory_plan, update_rule
+from fairseq_dlf.translation.episodes.options import (
+    curvature,
+    episode_plan,
+    trajectory_plan,
+    update_rule,
+    with_graphs,
+)
 
 
 def options(**given):
@@ -37,6 +44,42 @@ def options(**given):
 )
 def test_schedules(given, schedule):
     assert trajectory_plan(options(**given), record_bytes=1_100_000).schedule == schedule
+
+
+def planned(**given):
+    """The plan of 20 steps of 1,000 bytes, where a graph takes 5,000, and how often a graph was measured."""
+    cfg = DlfTeachingConfig(**{"keep_graphs": True, "trajectory_memory": "60kB", "student_steps": 20, **given})
+    plan, measured = episode_plan(cfg, curvature(cfg), 1000), []
+    return with_graphs(cfg, plan, 1000, lambda: measured.append(1) or 5000), len(measured)
+
+
+@pytest.mark.parametrize(
+    ("given", "graphs"), [({}, 8), ({"truncate": 10}, 10), ({"truncate": 5}, 5), ({"trajectory_memory": "1MB"}, 20)]
+)
+def test_graphs_are_kept_in_the_memory_that_states_leave(given, graphs):
+    plan, measured = planned(**given)
+    assert (plan.trajectory.graphs, measured) == (graphs, 1)
+    assert plan.trajectory.extra_steps(plan.first, plan.steps) == 0
+
+
+@pytest.mark.parametrize("memory", ["19kB", "20kB", "24kB"])
+def test_memory_without_room_for_a_graph_is_refused(memory):
+    with pytest.raises(InputError, match="states of 20 steps .19.5 KiB.*hold none: give more, or keep no") as caught:
+        planned(trajectory_memory=memory)
+    assert caught.value.setting == "trajectory_memory"
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ({"micro_batches": 2}, False),
+        ({"micro_batches": 2, "student_clip_norm": 1.0}, True),
+        ({"micro_batches": 2, "student_optimizer": "adamw"}, True),
+        ({"student_optimizer": "adamw"}, False),
+    ],
+)
+def test_micro_batches_keep_gradients_that_the_rule_reads(given, kept):
+    assert curvature(DlfTeachingConfig(**given)).reuses_gradients == kept
 
 
 def test_storages():
