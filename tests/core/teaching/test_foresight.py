@@ -110,6 +110,10 @@ def test_an_episode_costs_its_updates_observations_measures_and_what_is_computed
     assert cost.forward_s(ToyLesson(updates=7, interval=3), observed=True) == 7 * 2.0 + 3 * 1000.0 + 100.0
     assert cost.back_s(EpisodePlan(7)) == 7 * 5.0 + 100.0
     assert cost.back_s(EpisodePlan(7, truncation=3)) == 3 * 5.0 + 100.0
+    # A step whose graph is kept is computed once.
+    kept = TrajectoryPlan(graphs=4)
+    assert cost.back_s(EpisodePlan(7, trajectory=kept)) == 7 * 5.0 - 4 * 2.0 + 100.0
+    assert cost.back_s(EpisodePlan(7, truncation=3, trajectory=kept)) == 3 * 5.0 - 3 * 2.0 + 100.0
     # With one place for a state, step t is reached by t updates from the first.
     one = EpisodePlan(7, trajectory=TrajectoryPlan(Binomial(1)))
     assert cost.back_s(one) == 7 * 5.0 + (6 + 5 + 4 + 3 + 2 + 1) * 2.0 + 100.0
