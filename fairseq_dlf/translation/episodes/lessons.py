@@ -43,6 +43,7 @@ from fairseq_dlf.translation.episodes.options import (
 from fairseq_dlf.translation.episodes.past import with_past
 from fairseq_dlf.translation.episodes.rates import student_rates
 from fairseq_dlf.translation.episodes.starts import origins
+from fairseq_dlf.translation.hooks.launch import refuse_ignored
 from fairseq_dlf.translation.measures import MEASURES, DevSample, TranslationMeasure, measure_signature
 from fairseq_dlf.translation.regularisers import REGULARISERS, RegularisedLoss
 
@@ -105,6 +106,7 @@ class Lessons:
         self.figure = self._measure_of(cfg.measure, self.members[0].student, (), 0).figure
         self._rates(cfg.student_steps)
         products = takes_products(self.estimator)
+        refuse_ignored(cfg, "keep_graphs", not products, f"--estimator {cfg.estimator} takes no products")
         self._guards = [Guard(cfg, self.plan.curvature, products) for _ in self.members]
         self._prepared: set[int] = set()
         self._graph_bytes = 0
@@ -265,7 +267,7 @@ class Lessons:
 
     def _keep_graphs(self, student: Student, batches: StudentBatches, device: torch.device) -> None:
         """Let episodes keep graphs, if the options ask for it; as few as the largest student so far allows."""
-        if not self.cfg.keep_graphs or not takes_products(self.estimator):
+        if not self.cfg.keep_graphs:
             return
 
         def measured() -> int:

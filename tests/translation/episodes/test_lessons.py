@@ -8,6 +8,7 @@ from fairseq_dlf.core.hypergradient.graph import graph_bytes
 from fairseq_dlf.core.hypergradient.probe import twice_differentiable
 from fairseq_dlf.core.hypergradient.schedules import Checkpoints
 from fairseq_dlf.core.hypergradient.student import Point
+from fairseq_dlf.core.support.errors import InputError
 from fairseq_dlf.core.support.seeds import mixed_seed
 from fairseq_dlf.core.support.signature import Signature
 from fairseq_dlf.core.support.workers import Workers
@@ -383,3 +384,9 @@ def test_the_student_minimises_the_loss_of_the_options(monkeypatch):
         phi, batch = torch.full((12,), 0.5), lesson.step(0).batch
         losses.append(float(lesson.student.loss(Point(lesson.start.params, phi, batch, 1))))
     assert len(set(losses)) == 3
+
+
+def test_graphs_for_an_estimator_that_takes_no_products_are_refused(monkeypatch):
+    given = {"trajectory_memory": "100MB", "keep_graphs": True, "estimator": "forward_differences"}
+    with pytest.raises(InputError, match="--keep-graphs .* would be ignored, .*forward_differences takes no products"):
+        made_lessons(monkeypatch, **given)
