@@ -26,16 +26,11 @@ Say = Callable[[str], None]
 
 @dataclass
 class Running:
-    """A task at work.
-
-    Attributes:
-        again: whether it is a recorded training whose checkpoints were lost.
-    """
+    """A task at work."""
 
     task: Task
     steps: Steps
     began: float
-    again: bool
 
     @property
     def minutes(self) -> float:
@@ -120,7 +115,11 @@ class Engine:
 
     def _is_over(self, task: Task) -> bool:
         """Return whether a training ended before it was recorded."""
-        return task.kind in TRAININGS and not self._place.done(task) and self._is_finished(task)
+        return task.kind in TRAININGS and not self._is_recorded(task) and self._is_finished(task)
+
+    def _is_recorded(self, task: Task) -> bool:
+        """Return whether a training is only made again for its checkpoints, which were lost."""
+        return task.kind in TRAININGS and self._place.done(task)
 
     def _is_finished(self, task: Task) -> bool:
         return read_log(log_of(task, self._place.out)).finished
@@ -129,7 +128,7 @@ class Engine:
         out = self._place.out
         try:
             self._place.require_declared([task])
-            again = self._place.lost(task)
+            again = self._is_recorded(task)
             if again and self._is_finished(task):
                 # Its log would be taken for that of the new training.
                 shutil.rmtree(folder_of(task, out))
@@ -139,7 +138,7 @@ class Engine:
             self._fail(task, error.text)
             return
         steps = Steps(task, self._place.folders, self._environment())
-        self._running.append(Running(task, steps, time.monotonic(), again))
+        self._running.append(Running(task, steps, time.monotonic()))
         self._say(f"begins {task.name}" + (" again, since its checkpoints are gone" if again else ""))
 
     def _environment(self) -> dict[str, str]:
@@ -163,7 +162,8 @@ class Engine:
 
     def _stop_restored(self) -> None:
         """Stop trainings that were begun again for their checkpoints and have these."""
-        for each in [each for each in self._running if each.again and not self._place.lost(each.task)]:
+        repeated = [each for each in self._running if self._is_recorded(each.task)]
+        for each in [each for each in repeated if not self._place.lost(each.task)]:
             each.steps.stop()
             self._running.remove(each)
             self._say(f"ends {each.task.name}: {each.minutes:.1f} min, at its best checkpoint")
@@ -172,8 +172,7 @@ class Engine:
         try:
             if minutes is None:
                 self._place.require_declared([task])
-            recorded = task.kind in TRAININGS and self._place.done(task)
-            record = self._recorder.same(task) if recorded else self._recorder.record(task)
+            record = self._recorder.same(task) if self._is_recorded(task) else self._recorder.record(task)
         except UserError as error:
             self._fail(task, error.text)
             return

@@ -4,7 +4,7 @@ import json
 import math
 import re
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,6 +59,11 @@ class TrainingLog:
         """Return the first validation with the highest BLEU."""
         measured = [each for each in self.curve if each.bleu is not None]
         return max(measured, key=lambda each: (each.bleu or 0.0, -each.update), default=None)
+
+
+def bleus_of(curve: Iterable[Validation]) -> dict[int, float | None]:
+    """Return BLEU on dev by update, by which two trainings are told apart."""
+    return {each.update: each.bleu for each in curve}
 
 
 def read_log(path: Path) -> TrainingLog:

@@ -1,13 +1,14 @@
 """Records of what has just ended, from the logs and outputs in its folder."""
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from experiments import circumstances
 from experiments.adoption import commit_of
-from experiments.logs import TrainingLog, parse_validation, read_log
+from experiments.logs import TrainingLog, bleus_of, parse_validation, read_log
 from experiments.marks import read_mark
 from experiments.processes import folder_of, log_of
 from experiments.records import Data, Decoding, Machine, Record
@@ -53,11 +54,12 @@ class Recorder:
         Raises:
             StateError: it came out as another one.
         """
-        recorded, made = self._recorded(task), self._training(task)
-        if _bleus(made) != _bleus(recorded):
+        recorded = self._recorded(task)
+        before, now = bleus_of(recorded.curve), bleus_of(self._training(task).curve)
+        if now != before:
             raise StateError(
                 f"{task.name} was trained again, since its checkpoints are gone, and is not the one of its record: dev "
-                f"BLEU was {_bleus(recorded)}, is {_bleus(made)}; delete its record and those of what was made from "
+                f"BLEU was {_listed(before)}, is {_listed(now)}; delete its record and those of what was made from "
                 "it, to make them anew on this machine"
             )
         return recorded
@@ -130,6 +132,5 @@ class Recorder:
         return commit_of(log.read_text(encoding="utf-8", errors="replace"))
 
 
-def _bleus(record: Record) -> str:
-    """Write BLEU on dev at all validations."""
-    return ", ".join(f"{each.bleu} at {each.update}" for each in record.curve)
+def _listed(bleus: Mapping[int, float | None]) -> str:
+    return ", ".join(f"{bleu} at {update}" for update, bleu in bleus.items())

@@ -6,6 +6,7 @@ import shutil
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,24 @@ def wish(place, name, what):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch()
     return path
+
+
+def log_of(place, name):
+    path = place.out / FIRST / name / "train.log"
+    return path.read_text() if path.is_file() else ""
+
+
+@contextmanager
+def interrupted_when(words, place, name, monkeypatch):
+    """Expect an interruption as soon as the log of a run has these words."""
+
+    def interrupt(seconds):
+        if words in log_of(place, name):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(time, "sleep", interrupt)
+        yield
 
 
 def only(place, *patterns):
@@ -121,19 +140,12 @@ def test_a_diverged_setting_is_recorded_and_not_chosen(place):
 
 def test_an_interruption_stops_the_processes_and_the_same_command_goes_on(place, monkeypatch):
     waiting = wish(place, f"{FIRST}/warm", "waits")
-    log = place.out / FIRST / "warm" / "train.log"
-
-    def interrupt(seconds):
-        if log.is_file() and "num_updates" in log.read_text():
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(time, "sleep", interrupt)
     some = only(place, f"{FIRST}/warm")
-    with pytest.raises(KeyboardInterrupt):
+    with interrupted_when("num_updates", place, "warm", monkeypatch):
         work(some)
-    monkeypatch.undo()
     waiting.unlink()
     assert place.records.read(f"{FIRST}/warm") is None
+    assert begun(work(some)) == [f"{FIRST}/warm"]
 
 
 def test_a_training_that_another_process_makes_is_waited_for_and_taken_over(place):
@@ -176,12 +188,20 @@ def test_a_changed_declaration_is_refused_before_anything_starts(place):
 
 
 def lose(place):
-    """Leave only the records, as on another machine, of which one lacks its score on test; return that one's path."""
+    """Leave only the records, as on another machine, of which one lacks its score on test."""
     path = place.records.path(f"{FIRST}/plain/lr-1")
     path.write_text(json.dumps({**json.loads(path.read_text()), "test": None}))
     for folder in ("warm", "plain"):
         shutil.rmtree(place.out / FIRST / folder)
-    return path
+
+
+@pytest.fixture
+def lost(place):
+    """One column of the table, done and lost."""
+    some = only(place, f"{FIRST}/plain/*")
+    work(some)
+    lose(place)
+    return some
 
 
 def test_what_is_left_needs_lost_checkpoints_which_are_made_again(place):
@@ -195,66 +215,41 @@ def test_what_is_left_needs_lost_checkpoints_which_are_made_again(place):
     assert {path: path.read_text() for path in place.results.rglob("*.json")} == before
 
 
-def test_a_deleted_checkpoint_is_made_again_beside_a_finished_log(place):
-    some = only(place, f"{FIRST}/plain/*")
-    work(some)
-    lose(place)
-    work(some)
+def test_a_deleted_checkpoint_is_made_again_beside_a_finished_log(place, lost):
+    work(lost)
     (place.out / FIRST / "plain/lr-1/checkpoint_best.pt").unlink()
     place.records.path(f"{FIRST}/plain/lr-1+average").unlink()
-    assert begun(work(some, jobs=1)) == [f"{FIRST}/plain/lr-1", f"{FIRST}/plain/lr-1+average"]
+    assert begun(work(lost, jobs=1)) == [f"{FIRST}/plain/lr-1", f"{FIRST}/plain/lr-1+average"]
 
 
-def log_of(place, name):
-    path = place.out / FIRST / name / "train.log"
-    return path.read_text() if path.is_file() else ""
-
-
-def test_a_training_that_comes_out_as_another_is_refused(place):
-    some = only(place, f"{FIRST}/plain/*")
-    work(some)
-    lose(place)
+def test_a_training_that_comes_out_as_another_is_refused(place, lost):
     path = place.records.path(f"{FIRST}/warm")
     path.write_text(path.read_text().replace("31.3", "31.4"))
     before = path.read_text()
     said: list[str] = []
     with pytest.raises(StateError, match=f"{FIRST}/warm"):
-        Engine(some, Recorder(place, "abc", 1), 1, said.append).work()
+        Engine(lost, Recorder(place, "abc", 1), 1, said.append).work()
     (failed,) = [line for line in said if line.startswith("FAILED")]
     for words in ("not the one of its record", "31.4 at 3", "31.3 at 3", "delete its record"):
         assert words in failed
     assert path.read_text() == before
 
 
-def test_a_lost_warm_start_is_trained_as_far_as_its_best_checkpoint(place):
-    some = only(place, f"{FIRST}/plain/*")
-    work(some)
-    lose(place)
+def test_a_lost_warm_start_is_trained_as_far_as_its_best_checkpoint(place, lost):
     path = place.records.path(f"{FIRST}/warm")
     path.write_text(path.read_text().replace('"best_update": 6', '"best_update": 3'))
     wish(place, f"{FIRST}/warm", "waits")
-    said = work(some, jobs=1)
+    said = work(lost, jobs=1)
     assert any(line.startswith(f"ends {FIRST}/warm:") and "at its best checkpoint" in line for line in said)
     assert begun(said) == [f"{FIRST}/warm", f"{FIRST}/plain/lr-1", f"{FIRST}/plain/lr-1+test"]
 
 
-def test_a_lost_training_that_is_stopped_half_way_is_not_taken_for_whole(place, monkeypatch):
-    some = only(place, f"{FIRST}/plain/*")
-    work(some)
-    lose(place)
+def test_a_lost_training_that_is_stopped_half_way_is_not_taken_for_whole(place, lost, monkeypatch):
     waiting = wish(place, f"{FIRST}/warm", "waits")
-    sleep = time.sleep
-
-    def interrupt(seconds):
-        if "Saved checkpoint" in log_of(place, "warm"):
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(time, "sleep", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        work(some)
-    monkeypatch.setattr(time, "sleep", sleep)
+    with interrupted_when("Saved checkpoint", place, "warm", monkeypatch):
+        work(lost)
     waiting.unlink()
-    assert begun(work(some, jobs=1))[0] == f"{FIRST}/warm"
+    assert begun(work(lost, jobs=1))[0] == f"{FIRST}/warm"
     assert "continues at 3" in log_of(place, "warm")
 
 
