@@ -1,7 +1,6 @@
 """The command: find the pairs that have no record yet, or report all that have one."""
 
 import argparse
-import re
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from experiments.progress import say
 from experiments.table import Options
 from fairseq_dlf.command_line import numbers, option_names, place, run_command, whole
 from fairseq_dlf.core.support.errors import InputError, MissingFileError
+from fairseq_dlf.core.support.registry import split_specs
 from fairseq_dlf.core.support.signature import Signature
 
 NAME = "choice"
@@ -80,8 +80,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def specs(text: str) -> tuple[str, ...]:
-    """Read names with options, 'diagonal,bins(number=4,linear=1)', separated by commas outside of brackets."""
-    return tuple(part.strip() for part in re.split(r",(?![^(]*\))", text))
+    """Read names with options, separated by commas; the type of an argument."""
+    return tuple(split_specs(text))
 
 
 def run(options: argparse.Namespace, teaching: Options) -> None:

@@ -14,6 +14,11 @@ _SPEC = re.compile(r"([\w-]+)(?:\((.*)\))?")
 _BETWEEN = re.compile(r",(?![^(]*\))")
 
 
+def split_specs(text: str) -> list[str]:
+    """Cut a list of specs, 'diagonal,bins(number=4,linear=1)', at its commas outside of brackets."""
+    return [part.strip() for part in _BETWEEN.split(text)]
+
+
 class Registry(Generic[T]):
     """What there is of one sort, by name.
 
@@ -84,7 +89,7 @@ class Registry(Generic[T]):
         Raises:
             InputError: as `parse`, or a name comes twice.
         """
-        texts = [text.strip() for text in _BETWEEN.split(specs)] if specs.strip() else []
+        texts = split_specs(specs) if specs.strip() else []
         names = [self.parse(text)[0] for text in texts]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
