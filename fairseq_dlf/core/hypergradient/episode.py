@@ -185,8 +185,9 @@ def collapse_of(before: float, after: float, losses: Tensor, plan: EpisodePlan, 
         losses: the student's loss before each update.
         floor: the lowest measure at the end that counts.
     """
-    if not bool(losses.isfinite().all()):
-        return "the student's loss is not finite: lower its learning rate or clip its gradient"
+    diverged = divergence_of(losses)
+    if diverged is not None:
+        return diverged
     if math.isnan(after):
         return "the measure after the episode is not a number"
     advice = "lower the teacher's or the student's learning rate"
@@ -196,6 +197,13 @@ def collapse_of(before: float, after: float, losses: Tensor, plan: EpisodePlan, 
     if after < floor:
         return f"the measure ended at {after:.4f}, under its floor of {floor:.4f}: {advice}"
     return None
+
+
+def divergence_of(losses: Tensor) -> str | None:
+    """Return that a student's loss before some update is not finite, in words; None if all are."""
+    if bool(losses.isfinite().all()):
+        return None
+    return "the student's loss is not finite: lower its learning rate or clip its gradient"
 
 
 def _explosion_of(found: Hypergradient, limit: float) -> str | None:

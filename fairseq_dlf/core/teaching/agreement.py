@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fairseq_dlf.core.hypergradient.episode import EpisodePlan, Measure
+from fairseq_dlf.core.hypergradient.episode import EpisodePlan, Measure, divergence_of
 from fairseq_dlf.core.hypergradient.reverse import Hypergradient, NonFiniteCotangentError, reverse_several
 from fairseq_dlf.core.hypergradient.unroll import unroll
 from fairseq_dlf.core.support.errors import StateError
@@ -67,8 +67,9 @@ def shared_episode(
     with closing(plan.trajectory.open(plan.first, plan.steps, plan.curvature.reuses_gradients)) as trajectory:
         run = (lesson.student, lesson.rule, source)
         done = unroll(*run, lesson.start, plan.steps, trajectory=trajectory)
-        if not bool(done.losses.isfinite().all()):
-            raise StateError("the student's loss is not finite: lower its learning rate or clip its gradient")
+        diverged = divergence_of(done.losses)
+        if diverged is not None:
+            raise StateError(diverged)
         forward_s = time.perf_counter() - began
         ends, seconds = [], []
         for measure in measures:
