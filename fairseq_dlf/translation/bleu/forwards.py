@@ -50,6 +50,7 @@ def decoding_tokens_only(model: nn.Module, owners: Tensor, lengths: Tensor) -> I
     encoder: Any = model.encoder
     decoder: Any = model.decoder
     decode, project = decoder.forward, decoder.output_layer
+    firsts = lengths.cumsum(0) - lengths  # the place of each target's first token
     groups = similar_lengths(lengths, STEP_COST_ROWS if lengths.device.type == "cpu" else STEP_COST_ROWS_ELSEWHERE)
 
     def forward(prev_output_tokens: Tensor, encoder_out: Any = None, **named: Any) -> Any:
@@ -69,7 +70,7 @@ def decoding_tokens_only(model: nn.Module, owners: Tensor, lengths: Tensor) -> I
                 columns = torch.arange(width, device=rows.device)
                 real = columns < lengths[rows].unsqueeze(1)
                 found.append(features[real])
-                places.append((lengths.cumsum(0)[rows] - lengths[rows]).unsqueeze(1).add(columns)[real])
+                places.append((firsts[rows].unsqueeze(1) + columns)[real])
         in_order = torch.cat(found).index_select(0, torch.cat(places).argsort())
         # Some decoders project without their method `output_layer`.
         return project(in_order) if held_back else in_order, None
