@@ -20,6 +20,7 @@ from fairseq_dlf.images.losses.registry import PAPER_FORM
 from fairseq_dlf.images.students.lesson import TimedBatch, image_objective
 from fairseq_dlf.images.students.models import build_model
 from fairseq_dlf.translation.episodes.checkpoints import translation_objective
+from fairseq_dlf.translation.regularisers import RegularisedLoss
 
 # 'small' serves comparisons in float64, where nothing is timed; 'quick' has smaller batches than 'full'.
 Size = Literal["small", "quick", "full"]
@@ -112,7 +113,7 @@ def translation_case(task: ShapedTask, module: nn.Module) -> Case:
     """Return a translation model with the paper's diagonal loss and Φ = 1."""
     dictionary = task.target_dictionary
     objective, cross_entropy = (
-        translation_objective(DynamicLoss(Diagonal(), dictionary.pad(), share)) for share in (0.0, 1.0)
+        translation_objective(RegularisedLoss(DynamicLoss(Diagonal(), dictionary.pad(), share))) for share in (0.0, 1.0)
     )
     batches = task.batches(TRANSLATION_BATCHES, seed=2)
     return Case(module.train(), batches, objective, Diagonal().neutral(len(dictionary)), cross_entropy)

@@ -21,6 +21,7 @@ from fairseq_dlf.translation.episodes.checkpoints import StudentCheckpoint, stud
 from fairseq_dlf.translation.episodes.config import DlfTeachingConfig
 from fairseq_dlf.translation.episodes.options import student_context
 from fairseq_dlf.translation.episodes.precision import require_precision
+from fairseq_dlf.translation.regularisers import RegularisedLoss
 from tests.end_to_end.commands import (
     PLAIN_TEACHER,
     TEACHING,
@@ -96,7 +97,7 @@ def fault_of_bf16(work):
     """Return what this machine's processor lacks to run the warm student in bf16, as the program would say."""
     read = {"dataset_impl": "mmap", "train_subset": "train", "required_seq_len_multiple": 1}
     task = TranslationTask.setup_task(TranslationConfig(data=str(work.bin), **read))
-    loss = DynamicLoss(Diagonal(), task.target_dictionary.pad())
+    loss = RegularisedLoss(DynamicLoss(Diagonal(), task.target_dictionary.pad()))
     student = student_of(StudentCheckpoint(str(work.warm), task), loss)
     context = student_context(DlfTeachingConfig(student_precision="bf16"), torch.device("cpu"))
     task.load_dataset("train", epoch=1)

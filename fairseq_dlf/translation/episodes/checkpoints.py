@@ -15,28 +15,25 @@ from torch import Tensor, nn
 from fairseq_dlf.core.hypergradient.student import Forward, Student
 from fairseq_dlf.core.support.checks import require_rate
 from fairseq_dlf.core.support.errors import InputError, MissingFileError, brief
-from fairseq_dlf.core.teaching.loss import DynamicLoss
 from fairseq_dlf.translation.episodes.past import PAST
 from fairseq_dlf.translation.hooks.checkpoint_files import load_checkpoint
 from fairseq_dlf.translation.hooks.dictionaries import fingerprints, kept_fingerprints
-from fairseq_dlf.translation.regularisers import RegularisedLoss, Regularisers
+from fairseq_dlf.translation.regularisers import RegularisedLoss
 
 logger = logging.getLogger(__name__)
 
 
 def student_of(
     checkpoint: "StudentCheckpoint",
-    loss: DynamicLoss,
+    loss: RegularisedLoss,
     dropout: Optional[float] = None,
     combine: Callable[[Tensor], Tensor] = lambda tensor: tensor,
-    regularisers: Regularisers = (),
 ) -> Student:
     """Return the student of a checkpoint, in training mode.
 
     Args:
         dropout: replaces every dropout rate of the checkpoint.
         combine: sums over the workers that share the student's batches, as in `Student`.
-        regularisers: beside the loss.
 
     Raises:
         InputError: the rate is out of range.
@@ -44,22 +41,18 @@ def student_of(
     if dropout is not None:
         set_dropout(checkpoint.model, dropout)
     checkpoint.model.train()
-    return Student(checkpoint.model, translation_objective(loss, regularisers), combine=combine)
+    return Student(checkpoint.model, translation_objective(loss), combine=combine)
 
 
-def translation_objective(
-    loss: DynamicLoss, regularisers: Regularisers = ()
-) -> Callable[[Forward, Tensor, Any], Tensor]:
+def translation_objective(loss: RegularisedLoss) -> Callable[[Forward, Tensor, Any], Tensor]:
     """Return L_Φ of a fairseq batch: the summed loss divided by the number of tokens, like in fairseq's trainer.
 
-    Args:
-        regularisers: beside the loss; batches hold the past self's predictions if one reads them (`with_past`).
+    Batches hold the past self's predictions if the loss reads them (`with_past`).
     """
-    regularised = RegularisedLoss(loss, regularisers)
 
     def objective(forward: Forward, coefficients: Tensor, batch: Any) -> Tensor:
-        logits = regularised.logits(forward, batch["net_input"])
-        return regularised(logits, batch["target"], coefficients, batch.get(PAST)).loss / batch["ntokens"]
+        logits = loss.logits(forward, batch["net_input"])
+        return loss(logits, batch["target"], coefficients, batch.get(PAST)).loss / batch["ntokens"]
 
     return objective
 

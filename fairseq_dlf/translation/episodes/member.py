@@ -42,8 +42,7 @@ class Member:
         combine: Callable[[Tensor], Tensor],
     ):
         checkpoint = StudentCheckpoint(origin.checkpoint, task)
-        how = loss.dynamic, cfg.student_dropout, combine, loss.regularisers
-        self.student: Student = student_of(checkpoint, *how)
+        self.student: Student = student_of(checkpoint, loss, cfg.student_dropout, combine)
         if cfg.micro_batches > 1:
             split = micro_batches(cfg.micro_batches, task.target_dictionary.pad(), cfg.left_pad_source)
             self.student = self.student.in_parts(split)

@@ -7,9 +7,7 @@ want, what an episode will cost, how smoothly the student depends on Φ, and how
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
-import torch
 from fairseq.data import Dictionary
 
 from fairseq_dlf.command_line import run_command
@@ -26,11 +24,11 @@ from fairseq_dlf.core.teaching.prospect import (
     price_line,
     share_title,
 )
-from fairseq_dlf.core.teaching.teachers import Teacher
 from fairseq_dlf.translation.bleu.type_facts import type_facts
 from fairseq_dlf.translation.episodes.checkpoints import translation_objective
 from fairseq_dlf.translation.episodes.lesson import TranslationLesson
-from fairseq_dlf.translation.tools.teaching_task import teaching_task
+from fairseq_dlf.translation.regularisers import RegularisedLoss
+from fairseq_dlf.translation.tools.teaching_task import TeachingTask, teaching_task
 
 PROGRAM = "dlf-check"
 SMOOTHER = "lower --student-lr, shorten --student-steps, set --truncate, or raise --student-adam-eps-root"
@@ -47,37 +45,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(words: Sequence[str]) -> None:
     """Check what the options of teaching name, and print what is found."""
-    task, lessons, teacher, phi_start, device = teaching_task(words)
-    members = len(lessons.members)
+    taught = teaching_task(words)
+    members = len(taught.lessons.members)
     for member in range(members):
         if members > 1:
             print(f"student {member + 1} of {members}:")
-        for line in findings(task, teacher, phi_start, device, member):
+        for line in findings(taught, member):
             print(line, flush=True)
 
 
-def findings(task: Any, teacher: Teacher, phi_start: float, device: torch.device, member: int = 0) -> Iterator[str]:
+def findings(taught: TeachingTask, member: int = 0) -> Iterator[str]:
     """Yield a line for each thing that is found of a member, as soon as it is.
-
-    Args:
-        task: `dlf_teaching`, with its lessons.
-        phi_start: the Φ where teaching starts, as a multiple of the neutral one.
 
     Raises:
         StateError, InputError: the student cannot be taught in this way.
     """
-    lessons, words = task.lessons, task.target_dictionary
-    lesson = lessons.validation(device, member)
+    lessons, words = taught.lessons, taught.task.target_dictionary
+    lesson = lessons.validation(taught.device, member)
     params, loss = lesson.start.params, lessons.loss
     prospect = Prospect(
         lesson=lesson,
-        start=loss.start(len(words), phi_start).to(params),
+        start=loss.start(len(words), taught.phi_start).to(params),
         low=loss.bounds(len(words))[0],
         plan=lessons.plan,
         products=takes_products(lessons.estimator),
-        observed=teacher.reads_progress,
+        observed=taught.teacher.reads_progress,
         kept=lessons.kept,
-        constants=constant_trials(lesson, lambda factor: loss.start(len(words), factor).to(params), phi_start),
+        constants=constant_trials(lesson, lambda factor: loss.start(len(words), factor).to(params), taught.phi_start),
         shares=[_share_trial(lesson, loss.form, words, share) for share in SHARES],
         score=lambda student, params, _: lessons.greedy(student, params).score,
         score_name="greedy BLEU on dev",
@@ -93,7 +87,7 @@ def _share_trial(lesson: TranslationLesson, run_form: Form, words: Dictionary, s
     """Return the trial of a uniform share, in the run's own link, so that its rate fits."""
     spec = f"bins(number=1,linear={run_form.linear},start={share:g})"
     form = FORMS.make(spec).fitted(type_facts(words))
-    objective = translation_objective(DynamicLoss(form, words.pad()))
+    objective = translation_objective(RegularisedLoss(DynamicLoss(form, words.pad())))
     other = replace(lesson, student=lesson.student.with_objective(objective))
     return Trial(share_title(share), other, form.neutral(len(words)).to(lesson.start.params))
 

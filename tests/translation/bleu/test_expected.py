@@ -21,6 +21,7 @@ from fairseq_dlf.translation.bleu.expected import (
 )
 from fairseq_dlf.translation.bleu.scores import sentence_bleu
 from fairseq_dlf.translation.episodes.checkpoints import translation_objective
+from fairseq_dlf.translation.regularisers import RegularisedLoss
 
 
 @pytest.fixture
@@ -76,7 +77,7 @@ def test_equals_brute_force_over_a_whole_language(made, monkeypatch, arch, norma
 def test_gradient_equals_finite_differences(made):
     built, h = made(), 1e-6
     padding = built.task.target_dictionary.pad()
-    student = Student(built.model, translation_objective(DynamicLoss(Diagonal(), padding)))
+    student = Student(built.model, translation_objective(RegularisedLoss(DynamicLoss(Diagonal(), padding))))
     settings = ExpectedBleuSettings(4, with_reference=True)
     candidates = find_candidates(built.task, built.model, built.batch, settings.proposals, seed=3)
     params = student.flat_params().requires_grad_()

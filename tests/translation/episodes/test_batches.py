@@ -9,6 +9,7 @@ from fairseq_dlf.core.teaching.forms import Diagonal
 from fairseq_dlf.core.teaching.loss import DynamicLoss
 from fairseq_dlf.translation.episodes.batches import BatchLimits, StudentBatches, micro_batches
 from fairseq_dlf.translation.episodes.checkpoints import translation_objective
+from fairseq_dlf.translation.regularisers import RegularisedLoss
 from tests.translation.conftest import TinyTask
 
 
@@ -110,7 +111,7 @@ def test_the_losses_of_micro_batches_sum_to_that_of_the_batch(tiny, arch, monkey
     built = tiny(arch, dropout=0.0)
     padding, pairs = built.task.target_dictionary.pad(), built.task.pairs(7, seed=4)
     batch = pairs.collater([pairs[i] for i in range(7)])
-    whole = Student(built.model, translation_objective(DynamicLoss(Diagonal(), padding)))
+    whole = Student(built.model, translation_objective(RegularisedLoss(DynamicLoss(Diagonal(), padding))))
     parts = whole.in_parts(micro_batches(3, padding, left_pad_source=True))
     phi = torch.rand(len(built.task.target_dictionary), dtype=torch.float64)
     point = Point(whole.flat_params(), phi, batch, 1)

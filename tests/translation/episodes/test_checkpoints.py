@@ -12,6 +12,7 @@ from fairseq_dlf.core.support.errors import InputError, MissingFileError, UserEr
 from fairseq_dlf.core.teaching.forms import Diagonal
 from fairseq_dlf.core.teaching.loss import DynamicLoss
 from fairseq_dlf.translation.episodes.checkpoints import StudentCheckpoint, set_dropout, student_of
+from fairseq_dlf.translation.regularisers import RegularisedLoss
 from tests.translation.tiny_runs import STUDENT, make_data_bin, train
 
 
@@ -83,7 +84,7 @@ def changed(trained, folder, change) -> str:
 
 
 def test_a_student_is_read_in_training_mode(trained, caplog):
-    loss = DynamicLoss(Diagonal(), trained[1].target_dictionary.pad())
+    loss = RegularisedLoss(DynamicLoss(Diagonal(), trained[1].target_dictionary.pad()))
     student = student_of(StudentCheckpoint(str(trained[0]), trained[1]), loss, dropout=0.0)
     assert student.module.training
     weights = torch.load(trained[0], weights_only=True)["model"]

@@ -11,6 +11,7 @@ from fairseq_dlf.core.support.errors import StateError
 from fairseq_dlf.core.teaching.forms import Diagonal
 from fairseq_dlf.core.teaching.loss import DynamicLoss
 from fairseq_dlf.translation.episodes.checkpoints import translation_objective
+from fairseq_dlf.translation.regularisers import RegularisedLoss
 from tests.core.hypergradient.ladder import RULES, Episode, by_autograd, by_differences, by_reverse, relative_error
 
 
@@ -22,7 +23,7 @@ def episode(tiny):
         made = tiny(arch, dropout)
         pairs = made.task.pairs(3 * steps, seed=5)
         batches = [pairs.collater([pairs[3 * t + i] for i in range(3)]) for t in range(steps)]
-        objective = translation_objective(DynamicLoss(Diagonal(), made.task.target_dictionary.pad()))
+        objective = translation_objective(RegularisedLoss(DynamicLoss(Diagonal(), made.task.target_dictionary.pad())))
         made.model.train()
         student = Student(made.model, objective, twice_differentiable)
         phis = 1 + 0.3 * torch.randn(steps, len(made.task.target_dictionary), dtype=torch.float64)

@@ -17,7 +17,7 @@ from fairseq_dlf.translation.bleu.type_facts import type_facts
 from fairseq_dlf.translation.episodes.batches import micro_batches
 from fairseq_dlf.translation.episodes.checkpoints import translation_objective
 from fairseq_dlf.translation.episodes.past import PAST, with_past
-from fairseq_dlf.translation.regularisers import REGULARISERS
+from fairseq_dlf.translation.regularisers import REGULARISERS, RegularisedLoss
 from fairseq_dlf.translation.regularisers.passes import twice
 from tests.core.hypergradient.ladder import (
     RULES,
@@ -68,7 +68,7 @@ def episode(tiny):
         form = FORMS.make(FORM).fitted(type_facts(dictionary))
         dynamic = DynamicLoss(form, dictionary.pad())
         made.model.train()
-        objective = translation_objective(dynamic, REGULARISERS.make_each(text))
+        objective = translation_objective(RegularisedLoss(dynamic, REGULARISERS.make_each(text)))
         student = Student(made.model, objective, twice_differentiable)
         if parts > 1:
             student = student.in_parts(micro_batches(parts, dictionary.pad(), left_pad_source=True))
@@ -79,7 +79,7 @@ def episode(tiny):
         phis = phis + 0.2 * torch.randn(steps, len(phis), dtype=torch.float64)
         dev = made.task.pairs(4, seed=9)
         dev, neutral = dev.collater([dev[i] for i in range(4)]), form.neutral(len(dictionary)).double()
-        measured = student.with_objective(translation_objective(dynamic))
+        measured = student.with_objective(translation_objective(RegularisedLoss(dynamic)))
 
         def source(t, phis=phis):
             return Step(phis[t], batches[t], 1000 + t, 0.5 + 0.1 * t)
@@ -129,7 +129,8 @@ def whole(tiny, monkeypatch):
     built = tiny("transformer", dropout=0.0)
     dictionary, pairs = built.task.target_dictionary, built.task.pairs(7, seed=4)
     dynamic = DynamicLoss(FORMS.make("diagonal"), dictionary.pad())
-    student = Student(built.model.train(), translation_objective(dynamic, REGULARISERS.make_each(ALL)))
+    loss = RegularisedLoss(dynamic, REGULARISERS.make_each(ALL))
+    student = Student(built.model.train(), translation_objective(loss))
     params = student.flat_params()
     batch = with_past(student, params + 0.1, pairs.collater([pairs[i] for i in range(7)]))
     coefficients = torch.rand(len(dictionary) + 3, dtype=torch.float64)
@@ -167,7 +168,8 @@ def test_the_past_self_is_the_student_at_the_start_without_dropout(tiny):
     built = tiny("lstm", dropout=0.3)
     pairs = built.task.pairs(3, seed=5)
     batch = pairs.collater([pairs[i] for i in range(3)])
-    student = Student(built.model.train(), translation_objective(DynamicLoss(FORMS.make("diagonal"))))
+    loss = RegularisedLoss(DynamicLoss(FORMS.make("diagonal")))
+    student = Student(built.model.train(), translation_objective(loss))
     before, params = torch.random.get_rng_state(), student.flat_params() + 0.1
     found = with_past(student, params, batch)
     assert torch.equal(torch.random.get_rng_state(), before) and built.model.training and PAST not in batch

@@ -11,6 +11,7 @@ from fairseq_dlf.translation.bleu.decoding import select_rows
 from fairseq_dlf.translation.bleu.expected import ExpectedBleuSettings
 from fairseq_dlf.translation.episodes.checkpoints import translation_objective
 from fairseq_dlf.translation.measures import MEASURES, DevSample, measure_signature, reweighted_bleu, sampled_bleu
+from fairseq_dlf.translation.regularisers import RegularisedLoss
 
 EVERY = sorted(name for name in MEASURES if MEASURES[name].differentiable)
 DECODING = {"reweighted_bleu": reweighted_bleu, "sampled_bleu": sampled_bleu}
@@ -25,7 +26,8 @@ def dev(tiny):
         parameter.data *= 2
     pairs = built.task.pairs(5, seed=2)
     batch = pairs.collater([pairs[i] for i in range(5)])
-    student = Student(built.model, translation_objective(DynamicLoss(Diagonal(), built.task.target_dictionary.pad())))
+    loss = RegularisedLoss(DynamicLoss(Diagonal(), built.task.target_dictionary.pad()))
+    student = Student(built.model, translation_objective(loss))
     parts = [select_rows(batch, torch.tensor(rows), True) for rows in ([0, 3], [1, 2, 4])]
     return DevSample(built.task, student, parts, seed=8, settings=ExpectedBleuSettings(4))
 

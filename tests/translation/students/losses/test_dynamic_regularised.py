@@ -49,7 +49,7 @@ def test_the_weights_are_the_teachers_own(made, tmp_path, monkeypatch):
     assert (log["phi_mean"], log["phi_sd"]) == pytest.approx((vector[:2].mean().item(), vector[:2].std(False).item()))
     past = criterion._past.probs(built.model, 1, built.batch["net_input"])
     torch.manual_seed(4)
-    objective = translation_objective(criterion.loss.dynamic, criterion.loss.regularisers)
+    objective = translation_objective(criterion.loss)
     wanted = objective(built.model, vector, {**built.batch, PAST: past}) * built.batch["ntokens"]
     assert log["loss"].item() == pytest.approx(wanted.item(), rel=1e-6)
     assert all(log[name] > 1e-6 for name in names.split(","))
