@@ -12,7 +12,7 @@ from fairseq.data import Dictionary
 
 from fairseq_dlf.command_line import run_command
 from fairseq_dlf.core.teaching.estimators import takes_products
-from fairseq_dlf.core.teaching.forms import FORMS, Form
+from fairseq_dlf.core.teaching.forms import FORMS
 from fairseq_dlf.core.teaching.loss import DynamicLoss
 from fairseq_dlf.core.teaching.prospect import (
     SHARES,
@@ -27,7 +27,7 @@ from fairseq_dlf.core.teaching.prospect import (
 from fairseq_dlf.translation.bleu.type_facts import type_facts
 from fairseq_dlf.translation.episodes.checkpoints import translation_objective
 from fairseq_dlf.translation.episodes.lesson import TranslationLesson
-from fairseq_dlf.translation.regularisers import RegularisedLoss
+from fairseq_dlf.translation.episodes.lessons import Lessons
 from fairseq_dlf.translation.tools.teaching_task import TeachingTask, teaching_task
 
 PROGRAM = "dlf-check"
@@ -72,7 +72,7 @@ def findings(taught: TeachingTask, member: int = 0) -> Iterator[str]:
         observed=taught.teacher.reads_progress,
         kept=lessons.kept,
         constants=constant_trials(lesson, lambda factor: loss.start(len(words), factor).to(params), taught.phi_start),
-        shares=[_share_trial(lesson, loss.form, words, share) for share in SHARES],
+        shares=[_share_trial(lesson, lessons, words, share) for share in SHARES],
         score=lambda student, params, _: lessons.greedy(student, params).score,
         score_name="greedy BLEU on dev",
         smoother=SMOOTHER,
@@ -83,12 +83,12 @@ def findings(taught: TeachingTask, member: int = 0) -> Iterator[str]:
     yield from movement_lines(prospect)
 
 
-def _share_trial(lesson: TranslationLesson, run_form: Form, words: Dictionary, share: float) -> Trial:
-    """Return the trial of a uniform share, in the run's own link, so that its rate fits."""
-    spec = f"bins(number=1,linear={run_form.linear},start={share:g})"
+def _share_trial(lesson: TranslationLesson, lessons: Lessons, words: Dictionary, share: float) -> Trial:
+    """Return the trial of a uniform share, in the run's own link, so that its rate fits, without regularisers."""
+    spec = f"bins(number=1,linear={lessons.loss.form.linear},start={share:g})"
     form = FORMS.make(spec).fitted(type_facts(words))
-    objective = translation_objective(RegularisedLoss(DynamicLoss(form, words.pad())))
-    other = replace(lesson, student=lesson.student.with_objective(objective))
+    alone = replace(lessons.loss, dynamic=DynamicLoss(form, words.pad()), regularisers=())
+    other = replace(lesson, student=lesson.student.with_objective(translation_objective(alone)))
     return Trial(share_title(share), other, form.neutral(len(words)).to(lesson.start.params))
 
 
