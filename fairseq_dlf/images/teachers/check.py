@@ -88,11 +88,9 @@ def _share_trials(lesson: ImageLesson, classes: int, start: float) -> list[Trial
         start: the Φ where teaching starts, as a multiple of the neutral one.
     """
     scale = start if lesson.form.linear else min(start, SMALL)
-    found = [(share, lesson.form.uniform_share(share, classes)) for share in SHARES]
+    found = [(share, lesson.form.uniform_share(share, classes, scale)) for share in SHARES]
     return [
-        Trial(share_title(share, scale), lesson, scale * phi.to(lesson.start.params))
-        for share, phi in found
-        if phi is not None
+        Trial(share_title(share, scale), lesson, phi.to(lesson.start.params)) for share, phi in found if phi is not None
     ]
 
 

@@ -150,9 +150,11 @@ class TeachingSettings:
         }
 
     def bounds(self, classes: int) -> tuple[Tensor, Tensor] | None:
-        """Return the least and the greatest Φ, (classes²,) each; None if Φ has no bounds."""
+        """Return the least and the greatest Φ, (coefficients,) each; None if Φ has no bounds."""
         if self.phi_diagonal is None and self.phi_off_diagonal is None:
-            return None
+            form = FORMS.make(self.form)
+            low, high = (torch.full((form.size(classes),), bound) for bound in form.bounds(classes))
+            return (low, high) if bool((low.isfinite() | high.isfinite()).any()) else None
         infinite = (float("-inf"), float("inf"))
         low, high = (
             torch.full((classes, classes), (self.phi_off_diagonal or infinite)[side]).fill_diagonal_(

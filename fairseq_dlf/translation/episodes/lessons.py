@@ -137,12 +137,19 @@ class Lessons:
         """Compare second-order products of a member with exact ones, where that is due; as `Guard.watch`."""
         self._guards[member].watch(lesson, guidance)
 
-    def weights(self, guidance: Guidance) -> dict[str, float]:
-        """Return the mean weight of each regulariser along a lesson that was observed, by name."""
-        if not self.loss.regularisers:
-            return {}
+    def along(self, guidance: Guidance) -> dict[str, float]:
+        """Return what Φ was along a lesson that was observed, by name.
+
+        Returns:
+            `phi_first` and `phi_last`, the means over Φ in the first and the last step; `phi_moved`, the root mean
+            square of the differences between these steps; for each regulariser the mean of its weight.
+        """
         with torch.no_grad():
-            return self.loss.weights(guidance.teacher.along(guidance.progress).mean(dim=0))
+            coefficients = guidance.teacher.along(guidance.progress)
+        phi, _ = self.loss.split(coefficients[[0, -1]])
+        figures = {"phi_first": float(phi[0].mean()), "phi_last": float(phi[1].mean())}
+        figures["phi_moved"] = float((phi[1] - phi[0]).square().mean().sqrt())
+        return figures | self.loss.weights(coefficients.mean(dim=0))
 
     def greedy(self, student: Student, params: Tensor) -> CorpusBleu:
         """Return greedy BLEU on dev of a student at ω."""

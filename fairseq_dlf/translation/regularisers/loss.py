@@ -14,6 +14,9 @@ from fairseq_dlf.core.teaching.loss import DynamicLoss
 from fairseq_dlf.translation.regularisers.passes import twice
 from fairseq_dlf.translation.regularisers.regulariser import Predictions, Regularisers
 
+# Begins the name of a weight in logs.
+WEIGHT = "w_"
+
 
 class Regularised(NamedTuple):
     """Sums over the target tokens of a batch.
@@ -81,7 +84,7 @@ class RegularisedLoss:
 
     def bounds(self, types: int) -> tuple[Tensor, Tensor]:
         """Return the lowest and the highest coefficients, as `bounds_of`."""
-        return bounds_of(self.size(types), len(self.regularisers))
+        return bounds_of(self.form, self.regularisers, types)
 
     def logits(self, forward: Callable[..., Any], net_input: Mapping[str, Any]) -> Tensor:
         """Return the student's logits of a batch, (passes · rows, tokens, types), by one call of `forward`."""
@@ -125,8 +128,8 @@ class RegularisedLoss:
         return coefficients[..., :place], coefficients[..., place:]
 
     def weights(self, coefficients: Tensor) -> dict[str, float]:
-        """Return the weights in coefficients, (size,), by the names of their regularisers."""
-        names = (each.name for each in self.regularisers)
+        """Return the weights in coefficients, (size,), by their names in logs, such as `w_r_drop`."""
+        names = (f"{WEIGHT}{each.name}" for each in self.regularisers)
         return dict(zip(names, self.split(coefficients)[1].tolist(), strict=True))
 
     def require_effect(self, per_token: Sequence[float]) -> None:
@@ -153,15 +156,27 @@ def start_of(form: Form, regularisers: Regularisers, types: int, scale: float = 
 
     Returns:
         (form.size(types) + regularisers,), float32.
+
+    Raises:
+        InputError: the form's are outside of its bounds.
     """
-    return torch.cat([scale * form.neutral(types), torch.tensor([each.start for each in regularisers])])
+    phi, (low, high) = scale * form.neutral(types), form.bounds(types)
+    if ((phi < low) | (phi > high)).any():
+        raise InputError(
+            f"{scale:g} times the neutral coefficients of the form {form.spec} is outside of their bounds, {low:g} to "
+            f"{high:g}: take another factor, or another start"
+        )
+    return torch.cat([phi, torch.tensor([each.start for each in regularisers])])
 
 
-def bounds_of(coefficients: int, weights: int) -> tuple[Tensor, Tensor]:
-    """Return the bounds of a vector whose last `weights` numbers must not be negative; both (coefficients,), float32.
+def bounds_of(form: Form, regularisers: Regularisers, types: int) -> tuple[Tensor, Tensor]:
+    """Return the least and the greatest coefficients: the form's, and weights that must not be negative.
 
     A negative weight would reward what its regulariser penalises, and a divergence has no upper bound.
+
+    Returns:
+        (form.size(types) + regularisers,) each, float32.
     """
-    low = torch.full((coefficients,), -torch.inf)
-    low[coefficients - weights :] = 0.0
-    return low, torch.full((coefficients,), torch.inf)
+    coefficients, weights = form.size(types), len(regularisers)
+    low, high = (torch.full((coefficients,), bound) for bound in form.bounds(types))
+    return torch.cat([low, torch.zeros(weights)]), torch.cat([high, torch.full((weights,), torch.inf)])

@@ -24,6 +24,7 @@ from fairseq_dlf.translation.episodes.lessons import Lessons
 from fairseq_dlf.translation.episodes.options import OPTIONS
 from fairseq_dlf.translation.episodes.watch import EpisodeWatch
 from fairseq_dlf.translation.hooks.naming import naming_options
+from fairseq_dlf.translation.regularisers import WEIGHT
 from fairseq_dlf.translation.teachers.turns import Ending, Turn
 
 logger = logging.getLogger(__name__)
@@ -33,9 +34,7 @@ EACH, GOOD = "_each:", "_good:"
 OF_EPISODES = ("student_loss", "horizon", "forward_s", "reverse_s", "bleu", "collapsed")
 # Digits of figures, by default those of measures and of an estimator's figures.
 DIGITS = {"student_loss": 4, "horizon": 0, "forward_s": 1, "reverse_s": 1, "domega_growth": 3}
-MEASURE_DIGITS, LEVERAGE_DIGITS, WEIGHT_DIGITS, OTHER_DIGITS = 2, 3, 4, 6
-# Begins the figures of regularisers' weights.
-WEIGHT = "w_"
+MEASURE_DIGITS, LEVERAGE_DIGITS, COEFFICIENT_DIGITS, OTHER_DIGITS = 2, 3, 4, 6
 # Appears in the log of norms instead.
 UNLOGGED = ("cotangent_norm",)
 
@@ -102,7 +101,7 @@ class DlfTeachingCriterion(FairseqCriterion):
         self.ending = Ending(estimate.collapse, estimate.student)
         # A collapsed episode has weight 0, so that the mean is over the good episodes of an update.
         measure = self.lessons.figure
-        figures = _logged(estimate, measure, plan.steps - plan.first) | self._weights(guidance)
+        figures = _logged(estimate, measure, plan.steps - plan.first) | self._along(guidance)
         figures |= self._by_member(turn.member, {measure: figures[EACH + measure]})
         return estimate.loss, figures, int(estimate.collapse is None)
 
@@ -117,11 +116,11 @@ class DlfTeachingCriterion(FairseqCriterion):
         logger.info(f"greedy dev BLEU of the taught student {greedy.score:.2f} {greedy.signature}")
         found = {self.lessons.figure: 100 * value, "bleu": greedy.score}
         figures = {EACH + name: figure for name, figure in found.items()} | self._by_member(turn.member, found)
-        return torch.tensor(1.0 - value, device=device), figures | self._weights(guidance)
+        return torch.tensor(1.0 - value, device=device), figures | self._along(guidance)
 
-    def _weights(self, guidance: Guidance) -> dict[str, float]:
-        """Return the figures of the regularisers, the means of their weights along the lesson."""
-        return {f"{EACH}{WEIGHT}{name}": weight for name, weight in self.lessons.weights(guidance).items()}
+    def _along(self, guidance: Guidance) -> dict[str, float]:
+        """Return the figures of Φ and of the regularisers' weights along the lesson."""
+        return {EACH + name: figure for name, figure in self.lessons.along(guidance).items()}
 
     def _by_member(self, taught: int, figures: Mapping[str, float]) -> dict[str, float]:
         """Return the figures of an episode under the number of its member; nothing if there is one only.
@@ -189,6 +188,6 @@ def _logged(estimate: Estimate, measure: str, horizon: int) -> dict[str, float]:
 def _digits(name: str, sort: str) -> int:
     if name.endswith("_leverage"):
         return LEVERAGE_DIGITS
-    if name.startswith(WEIGHT):
-        return WEIGHT_DIGITS
+    if name.startswith((WEIGHT, "phi_")):
+        return COEFFICIENT_DIGITS
     return DIGITS.get(name, MEASURE_DIGITS if sort == EACH else OTHER_DIGITS)

@@ -40,14 +40,14 @@ class DlfTeacherModel(BaseFairseqModel):
 
     Attributes:
         signature: kind and options of the teacher.
-        weights: how many of the last coefficients are weights of regularisers.
+        bounds: the least and the greatest coefficients, (coefficients,) each; None if there are no bounds.
     """
 
-    def __init__(self, teacher: Teacher, signature: Part, weights: int = 0):
+    def __init__(self, teacher: Teacher, signature: Part, bounds: Optional[tuple[Tensor, Tensor]] = None):
         super().__init__()
         self.teacher = teacher
         self.signature = signature
-        self.weights = weights
+        self.bounds = bounds
 
     @classmethod
     @naming_options(OPTIONS)
@@ -60,23 +60,25 @@ class DlfTeacherModel(BaseFairseqModel):
             raise InputError(f"--phi-start is {cfg.phi_start}, but must be finite")
         regularisers = REGULARISERS.make_each(task.cfg.regularisers)
         types = len(task.target_dictionary)
-        untaught = start_of(FORMS.make(task.cfg.form), regularisers, types, cfg.phi_start)
+        form = FORMS.make(task.cfg.form)
+        low, high = bounds_of(form, regularisers, types)
+        untaught = start_of(form, regularisers, types, cfg.phi_start)
         kind, options = TEACHERS.parse(cfg.teacher_kind)
         options = {**_keys(cfg, kind), **options}
         teacher = untaught_teacher(kind, untaught, len(FEATURES), options)
         start = {} if cfg.phi_start == 1.0 else {"phi_start": cfg.phi_start}
-        return cls(teacher, {"teacher": kind, **options, **start}, len(regularisers))
+        bounded = bool((low.isfinite() | high.isfinite()).any())
+        return cls(teacher, {"teacher": kind, **options, **start}, (low, high) if bounded else None)
 
     def forward(self, progress: Tensor) -> Tensor:
         """Return the coefficients of a whole run: (T, features) → (T, coefficients)."""
         return self.teacher.along(progress)
 
-    def keep_weights(self) -> None:
-        """Move θ so that no weight of a regulariser is negative for any s; the coefficients of the form stay."""
-        if self.weights:
+    def keep_bounds(self) -> None:
+        """Move θ so that the coefficients are within their bounds for every s; those without bounds stay."""
+        if self.bounds is not None:
             like = next(self.parameters())
-            low, high = bounds_of(self.teacher.coefficients, self.weights)
-            self.teacher.bound(low.to(like), high.to(like))
+            self.teacher.bound(*(bound.to(like) for bound in self.bounds))
 
     def max_positions(self) -> None:
         """Return None, since a teacher reads no sentences."""

@@ -177,7 +177,7 @@ class DlfTeachingTask(TranslationTask):
     def optimizer_step(self, optimizer: Any, model: Any, update_num: int) -> None:
         """Skip an update without a good episode, in which Adam's momentum would still move the teacher.
 
-        After an update the weights of regularisers are 0 or more again.
+        After an update the coefficients are within their bounds again.
 
         Raises:
             CollapsedError: on every worker, at the third such update in a row, with advice.
@@ -185,8 +185,7 @@ class DlfTeachingTask(TranslationTask):
         if self.workers.total(self.turns.good, next(model.parameters()).device) > 0:
             self.collapses.see(None)
             super().optimizer_step(optimizer, model, update_num)
-            if self.cfg.regularisers:
-                unwrapped(model).keep_weights()
+            unwrapped(model).keep_bounds()
             return
         self.collapses.see(self.turns.cause)
         logger.warning(f"the teacher is not updated: no good episode ({self.collapses.in_a_row} in a row)")

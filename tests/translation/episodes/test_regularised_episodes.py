@@ -1,5 +1,7 @@
 """Episodes with taught weights: dω, dΦ and dw against plain autograd, micro-batches, workers, the past self."""
 
+import math
+
 import pytest
 import torch
 
@@ -43,7 +45,7 @@ def plain_objective(form, padding, names):
         table = torch.log_softmax(logits, dim=-1).view(-1, passes, *logits.shape[1:])
         target, real = batch["target"], batch["target"] != padding
         phi, weights = coefficients[: form.size(0)], coefficients[form.size(0) :]
-        a, b = (part[form.of_type[target]].unsqueeze(1) for part in phi.chunk(2))
+        a, b = (part[form.bin_of(target)].unsqueeze(1) for part in phi.chunk(2))
         of_target = table.gather(-1, target[:, None, :, None].expand(-1, passes, -1, 1)).squeeze(-1)
         loss = -torch.sigmoid(a * of_target + b * table.mean(dim=-1)).mean(dim=1)
         penalties = {
@@ -209,15 +211,26 @@ def test_estimators_find_the_slopes_of_the_weights(monkeypatch, estimator):
     assert of_smoothing == pytest.approx(rest, rel=1e-4)
     # That of R-Drop is below the rounding of the measure, in which differences are taken.
     assert of_r_drop != 0 or estimator == "forward_differences"
-    assert lessons.weights(guidance) == {"r_drop": 0.5, "self_distillation": 0.25, "label_smoothing": 0.75}
+    along = lessons.along(guidance)
+    assert {name: along[name] for name in along if name.startswith("w_")} == {
+        "w_r_drop": 0.5,
+        "w_self_distillation": 0.25,
+        "w_label_smoothing": 0.75,
+    }
 
 
-def test_logged_weights_are_means_along_the_lesson(monkeypatch):
+def test_phi_and_mean_weights_along_the_lesson_are_told(monkeypatch):
     lessons = made_lessons(monkeypatch, regularisers="label_smoothing", form="bins(number=1)").lessons
-    teacher = ScheduleTeacher(torch.tensor([[1.0, 1.0], [0.0, 0.0], [0.0, 0.6]]))
+    teacher = ScheduleTeacher(torch.tensor([[1.0, 1.6], [0.0, 1.2], [0.0, 0.6]]))
     guidance = Guidance(lessons.lesson(0, 0, CPU), teacher, 3)
-    assert lessons.weights(guidance) == {"label_smoothing": pytest.approx(sum(range(6)) / 6 * 0.1)}
-    assert made_lessons(monkeypatch).lessons.weights(guidance) == {}
+    # Six steps: the last one sees the share 5/6 of the run done.
+    first, last = (1.0, 0.0), (1.5, 1.0)
+    assert lessons.along(guidance) == {
+        "phi_first": pytest.approx(sum(first) / 2),
+        "phi_last": pytest.approx(sum(last) / 2),
+        "phi_moved": pytest.approx(math.sqrt((0.5**2 + 1.0**2) / 2)),
+        "w_label_smoothing": pytest.approx(sum(range(6)) / 6 * 0.1),
+    }
 
 
 def test_r_drop_without_dropout_is_refused_before_the_first_lesson(monkeypatch):

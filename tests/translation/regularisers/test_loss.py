@@ -7,7 +7,7 @@ from fairseq_dlf.core.support.errors import InputError, StateError
 from fairseq_dlf.core.teaching.forms import FORMS
 from fairseq_dlf.core.teaching.forms.types import TypeFacts
 from fairseq_dlf.core.teaching.loss import DynamicLoss
-from fairseq_dlf.translation.regularisers import REGULARISERS, Predictions, RegularisedLoss, bounds_of
+from fairseq_dlf.translation.regularisers import REGULARISERS, Predictions, RegularisedLoss
 from fairseq_dlf.translation.regularisers.passes import symmetric_divergence
 from fairseq_dlf.translation.students.losses.self_distillation import softened
 
@@ -130,11 +130,10 @@ def test_the_vector_is_phi_and_behind_it_the_weights():
     assert start[4] == torch.tensor(0.3)
     phi, weights = loss.split(torch.arange(12).view(2, 6))
     assert phi.tolist() == [[0, 1, 2, 3], [6, 7, 8, 9]] and weights.tolist() == [[4, 5], [10, 11]]
-    assert loss.weights(torch.arange(6.0)) == {"r_drop": 4.0, "label_smoothing": 5.0}
+    assert loss.weights(torch.arange(6.0)) == {"w_r_drop": 4.0, "w_label_smoothing": 5.0}
     low, high = loss.bounds(TYPES)
     infinity = float("inf")
     assert low.tolist() == [-infinity] * 4 + [0.0, 0.0] and high.tolist() == [infinity] * 6
-    assert bounds_of(2, 0)[0].tolist() == [-infinity] * 2
     assert loss.signature["regularisers"] == "r_drop(start=0.3),label_smoothing"
 
 

@@ -232,7 +232,7 @@ def test_mean_weights_are_logged_in_training_and_validation(made, monkeypatch):
     found = made(regularisers="label_smoothing(start=0.3)")
     found.lessons.estimator = FakeEstimator()
     values = torch.cat([torch.ones(12), torch.tensor([0.25])]).unsqueeze(1).repeat(1, 3)
-    found.model = DlfTeacherModel(AttentionTeacher(values, torch.randn(3, 3)), {}, weights=1).train()
+    found.model = DlfTeacherModel(AttentionTeacher(values, torch.randn(3, 3)), {}).train()
     _, _, log = found.criterion(found.model, Turn(0, 0, None))
     monkeypatch.setattr(found.lessons, "greedy", lambda student, params: CorpusBleu(12.5, ""))
     with torch.no_grad():

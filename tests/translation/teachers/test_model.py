@@ -42,6 +42,10 @@ def test_the_form_says_how_many_coefficients_there_are(form, size):
         ({"teacher_keys": 0}, "keys is 0, but must be at least 1 \\(--teacher-keys\\)"),
         ({"teacher_kind": "strict"}, "no teacher named 'strict': .* \\(--teacher-kind\\)"),
         ({"form": "round"}, "no form named 'round': .* \\(--form\\)"),
+        (
+            {"form": "shares(start=0.5)", "phi_start": 3.0},
+            "neutral .* outside of their bounds, 0 to 1: .* another start",
+        ),
         ({"regularisers": "r_dorp"}, "no regulariser named 'r_dorp': .* \\(--regularisers\\)"),
         ({"regularisers": "r_drop(start=-1)"}, "start=-1, but a weight must not be negative \\(--regularisers\\)"),
     ],
@@ -58,7 +62,7 @@ def test_wrong_options_are_named(options, words):
 def test_weights_start_exactly_as_told_whatever_phi_does(kind):
     given = {"form": "bins(number=2)", "regularisers": "r_drop(start=0.3),label_smoothing", "teacher_kind": kind}
     model = model_of(**given, phi_start=0.5)
-    assert model.weights == 2 and model.signature["phi_start"] == 0.5
+    assert model.signature["phi_start"] == 0.5
     found = model(torch.rand(4, 3))
     torch.testing.assert_close(found, torch.tensor([0.5, 0.5, 0.0, 0.0, 0.3, 0.0]).expand(4, 6))
     if kind != "attention":  # a mean of equal numbers, up to rounding
@@ -73,20 +77,28 @@ def test_weights_are_kept_from_being_negative_and_phi_is_left_alone(kind):
         for parameter in model.parameters():
             parameter.copy_(3 * torch.sin(3 * torch.arange(parameter.numel()) + 1.0).view_as(parameter))
         before = model(progress).clone()
-        model.keep_weights()
+        model.keep_bounds()
         after = model(progress)
     assert torch.equal(after[:, :4], before[:, :4]) and before[:, :4].min() < 0
     assert before[:, 4:].min() < 0 and after[:, 4:].min() >= 0
     assert after[:, 4:].max() > 0
 
 
-def test_without_regularisers_nothing_is_kept():
+def test_a_form_keeps_its_own_bounds():
+    model = model_of("shares(number=2)", "r_drop", teacher_kind="schedule(knots=2)")
+    with torch.no_grad():
+        model.teacher.knots.copy_(torch.tensor([[-1.0, 0.5], [0.7, 2.0], [-3.0, 4.0]]))
+    model.keep_bounds()
+    torch.testing.assert_close(model.teacher.knots.detach(), torch.tensor([[0.0, 0.5], [0.7, 1.0], [0.0, 4.0]]))
+
+
+def test_without_bounds_nothing_is_kept():
     model = model_of("bins(number=2)")
     with torch.no_grad():
         model.teacher.values -= 3
     wanted = model.teacher.values.clone()
-    model.keep_weights()
-    assert model.weights == 0 and torch.equal(model.teacher.values, wanted)
+    model.keep_bounds()
+    assert model.bounds is None and torch.equal(model.teacher.values, wanted)
 
 
 def test_tasks_of_students_are_refused():

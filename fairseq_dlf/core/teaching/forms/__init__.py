@@ -4,8 +4,9 @@ from fairseq_dlf.core.teaching.forms.bins import Bins
 from fairseq_dlf.core.teaching.forms.diagonal import Diagonal
 from fairseq_dlf.core.teaching.forms.form import FORMS, Form
 from fairseq_dlf.core.teaching.forms.matrix import Matrix
+from fairseq_dlf.core.teaching.forms.shares import Shares
 from fairseq_dlf.core.teaching.forms.smoothed import Smoothed
 from fairseq_dlf.core.teaching.forms.sparse_smoothed import SparseSmoothed
 from fairseq_dlf.core.teaching.forms.types import TypeFacts
 
-__all__ = ["FORMS", "Bins", "Diagonal", "Form", "Matrix", "Smoothed", "SparseSmoothed", "TypeFacts"]
+__all__ = ["FORMS", "Bins", "Diagonal", "Form", "Matrix", "Shares", "Smoothed", "SparseSmoothed", "TypeFacts"]

@@ -1,5 +1,6 @@
 """The interface of a form of Φ, and the forms by name."""
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -69,13 +70,17 @@ class Form(ABC):
             (size,), float32.
         """
 
-    def uniform_share(self, share: float, types: int) -> Tensor | None:
-        """Return the coefficients with which reward = (1 − share) · log p(y) + share · mean_j log p(j).
+    def uniform_share(self, share: float, types: int, weight: float = 1.0) -> Tensor | None:
+        """Return the coefficients with which reward = weight · [(1 − share) · log p(y) + share · mean_j log p(j)].
 
         Returns:
             (size,), float32; None, the default, where no coefficients do that.
         """
         return None
+
+    def bounds(self, types: int) -> tuple[float, float]:
+        """Return the least and the greatest value that a teacher may give a coefficient; infinite by default."""
+        return -math.inf, math.inf
 
     @abstractmethod
     def reward(self, coefficients: Tensor, log_probs: LogProbs) -> Tensor:

@@ -26,8 +26,8 @@ class Matrix(Form):
     def neutral(self, types: int) -> Tensor:
         return torch.eye(types).flatten()
 
-    def uniform_share(self, share: float, types: int) -> Tensor:
-        return (1.0 - share) * self.neutral(types) + share / types
+    def uniform_share(self, share: float, types: int, weight: float = 1.0) -> Tensor:
+        return weight * ((1.0 - share) * self.neutral(types) + share / types)
 
     def reward(self, coefficients: Tensor, log_probs: LogProbs) -> Tensor:
         assert log_probs.every is not None

@@ -28,8 +28,8 @@ class Smoothed(PairPerType):
     def neutral(self, types: int) -> Tensor:
         return pairs(*smoothing_weights(self.start, types), types)
 
-    def uniform_share(self, share: float, types: int) -> Tensor:
-        return pairs(1.0 - share, share, types)
+    def uniform_share(self, share: float, types: int, weight: float = 1.0) -> Tensor:
+        return weight * pairs(1.0 - share, share, types)
 
     def reward(self, coefficients: Tensor, log_probs: LogProbs) -> Tensor:
         target, rest = coefficients.chunk(2)

@@ -192,7 +192,7 @@ class DlfCriterion(StudentCriterion):
         phi, _ = self.loss.split(found)
         figures = {"phi_mean": float(phi.mean()), "phi_sd": float(phi.std(unbiased=False))}
         figures |= {f"s_{name}": value for name, value in state.items()}
-        return found, figures | {f"w_{name}": value for name, value in self.loss.weights(found).items()}
+        return found, figures | self.loss.weights(found)
 
 
 def _require_ranges(cfg: DlfCriterionConfig) -> None:

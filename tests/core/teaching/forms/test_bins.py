@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from fairseq_dlf.core.teaching.forms import FORMS, Bins, TypeFacts
-from fairseq_dlf.core.teaching.forms.bins import bins_of
+from fairseq_dlf.core.teaching.forms.binned import bins_of
 from fairseq_dlf.core.teaching.log_probs import log_probs
 
 
@@ -45,9 +45,10 @@ def test_the_reward_is_that_of_the_bin():
 
 
 def test_bins_of_unknown_types_are_refused():
-    with pytest.raises(RuntimeError, match="fit it to them first"):
-        Bins().reward(torch.ones(16), None)
+    seen = log_probs(torch.randn(2, 4), torch.tensor([0, 3]), summed=True)
+    with pytest.raises(RuntimeError, match="form bins does not know the target types: fit it to them first"):
+        Bins().reward(torch.ones(16), seen)
 
 
 def test_bins_are_portable_and_others_are_not():
-    assert {name for name in FORMS if FORMS[name].portable} == {"bins"}
+    assert {name for name in FORMS if FORMS[name].portable} == {"bins", "shares"}

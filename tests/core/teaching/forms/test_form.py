@@ -70,12 +70,14 @@ def test_losses_are_minus_the_reward_or_minus_its_sigmoid(batch, name):
 @pytest.mark.parametrize("name", FORMS)
 def test_a_uniform_share_is_its_formula_or_nothing(batch, name):
     form, (logits, target) = fitted(name), batch
-    phi = form.uniform_share(0.3, 4)
-    assert (phi is None) == (name in ("diagonal", "sparse_smoothed"))
-    if phi is not None:
+    assert (form.uniform_share(0.3, 4) is None) == (name in ("diagonal", "sparse_smoothed"))
+    for weight in (1.0, 0.5):
+        phi = form.uniform_share(0.3, 4, weight)
+        if phi is None:
+            continue
         assert phi.shape == (form.size(4),) and phi.dtype == torch.float32
         table = torch.log_softmax(logits, -1)
-        wanted = 0.7 * table[range(5), target] + 0.3 * table.mean(-1)
+        wanted = weight * (0.7 * table[range(5), target] + 0.3 * table.mean(-1))
         torch.testing.assert_close(form.reward(phi.double(), seen(form, *batch)), wanted, rtol=1e-6, atol=1e-6)
 
 
@@ -87,6 +89,7 @@ def test_a_uniform_share_is_its_formula_or_nothing(batch, name):
         ("sparse_smoothed(start=-0.1)", "option start of the form is -0.1"),
         ("bins(number=0)", "option number of the form is 0, but must be at least 1"),
         ("bins(kinds=2)", "option kinds of the form is 2"),
+        ("shares(start=1)", r"option start of the form is 1, but must lie in \[0, 1\)"),
         ("bins(n=2)", "the form bins has no option n: its options are linear=0, number=8, kinds=0, start=0"),
     ],
 )

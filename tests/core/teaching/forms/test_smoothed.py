@@ -25,10 +25,10 @@ def test_the_reward_is_the_formula(batch):
     torch.testing.assert_close(found, torch.stack(wanted))
 
 
-@pytest.mark.parametrize("spec", ["smoothed(linear=1,start=0.3)", "bins(linear=1,start=0.3,number=3)"])
-def test_its_start_is_the_label_smoothing_of_fairseq(batch, spec):
+@pytest.mark.parametrize("name", ["smoothed", "bins", "shares"])
+def test_its_start_is_the_label_smoothing_of_fairseq(batch, name):
     """fairseq spreads ε over all types but the target."""
-    form = FORMS.make(spec).fitted(TypeFacts.alike(TYPES))
+    form = FORMS.make(f"{name}(linear=1,start=0.3)").fitted(TypeFacts.alike(TYPES))
     found = DynamicLoss(form)(*batch, form.neutral(TYPES).double()).loss
     each = 0.3 / (TYPES - 1)
     table = -torch.log_softmax(batch[0], -1)
