@@ -10,7 +10,8 @@ Ctrl-C or a kill costs at most the updates since the last checkpoint: the same c
 Where things are:
 
 - `table3.py` declares a table; a new table is one such file. The folder `choice` is a table of another kind, of
-  measures and forms, with a command of its own: `python -m experiments choice --help`.
+  measures and forms, with a command of its own: `python -m experiments choice --help`. So has `source_use.py`, which
+  tells how much students take from the source.
 - DIR of `--out` holds the data (`data/`) and each run's folder (`lstm_dlf_1/seed-1/risk/lr-0.3/`), with its
   checkpoints and logs. `warm/` and `teacher/` of a seed serve all its students.
 - `results/table3/` holds a small record for each run (`lstm_dlf_1/seed-1/risk/lr-0.3.json`), without any text of the

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 
+from experiments import source_use
 from experiments.choice import command_line as choice
 from experiments.circumstances import ROOT, commit
 from experiments.engine import Engine
@@ -34,8 +35,9 @@ def main(arguments: Sequence[str] | None = None, tables: Mapping[str, Table] | N
         tables: by name; by default those of this package.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if words[:1] == [choice.NAME]:
-        return choice.main(words[1:])
+    for command in (choice, source_use):
+        if words[:1] == [command.NAME]:
+            return command.main(words[1:])
     parser = build_parser(tuple(tables) if tables else TABLES)
     options = parser.parse_args(words)
     table = tables[options.table] if tables else import_module(f"experiments.{options.table}").TABLE
@@ -47,7 +49,8 @@ def build_parser(tables: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
         description="Run, list and report tables of trainings.",
-        epilog=f"The table of measures and forms of Φ has a command of its own: {choice.PROGRAM} --help.",
+        epilog=f"Commands of their own: {choice.PROGRAM} --help, the table of measures and forms of Φ; "
+        f"{source_use.PROGRAM} --help, what students take from the source.",
     )
     parser.add_argument("table", choices=tables, help="which table")
     parser.add_argument("--raw", type=place, metavar="DIR", help="raw corpus; needed once, to prepare the data")
