@@ -1,9 +1,14 @@
 # Code that the recipes share: options, steps that can be resumed, and the steps themselves.
 # A recipe sets the variables at its head, defines `prepare_data` and `check_input`, and calls
-# `run_recipe "$@"`. This file is sourced, never run.
+# `run_recipe "$@"`. One with other steps also sets STEPS, STUDENTS, BASELINE and STEPS_OF_A_SEED, and defines
+# `steps_of_a_seed`. This file is sourced, never run.
 
 ROOT=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
-STUDENTS=(cross-entropy constant taught)
+STEPS=${STEPS:-"preparation, warm start, teacher, three students with the same number of updates
+(cross-entropy, constant coefficients, taught coefficients), generation, comparison."}
+[ -n "${STUDENTS:-}" ] || STUDENTS=(cross-entropy constant taught)
+BASELINE=${BASELINE:-cross-entropy}
+STEPS_OF_A_SEED=${STEPS_OF_A_SEED:-8}
 # Greedy BLEU on dev selects every student's best checkpoint; test is read once, by `generate`.
 EVAL_BLEU=(--eval-bleu --eval-bleu-args '{"beam": 1}' --eval-bleu-remove-bpe --eval-tokenized-bleu)
 BEST_BY_BLEU=(--best-checkpoint-metric bleu --maximize-best-checkpoint-metric)
@@ -26,16 +31,15 @@ usage: ${0##*/} [options]
 
 $ABOUT
 
-Steps: preparation, warm start, teacher, three students with the same number of updates
-(cross-entropy, constant coefficients, taught coefficients), generation, comparison.
+Steps: $STEPS
 Safe to run again: finished steps are skipped, and unfinished training continues.
 
   --out DIR        where everything goes (default: $DEFAULT_OUT)
 $INPUT_HELP
-  --seed S[,S…]    training seeds, each with its own warm start and teacher (default: 1)
-  --epochs N       epochs of the warm start (default: $WARM_EPOCHS)
-  --episodes N     updates of the teacher (default: $TEACH_EPISODES)
-  --updates N      further updates of each student (default: $STUDENT_UPDATES)
+  --seed S[,S…]    training seeds, each with its own teacher (default: 1)
+${WARM_EPOCHS:+  --epochs N       epochs of the warm start (default: $WARM_EPOCHS)
+}  --episodes N     updates of the teacher (default: $TEACH_EPISODES)
+  --updates N      updates of each student that is compared (default: $STUDENT_UPDATES)
   --python EXE     Python that has fairseq_dlf (default: .venv of the repository, else python3)
   --dry-run        print the commands without running them
   --help           show this text
@@ -54,7 +58,8 @@ parse_options() {
         case "$1" in
             -h | --help) usage; exit 0 ;;
             --dry-run) dry_run=yes; shift; continue ;;
-            --out | --seed | --epochs | --episodes | --updates | --python) ;;
+            --out | --seed | --episodes | --updates | --python) ;;
+            --epochs) [ -n "${WARM_EPOCHS:-}" ] || fail "unknown option $1: see --help" ;;
             --raw | --archive)
                 case "$INPUT_HELP" in *"$1 "*) ;; *) fail "unknown option $1: see --help" ;; esac ;;
             *) fail "unknown option $1: see --help" ;;
@@ -138,7 +143,7 @@ stopped() {
 train() {
     local name=$1 directory=$2
     shift 2
-    run_step "$name" - "$scripts/fairseq-train" "$out/data/bin" --user-dir "$ROOT/fairseq_dlf" \
+    run_step "$name" - "$scripts/fairseq-train" "${data:-$out/data}/bin" --user-dir "$ROOT/fairseq_dlf" \
         --save-dir "$directory" --no-epoch-checkpoints "${QUIET[@]}" "$@"
 }
 
@@ -166,7 +171,8 @@ teach() {
         --greedy-sentences "$GREEDY_SENTENCES" --progress-sentences "$PROGRESS_SENTENCES" \
         --episodes-per-epoch "$EPISODES_PER_EPOCH" --ce-share "$CE_SHARE" \
         $(smoothing_of_the_share) --batch-size "$BATCH_SIZE" \
-        --optimizer adam --lr "$TEACH_LR" --max-update "$TEACH_EPISODES" "${TEACH_MORE[@]}" "${BEST_BY_BLEU[@]}"
+        --optimizer adam --lr "$TEACH_LR" --max-update "$TEACH_EPISODES" --log-interval 1 "${TEACH_MORE[@]}" \
+        "${BEST_BY_BLEU[@]}"
 }
 
 # The three students differ only in their criterion and their learning rate.
@@ -209,9 +215,16 @@ compare() {
         systems+=("$name=${files#,}")
     done
     run_step "compare-${seeds//,/-}" "$out/comparison-${seeds//,/-}.md" "$scripts/dlf-compare" \
-        --references "$out/data/raw/test.en" --target-lang en --baseline cross-entropy \
+        --references "$out/data/raw/test.en" --target-lang en --baseline "$BASELINE" \
         --json "$out/comparison-${seeds//,/-}.json" "${systems[@]}"
     [ "$dry_run" = yes ] || cat "$out/comparison-${seeds//,/-}.md"
+}
+
+declare -F steps_of_a_seed > /dev/null || steps_of_a_seed() {
+    warm_start
+    teach
+    students
+    generate
 }
 
 run_recipe() {
@@ -219,15 +232,12 @@ run_recipe() {
     check_input
     find_commands
     local seed run list=(${seeds//,/ })
-    steps=$((PREPARE_STEPS + 8 * ${#list[@]} + 1))
+    steps=$((PREPARE_STEPS + STEPS_OF_A_SEED * ${#list[@]} + 1))
     prepare_data
     for seed in "${list[@]}"; do
         run=$out/seed-$seed
         [ "$dry_run" = yes ] || mkdir -p "$run"
-        warm_start
-        teach
-        students
-        generate
+        steps_of_a_seed
     done
     compare
 }

@@ -35,7 +35,7 @@ def run_recipe(name, *arguments, **variables):
 
 
 def input_of(name, folder):
-    return ["--raw", folder] if name == "multi30k" else []
+    return ["--raw", folder] if name in ("multi30k", "transfer") else []
 
 
 def dry_run(name, folder, *arguments, **variables):
@@ -55,7 +55,7 @@ def value(command, option):
     return command[command.index(option) + 1]
 
 
-@pytest.mark.parametrize("name", [*RECIPES, "common"])
+@pytest.mark.parametrize("name", [*RECIPES, "transfer", "common"])
 def test_shell_can_read_it(name):
     done = subprocess.run(["bash", "-n", str(ROOT / "recipes" / f"{name}.sh")], capture_output=True, encoding="utf-8")
     assert (done.returncode, done.stderr) == (0, "")
@@ -106,6 +106,35 @@ def test_seeds_share_the_data_and_meet_in_the_comparison(name, tmp_path):
     assert f"taught={','.join(files)}" in comparison and value(comparison, "--baseline") == "cross-entropy"
 
 
+def test_transfer_teaches_on_the_small_corpus_and_trains_on_the_whole_one(tmp_path):
+    commands = dry_run("transfer", tmp_path, "--seed", "1,2", "--updates", 99)
+    small, whole = (f"{tmp_path}/out/{name}" for name in ("small", "data"))
+    preparing = [c for c in commands if Path(c[0]).name == "dlf-prepare"]
+    assert [value(c, "--out") for c in preparing] == [small, whole]
+    assert ["--train-pairs" in c for c in preparing] == [True, False]
+    training = [c for c in commands if Path(c[0]).name == "fairseq-train"]
+    assert [c[1] for c in training] == 2 * [f"{small}/bin", f"{small}/bin", f"{whole}/bin", f"{whole}/bin"]
+    seedling, teaching, constant, taught = training[4:]
+    assert value(teaching, "--student") == value(seedling, "--save-dir") + "/checkpoint_last.pt"
+    assert value(taught, "--teacher") == value(teaching, "--save-dir") + "/checkpoint_best.pt"
+    start = value(constant, "--label-smoothing")
+    assert value(teaching, "--form") == f"shares(linear=1,start={start})"
+    loss = ["--criterion", "--label-smoothing", "--teacher", "--save-dir"]
+    assert without(constant, loss) == without(taught, loss)
+    assert commands[-1][-2:] == [
+        f"{name}={','.join(f'{tmp_path}/out/seed-{seed}/{name}/generated.txt' for seed in (1, 2))}"
+        for name in ("constant", "taught")
+    ]
+    cut = dry_run("transfer", tmp_path, LARGE_PAIRS="6000")
+    assert value(cut[1], "--train-pairs") == "6000"
+
+
+def without(command, options):
+    """A command without these options and their values."""
+    places = [place for option in options if option in command for place in [command.index(option)]]
+    return [word for place, word in enumerate(command) if place not in places and place - 1 not in places]
+
+
 def test_variables_come_from_the_environment(tmp_path):
     commands = dry_run("toy", tmp_path, CROSS_ENTROPY_LR="0.7", TAUGHT_LR="0.3", TEACH_STEPS="9")
     assert [value(c, "--lr") for c in student_commands(commands)] == ["0.7", "0.1", "0.3"]
@@ -142,6 +171,8 @@ ERRORS = {
     "updates 0": ("toy", ["--updates", "0"], "--updates is 0, wanted 1 or more"),
     "seed": ("toy", ["--seed", "one"], "--seed is one, wanted S"),
     "no python": ("toy", ["--python", "no-such-python"], "there is no no-such-python"),
+    "no warm start": ("transfer", ["--epochs", "3"], "unknown option --epochs"),
+    "no raw to transfer": ("transfer", [], "--raw is missing"),
     "no raw": ("multi30k", [], "--raw is missing"),
     "raw missing": ("multi30k", ["--raw", "nowhere"], "there is no folder nowhere"),
     "archive missing": ("iwslt14", ["--archive", "nowhere.tgz"], "there is no archive nowhere.tgz"),
