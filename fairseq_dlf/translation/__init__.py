@@ -1,5 +1,7 @@
 """The fairseq plug-ins: importing this package registers them all."""
 
+from fairseq_dlf.translation.hooks import quiet as _quiet  # noqa: F401  First, since fairseq's imports print.
+from fairseq_dlf.translation.hooks.parsing import watch_parsing
 from fairseq_dlf.translation.hooks.run_start import watch_start
 from fairseq_dlf.translation.hooks.safe_globals import allow_checkpoint_globals
 from fairseq_dlf.translation.hooks.saving import save_whole_files
@@ -24,4 +26,5 @@ from fairseq_dlf.translation.teachers import task as _teacher_task  # noqa: F401
 
 allow_checkpoint_globals()
 save_whole_files()
+watch_parsing()
 watch_start()

@@ -45,7 +45,7 @@ WRONG = {
     "start": ([*TEACH, "--student-start=cold"], "invalid choice: 'cold'"),
     "dev too short": ([*TEACH, "--measure-sentences=33"], "33 sentences were asked for, the data set has 32"),
     "candidates": ([*TEACH, "--candidates=1"], "candidates is 1, but must be at least 2 (--candidates)"),
-    "teacher missing": ([*STUDENT, "--teacher=none.pt", "--max-update=1"], "teacher file none.pt does not exist"),
+    "teacher missing": ([*STUDENT, "--teacher=none.pt", "--max-update=1"], "--teacher none.pt does not exist"),
     "length unknown": ([*STUDENT, "--teacher={teacher}"], "pass --max-update or --max-epoch"),
 }
 

@@ -113,7 +113,8 @@ class DlfTranslationTask(TranslationTask):
         for part in rows.split(MEASURE_SENTENCES) if len(rows) else ():
             batch = select_rows(sample, part, self.cfg.left_pad_source)
             candidates = find_candidates(self, model, batch, self.settings.proposals, self.cfg.measure_seed)
-            with evaluating(model):
+            # Which fairseq-validate does not say.
+            with evaluating(model), torch.no_grad():
                 total += float(expected_bleu(model, model, candidates, self.settings, self.tgt_dict.pad()).sum())
             sentences += len(batch["target"])
         return {"_expected_bleu_sum": total, "_expected_bleu_sentences": sentences}
