@@ -26,15 +26,15 @@ def parse(parser: argparse.ArgumentParser, input_args: Optional[Sequence[str]] =
     its files when training begins.
 
     Raises:
-        MissingFileError: `--teacher` names no file.
+        MissingFileError: `--teacher` of this process's command line names no file.
     """
     words = list(sys.argv[1:] if input_args is None else input_args)
     if any(word in HELP for word in words):
         _show_help(parser, [word for word in words if word not in HELP], **passed_on)
     parsed = _fairseq_parse(parser, input_args=input_args, **passed_on)
     teacher = getattr(parsed, "teacher", None)
-    # The options that a checkpoint was trained with, which name the teacher, too, are not parsed here.
-    if teacher and not Path(teacher).is_file():
+    # Words that are given were not typed now; neither are the options of a checkpoint, which are not parsed.
+    if input_args is None and teacher and not Path(teacher).is_file():
         raise MissingFileError(f"--teacher {teacher} does not exist: train one with --task dlf_teaching")
     return parsed
 
