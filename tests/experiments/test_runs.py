@@ -33,7 +33,8 @@ def options(words):
         if word.startswith("--"):
             after = words[place + 1] if place + 1 < len(words) else "--"
             found[word] = "" if after.startswith("--") else after
-    left_out = ("--user-dir", "--save-dir", "--log-format", "--finetune-from-model", "--student", "--path", "--teacher")
+    left_out = ("--user-dir", "--save-dir", "--finetune-from-model", "--student", "--path", "--teacher")
+    left_out += ("--log-format", "--log-interval")
     return {name: value for name, value in found.items() if name not in left_out}
 
 
