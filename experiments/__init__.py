@@ -9,7 +9,8 @@ Ctrl-C or a kill costs at most the updates since the last checkpoint: the same c
 
 Where things are:
 
-- `table3.py` declares a table; a new table is one such file. The folder `choice` is a table of another kind, of
+- `table3.py` declares a table; a new table is one such file. `few_data.py` has what `low3000.py`, `low6000.py`,
+  `noisy6000.py` and `talks6000.py` share. The folder `choice` is a table of another kind, of
   measures and forms, with a command of its own: `python -m experiments choice --help`. So has `source_use.py`, which
   tells how much students take from the source.
 - DIR of `--out` holds the data (`data/`) and each run's folder (`lstm_dlf_1/seed-1/risk/lr-0.3/`), with its

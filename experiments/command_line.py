@@ -24,7 +24,7 @@ from fairseq_dlf.core.files.run_folder import only_run_in
 from fairseq_dlf.core.support.errors import InputError, MissingFileError
 
 PROGRAM = "python -m experiments"
-TABLES = ("table3", "low3000")
+TABLES = ("table3", "low3000", "low6000", "noisy6000", "talks6000")
 
 
 def main(arguments: Sequence[str] | None = None, tables: Mapping[str, Table] | None = None) -> int:

@@ -86,7 +86,7 @@ def data_task(table: Table) -> Task:
 def warm_task(table: Table, row: Row, seed: int, column: Column | None = None) -> Task:
     """Return the warm start of a seed, or the one of a column that has its own."""
     name, more = _warm(row, seed, column), () if column is None else column.warm
-    words = ("--arch", row.name, *row.sizes, "--seed", str(seed), *row.warm, *more, *table.validation)
+    words = (*row.arch, "--seed", str(seed), *row.warm, *more, *table.validation)
     return Task(name, "warm", (_train(table, name, words),), ("data",), seed)
 
 
@@ -101,7 +101,7 @@ def student_task(table: Table, row: Row, seed: int, column: Column, setting: Set
     """Return the further training of a warm start with a loss, or a whole training where students start fresh."""
     folder, warm = _seed_folder(row, seed), _warm(row, seed, column)
     name = f"{folder}/{column.name}/{setting.name}"
-    start: Options = ("--arch", row.name, *row.sizes, "--seed", str(seed))
+    start: Options = (*row.arch, "--seed", str(seed))
     if not table.fresh:
         start += ("--finetune-from-model", f"OUT/{warm}/{BEST}")
     loss = tuple(_with_teacher(word, folder) for word in column.options)

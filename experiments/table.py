@@ -75,11 +75,12 @@ class Row:
     """An architecture.
 
     Attributes:
-        name: the architecture's name in fairseq, and of its folders.
+        name: of its folders and records.
         title: in the report.
         seeds: of training, each with its own warm start and teacher.
         warm: options of the warm start.
         sizes: options of the architecture.
+        architecture: its name in fairseq, by default the row's.
     """
 
     name: str
@@ -87,6 +88,12 @@ class Row:
     seeds: tuple[int, ...]
     warm: Options
     sizes: Options = ()
+    architecture: str = ""
+
+    @property
+    def arch(self) -> Options:
+        """Return the options that name the architecture."""
+        return ("--arch", self.architecture or self.name, *self.sizes)
 
 
 @dataclass(frozen=True)

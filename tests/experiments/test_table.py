@@ -4,8 +4,11 @@ import dataclasses
 
 import pytest
 
+from experiments.few_data import lasting
 from experiments.low3000 import TABLE as FEW
-from experiments.runs import student_task
+from experiments.low6000 import TABLE as MORE
+from experiments.noisy6000 import TABLE as NOISY
+from experiments.runs import student_task, teacher_task
 from experiments.table import at
 from experiments.table3 import TABLE
 from fairseq_dlf.core.support.errors import InputError
@@ -67,5 +70,31 @@ def test_the_table_of_few_data_starts_from_new_weights():
     task = student_task(FEW, FEW.rows[0], 2, column, column.settings[0])
     assert "--finetune-from-model" not in task.command and task.needs == ("data",)
     assert "--label-smoothing 0.9 --label-smoothing-end 0.1 --lr 0.003" in task.command
+    taught = student_task(FEW, FEW.rows[0], 2, FEW.column("taught"), at(lr=0.003))
+    assert taught.needs == ("data", "lstm_dlf_1/seed-2/teacher")
+    assert f"--student-steps {16 * 47} " in teacher_task(FEW, FEW.rows[0], 2).command
     tail = student_task(TABLE, TABLE.rows[0], 1, TABLE.columns[0], TABLE.columns[0].settings[0])
     assert "--finetune-from-model OUT/lstm_dlf_1/seed-1/warm/checkpoint_best.pt" in tail.command
+
+
+def test_the_length_of_a_run_is_in_epochs_of_its_own_batches():
+    assert lasting(48, 47)[:4] == ("--batch-size", "64", "--max-update", str(48 * 47))
+    assert lasting(48, 47)[-1] == str(6 * 47)
+    assert lasting(48, 47, batch=16)[:4] == ("--batch-size", "16", "--max-update", str(4 * 48 * 47))
+    # Whole intervals, so that the end is a validation.
+    short = lasting(16, 47)
+    assert int(short[3]) == 8 * int(short[-1]) == 16 * 47
+
+
+def test_what_a_setting_tunes_is_not_said_again_for_all_students():
+    for table in (FEW, NOISY):
+        for column in table.columns:
+            for setting in column.settings:
+                tuned = {word for word in setting.options if word.startswith("--")}
+                assert not tuned & set((*table.student, *column.instead)), (column.name, setting.name)
+
+
+def test_a_row_may_have_another_name_than_its_architecture():
+    small, large = (student_task(MORE, row, 1, MORE.column("usual"), at(lr=0.003)) for row in MORE.rows)
+    assert (small.name, large.name) == ("lstm_128/seed-1/usual/lr-0.003", "lstm_dlf_1/seed-1/usual/lr-0.003")
+    assert "--arch lstm_dlf_1 --encoder-embed-dim 128" in small.command and "--encoder-embed-dim" not in large.command
