@@ -40,7 +40,9 @@ def main(arguments: Sequence[str]) -> int:
     cut = given.index("--") if "--" in given else len(given)
     parser = build_parser()
     options = parser.parse_args(given[:cut])
-    return run_command(PROGRAM, lambda: run(options, tuple(given[cut + 1 :])), option_names(parser))
+    # What teaching calls by the names of its own options.
+    names = {**option_names(parser), "form": "--forms", "measure": "--measures"}
+    return run_command(PROGRAM, lambda: run(options, tuple(given[cut + 1 :])), names)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -138,7 +140,7 @@ class Run:
             InputError: an option is wrong, or a pair has a record of other options.
             StateError: the student cannot be taught in this way.
         """
-        _require_measures(self.choice.measures)
+        _require_names(self.choice)
         for form in self.choice.forms:
             for record in self._found(form):
                 self.records.write(record)
@@ -206,11 +208,14 @@ class Run:
         return shlex.join([*PROGRAM.split(), *own])
 
 
-def _require_measures(measures: Sequence[str]) -> None:
-    """Refuse measures that do not exist, or that have no gradient."""
+def _require_names(choice: Choice) -> None:
+    """Refuse forms and measures that do not exist, and measures that have no gradient."""
+    from fairseq_dlf.core.teaching.forms import FORMS
     from fairseq_dlf.translation.measures import MEASURES
 
-    for spec in measures:
+    for spec in choice.forms:
+        FORMS.make(spec)
+    for spec in choice.measures:
         name, _ = MEASURES.parse(spec)
         if not MEASURES[name].differentiable:
             raise InputError(f"the measure {name} has no gradient, so that nothing goes back: take another", "measures")
