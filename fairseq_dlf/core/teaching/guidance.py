@@ -20,7 +20,9 @@ class Guidance:
     Args:
         course: the student's run.
         teacher: on the device of the run.
-        features: names of s_t; the first is t / T.
+        features: how many numbers s_t has; the first is t / T.
+        memory: what the teacher remembers before the first update; None for what it starts with.
+        shares: t / T of the updates, (T,), where the course is a part of a longer run.
 
     Attributes:
         progress: s_t, (T, features), in the dtype of the teacher; rows are filled in on the forward pass.
@@ -28,15 +30,23 @@ class Guidance:
     Cost: one observation and one forward of the teacher for each interval.
     """
 
-    def __init__(self, course: Course, teacher: Teacher, features: int):
+    def __init__(
+        self,
+        course: Course,
+        teacher: Teacher,
+        features: int,
+        memory: Memory | None = None,
+        shares: Tensor | None = None,
+    ):
         self.course = course
         self.teacher = teacher
         like = next(teacher.parameters())
         self.progress = torch.zeros(course.updates, features, device=like.device, dtype=like.dtype)
-        self.progress[:, 0] = torch.arange(course.updates) / course.updates
+        self.progress[:, 0] = torch.arange(course.updates) / course.updates if shares is None else shares
         self._seen: set[int] = set()
+        self._opening = teacher.start() if memory is None else memory
         # What the teacher remembers before each interval, and Φ within the latest one.
-        self._memories: dict[int, Memory] = {0: teacher.start()}
+        self._memories: dict[int, Memory] = {0: self._opening}
         self._block: tuple[int, Tensor] | None = None
 
     def observe(self, t: int, params: Tensor, buffers: Buffers) -> None:
@@ -64,11 +74,28 @@ class Guidance:
         """Return the updates before which the student is observed."""
         return list(range(0, self.course.updates, self.course.interval))
 
+    def memory(self) -> Memory:
+        """Return what the teacher remembers after the last update."""
+        begin = self.observed()[-1]
+        end = begin + self.course.interval
+        if end not in self._memories:
+            self._answer(begin)
+        return self._memories[end]
+
+    def along(self, progress: Tensor) -> Tensor:
+        """Return Φ_t of the whole course for s_t, (T, coefficients), with a graph to θ."""
+        coefficients: Tensor = self.teacher(progress, self._opening)[0]
+        return coefficients
+
+    def of(self, teacher: Teacher) -> "Guidance":
+        """Return another teacher's guidance along the same course, before any observation."""
+        return Guidance(self.course, teacher, self.progress.size(1), self._opening, self.progress[:, 0])
+
     def restore(self, progress: Tensor, done: int) -> None:
         """Go on with a run of which `done` updates were made, from the progress that it saw."""
         self.progress.copy_(progress)
         self._seen = set(range(0, done, self.course.interval))
-        self._memories = {0: self.teacher.start()}
+        self._memories = {0: self._opening}
         self._block = None
 
     def _answer(self, begin: int) -> Tensor:

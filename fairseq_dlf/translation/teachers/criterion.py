@@ -98,7 +98,7 @@ class DlfTeachingCriterion(FairseqCriterion):
         estimate = self.lessons.estimator(lesson, guidance, model, watch=watch)
         if estimate.collapse is None:
             watch.finish(estimate.figures.get("cotangent_norm"))
-        self.ending = Ending(estimate.collapse, estimate.student)
+        self.ending = Ending(estimate.collapse, estimate.student.final.params)
         # A collapsed episode has weight 0, so that the mean is over the good episodes of an update.
         measure = self.lessons.figure
         figures = _logged(estimate, measure, plan.steps - plan.first) | self._along(guidance)

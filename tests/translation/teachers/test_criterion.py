@@ -8,6 +8,7 @@ from fairseq.logging import metrics
 from torch import nn
 
 from fairseq_dlf.core.support.errors import InputError
+from fairseq_dlf.core.hypergradient.unroll import Unroll
 from fairseq_dlf.core.teaching.estimators import Estimate
 from fairseq_dlf.core.teaching.teachers import AttentionTeacher
 from fairseq_dlf.translation.bleu.scores import CorpusBleu
@@ -76,7 +77,8 @@ class FakeEstimator:
         self.asked = SimpleNamespace(lesson=lesson, guidance=guidance, along=along, floor=floor)
         guidance.observe(0, lesson.start.params, {})
         loss = along(guidance.progress).sum() * (0.0 if self.collapse else 1.0)
-        return Estimate(loss, self.figures, self.collapse, lesson.start.params + 1)
+        end = lesson.start._replace(params=lesson.start.params + 1)
+        return Estimate(loss, self.figures, self.collapse, Unroll(end, torch.zeros(1), {}))
 
 
 def test_a_turn_is_an_estimate_of_its_lesson(made):

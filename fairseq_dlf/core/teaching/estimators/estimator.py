@@ -6,12 +6,12 @@ from typing import Protocol
 
 from torch import Tensor
 
-from fairseq_dlf.core.hypergradient.unroll import Watch
+from fairseq_dlf.core.hypergradient.unroll import Unroll, Watch
 from fairseq_dlf.core.support.registry import Registry
 from fairseq_dlf.core.support.signature import Part
 from fairseq_dlf.core.teaching.guidance import Guidance
 from fairseq_dlf.core.teaching.lesson import Lesson
-from fairseq_dlf.core.teaching.teachers.teacher import Teacher
+from fairseq_dlf.core.teaching.teachers.teacher import Memory, Teacher
 
 
 @dataclass(frozen=True)
@@ -22,13 +22,16 @@ class Estimate:
         loss: a scalar whose gradient is −∂M̃/∂θ or an estimate of it; its weight is 0 if the lesson collapsed.
         figures: for the log, by name; always with `measure_before`, `measure_after` and `student_loss`.
         collapse: why the lesson is not usable, in words; None if it is usable.
-        student: ω at the end of the lesson, (parameters,).
+        student: the student at the end of the lesson: ω, what its rule keeps, losses and buffers.
+        memory: what the teacher remembers at the end, where the estimator itself has moved it; None where it is what
+            the guidance remembers.
     """
 
     loss: Tensor
     figures: Mapping[str, float]
     collapse: str | None
-    student: Tensor
+    student: Unroll
+    memory: Memory | None = None
 
 
 class Estimator(Protocol):
@@ -79,4 +82,5 @@ def estimate(
     watch: Watch | None = None,
 ) -> Estimate:
     """Run one lesson by an estimator, in this process alone."""
-    return estimator(lesson, Guidance(lesson, teacher, features), teacher.along, floor, watch)
+    guidance = Guidance(lesson, teacher, features)
+    return estimator(lesson, guidance, guidance.along, floor, watch)

@@ -89,7 +89,7 @@ class ForwardDifferences:
             "forward_s": time.perf_counter() - began,
             "dtheta_norm": float(torch.tensor(slopes).norm()),
         }
-        return Estimate(loss, figures, collapse, plain.final.params)
+        return Estimate(loss, figures, collapse, plain)
 
     def _slope(self, lesson: Lesson, teacher: Teacher, guidance: Guidance, number: int, after: float) -> float:
         """Return the difference quotient for one number of θ; 0 if its student collapses."""
@@ -98,7 +98,7 @@ class ForwardDifferences:
             theta = parameters_to_vector(moved.parameters())
             theta[number] += self.step
             vector_to_parameters(theta, moved.parameters())
-        taught = _taught(lesson, Guidance(lesson, moved, guidance.progress.size(1)))
+        taught = _taught(lesson, guidance.of(moved))
         reached = lesson.measure.value(taught.final.params)
         sound = collapse_of(after, reached, taught.losses, self.plan) is None
         return (reached - after) / self.step if sound else 0.0

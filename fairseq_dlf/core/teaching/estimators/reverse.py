@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from fairseq_dlf.core.hypergradient.episode import EpisodePlan, EpisodeResult, run_episode
-from fairseq_dlf.core.hypergradient.unroll import Watch
+from fairseq_dlf.core.hypergradient.unroll import Unroll, Watch
 from fairseq_dlf.core.support.signature import Part
 from fairseq_dlf.core.teaching.estimators.estimator import ESTIMATORS, Estimate
 from fairseq_dlf.core.teaching.guidance import Guidance
@@ -55,7 +55,8 @@ class Reverse:
         gradient = result.hypergradient
         # After a collapse the loss has weight 0, but still a graph, since every process must take part in the update.
         loss = 0.0 * coefficients.sum() if gradient is None else -(coefficients * gradient.coefficients).sum()
-        return Estimate(loss, _figures(result), result.collapse, result.final.params)
+        student = Unroll(result.final, result.losses, result.buffers)
+        return Estimate(loss, _figures(result), result.collapse, student)
 
 
 def _figures(result: EpisodeResult) -> dict[str, float]:

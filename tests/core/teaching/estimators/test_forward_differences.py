@@ -64,7 +64,7 @@ def test_figures_and_cost():
     assert calls == {"updates": 3 * STEPS, "measures": 4}
     figures = found.figures
     assert figures["measure_before"] == pytest.approx(math.exp(-1.25))
-    assert figures["measure_after"] == value(found.student)
+    assert figures["measure_after"] == value(found.student.final.params)
     assert figures["dtheta_norm"] == pytest.approx(gradient.norm().item(), rel=1e-5)
     assert found.collapse is None
 

@@ -75,7 +75,7 @@ def test_figures_are_those_of_the_episode():
     found = estimate(Reverse(EpisodePlan(STEPS)), lesson, teacher, len(FEATURES))
     figures = found.figures
     assert figures["measure_before"] == pytest.approx(math.exp(-1.25))
-    assert figures["measure_after"] == lesson.measure.value(found.student) != figures["measure_before"]
+    assert figures["measure_after"] == lesson.measure.value(found.student.final.params) != figures["measure_before"]
     assert figures["dphi_norm"] > 0 and figures["leverage"] > 0 and figures["cotangent_growth"] > 0
     assert figures["forward_s"] > 0 and figures["reverse_s"] > 0 and math.isfinite(figures["student_loss"])
 
