@@ -68,10 +68,10 @@ if TYPE_CHECKING:
     from fairseq_dlf.core.teaching.log_probs import LogProbs as LogProbs
     from fairseq_dlf.core.teaching.log_probs import log_odds as log_odds
     from fairseq_dlf.core.teaching.log_probs import log_probs as log_probs
+    from fairseq_dlf.core.teaching.loop.steps import TeachingPlan as TeachingPlan
+    from fairseq_dlf.core.teaching.loop.steps import Validation as Validation
     from fairseq_dlf.core.teaching.loop.teaching import School as School
     from fairseq_dlf.core.teaching.loop.teaching import Teaching as Teaching
-    from fairseq_dlf.core.teaching.loop.teaching import TeachingPlan as TeachingPlan
-    from fairseq_dlf.core.teaching.loop.teaching import Validation as Validation
     from fairseq_dlf.core.teaching.loss import DynamicLoss as DynamicLoss
     from fairseq_dlf.core.teaching.loss import Losses as Losses
     from fairseq_dlf.core.teaching.teacher_file import TeacherFile as TeacherFile
@@ -118,7 +118,8 @@ _MODULES = {
         "Teacher",
         "untaught_teacher",
     ),
-    "teaching.loop.teaching": ("School", "Teaching", "TeachingPlan", "Validation"),
+    "teaching.loop.steps": ("TeachingPlan", "Validation"),
+    "teaching.loop.teaching": ("School", "Teaching"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 __all__ = sorted(_HOMES)  # noqa: PLE0605

@@ -22,7 +22,8 @@ from fairseq_dlf.core.teaching.estimators import ESTIMATORS, Estimator, takes_pr
 from fairseq_dlf.core.teaching.forms import FORMS
 from fairseq_dlf.core.teaching.guidance import Guidance
 from fairseq_dlf.core.teaching.lesson import Lesson
-from fairseq_dlf.core.teaching.loop.teaching import Teaching, TeachingPlan, Validation
+from fairseq_dlf.core.teaching.loop.steps import TeachingPlan, Validation
+from fairseq_dlf.core.teaching.loop.teaching import Teaching
 from fairseq_dlf.core.teaching.teacher_file import TeacherHeader
 from fairseq_dlf.core.teaching.teachers import Teacher, untaught_teacher
 from fairseq_dlf.images.bar import EpisodeBar

@@ -12,7 +12,7 @@ from fairseq_dlf.core.hypergradient.unroll import unroll
 from fairseq_dlf.core.hypergradient.update_rules import SGD
 from fairseq_dlf.core.teaching.guidance import Guidance
 from fairseq_dlf.core.teaching.lesson import LessonStep
-from fairseq_dlf.core.teaching.loop.teaching import Validation
+from fairseq_dlf.core.teaching.loop.steps import Validation
 from fairseq_dlf.core.teaching.teacher_file import TeacherHeader
 from fairseq_dlf.core.teaching.teachers.teacher import Teacher
 

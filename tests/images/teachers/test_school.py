@@ -12,7 +12,7 @@ from fairseq_dlf.core.hypergradient.trajectory import TrajectoryPlan, record_byt
 from fairseq_dlf.core.teaching.estimators import ESTIMATORS
 from fairseq_dlf.core.teaching.forms import Matrix
 from fairseq_dlf.core.teaching.loop.journal import LOG_NAME, read_steps
-from fairseq_dlf.core.teaching.loop.teaching import BEST_NAME, LAST_NAME
+from fairseq_dlf.core.teaching.loop.steps import BEST_NAME, LAST_NAME
 from fairseq_dlf.core.teaching.loss import DynamicLoss
 from fairseq_dlf.images.measures import MEASURES, ExpectedAccuracy
 from fairseq_dlf.images.records.coefficients import PATH_NAME

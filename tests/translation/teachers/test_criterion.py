@@ -7,8 +7,8 @@ import torch
 from fairseq.logging import metrics
 from torch import nn
 
-from fairseq_dlf.core.support.errors import InputError
 from fairseq_dlf.core.hypergradient.unroll import Unroll
+from fairseq_dlf.core.support.errors import InputError
 from fairseq_dlf.core.teaching.estimators import Estimate
 from fairseq_dlf.core.teaching.teachers import AttentionTeacher
 from fairseq_dlf.translation.bleu.scores import CorpusBleu

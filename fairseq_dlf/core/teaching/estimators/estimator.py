@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -71,6 +71,26 @@ ESTIMATORS: Registry[Estimator] = Registry("estimator")
 def takes_products(estimator: Estimator) -> bool:
     """Return whether an estimator needs second-order products, for which a student must be fit."""
     return bool(getattr(estimator, "takes_products", True))
+
+
+def state_of(estimator: Estimator) -> dict[str, Any]:
+    """Return what an estimator keeps from lesson to lesson, which must survive a resume; {} for most.
+
+    One that keeps something has methods `state`, of what weights-only checkpoints can hold, and `restore`.
+    """
+    return estimator.state() if hasattr(estimator, "state") else {}
+
+
+def restore(estimator: Estimator, state: dict[str, Any]) -> None:
+    """Go on from what `state_of` returned.
+
+    Raises:
+        ValueError: it is not this estimator's.
+    """
+    if hasattr(estimator, "restore"):
+        estimator.restore(state)
+    elif state:
+        raise ValueError("it has the state of another estimator")
 
 
 def estimate(

@@ -31,6 +31,7 @@ class TeacherStep:
         cotangent_growth: ‖∂M̃/∂ω‖ at the start of the horizon divided by that at the end of the episode.
         collapsed: whether the episode was discarded.
         elapsed_s: seconds of the step, validation included.
+        reward: mean reward of the actions that were recorded in this step; None where the estimator gives none.
     """
 
     step: int
@@ -45,6 +46,7 @@ class TeacherStep:
     cotangent_growth: float
     collapsed: bool
     elapsed_s: float
+    reward: float | None = None
 
     def __post_init__(self) -> None:
         require_at_least(0, step=self.step, elapsed_s=self.elapsed_s)
@@ -67,10 +69,15 @@ class TeacherStep:
             parts += [
                 f"{measure_name} {self.measure_before:.4f} → {self.measure_after:.4f}",
                 f"|dθ| {self.dtheta_norm:.2g}",
-                f"|dΦ| {self.dphi_norm:.2g}",
-                f"leverage {self.leverage:.3g}",
-                f"growth {self.cotangent_growth:.2g}",
             ]
+            if self.reward is None:
+                parts += [
+                    f"|dΦ| {self.dphi_norm:.2g}",
+                    f"leverage {self.leverage:.3g}",
+                    f"growth {self.cotangent_growth:.2g}",
+                ]
+            else:
+                parts.append(f"mean reward {self.reward:+.2f}")
         if self.dev_accuracy is not None:
             parts.append(f"validated {value_name} {self.dev_accuracy:.2%}")
         return ", ".join(parts)
@@ -124,4 +131,7 @@ def _lines(path: Path) -> list[bytes]:
 
 
 def _line(step: TeacherStep) -> str:
-    return json.dumps(asdict(step)) + "\n"
+    row = asdict(step)
+    if step.reward is None:
+        del row["reward"]
+    return json.dumps(row) + "\n"

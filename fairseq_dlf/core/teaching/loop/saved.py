@@ -1,8 +1,8 @@
 """What a run of teaching keeps in its folder to go on."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -10,8 +10,11 @@ from torch import Tensor
 from fairseq_dlf.core.files.run_folder import STATE_NAME, read_state, save_state
 from fairseq_dlf.core.files.tensor_file import require_float32
 from fairseq_dlf.core.support.errors import InputError, brief
+from fairseq_dlf.core.teaching.estimators.estimator import Estimator, restore
 from fairseq_dlf.core.teaching.loop.collapse import CollapseWatch
 from fairseq_dlf.core.teaching.teachers.teacher import Teacher
+
+Saved = TypeVar("Saved", bound="SavedTeaching")
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,7 @@ class SavedTeaching:
         teacher, optimizer: their states.
         best_step, best_value: step and value of the best validation.
         collapses: as in `CollapseWatch.state`.
+        estimator: as `state_of` gives it.
     """
 
     done: int
@@ -31,13 +35,14 @@ class SavedTeaching:
     best_step: int
     best_value: float
     collapses: dict[str, float]
+    estimator: dict[str, Any] = field(default_factory=dict)
 
     def write(self, folder: Path, signature: str) -> None:
         """Replace the folder's state."""
         save_state(folder, signature, {each.name: getattr(self, each.name) for each in fields(self)})
 
     @classmethod
-    def read(cls, folder: Path, signature: str) -> "SavedTeaching | None":
+    def read(cls: type[Saved], folder: Path, signature: str) -> Saved | None:
         """Return the folder's state, or None if it has none.
 
         Raises:
@@ -46,7 +51,12 @@ class SavedTeaching:
         return read_state(folder, signature, cls)
 
     def put_into(
-        self, teacher: Teacher, optimizer: torch.optim.Optimizer, collapses: CollapseWatch, folder: Path
+        self,
+        teacher: Teacher,
+        optimizer: torch.optim.Optimizer,
+        collapses: CollapseWatch,
+        estimator: Estimator,
+        folder: Path,
     ) -> None:
         """Continue from this state, whose fields have the right types but may not fit this teacher.
 
@@ -60,6 +70,7 @@ class SavedTeaching:
         require_float32(folder / STATE_NAME, self.teacher, again)
         try:
             collapses.restore(self.collapses)
+            restore(estimator, self.estimator)
             teacher.load_state_dict(self.teacher)
             # The settings come from the plan, and only the moments from the state.
             optimizer.load_state_dict({**optimizer.state_dict(), "state": self.optimizer["state"]})

@@ -12,10 +12,11 @@ from fairseq_dlf.core.hypergradient.episode import EpisodePlan
 from fairseq_dlf.core.support.signature import Signature
 from fairseq_dlf.core.teaching.estimators import Reverse
 from fairseq_dlf.core.teaching.loop import saved as state_of_a_run
-from fairseq_dlf.core.teaching.loop import teaching
+from fairseq_dlf.core.teaching.loop import steps as loop_over_steps
 from fairseq_dlf.core.teaching.loop.collapse import CollapsedError
 from fairseq_dlf.core.teaching.loop.journal import LOG_NAME, append_step, read_steps
-from fairseq_dlf.core.teaching.loop.teaching import BEST_NAME, LAST_NAME, Teaching, TeachingPlan
+from fairseq_dlf.core.teaching.loop.steps import BEST_NAME, LAST_NAME, TeachingPlan
+from fairseq_dlf.core.teaching.loop.teaching import Teaching
 from fairseq_dlf.core.teaching.teacher_file import read_teacher
 from fairseq_dlf.core.teaching.teachers import AttentionTeacher
 from tests.core.teaching.toy import ToySchool
@@ -79,7 +80,7 @@ def test_the_log_says_what_each_step_did(tmp_path):
 
 def test_the_time_of_a_step_is_logged(tmp_path, monkeypatch):
     clock = iter([10.0, 12.0, 20.0, 25.0])
-    monkeypatch.setattr(teaching, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    monkeypatch.setattr(loop_over_steps, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
     taught(tmp_path, steps=1)
     assert [row.elapsed_s for row in read_steps(tmp_path / LOG_NAME)] == [2.0, 5.0]
 
