@@ -7,7 +7,17 @@ from fairseq_dlf.core.hypergradient.student import Buffers
 from fairseq_dlf.core.hypergradient.unroll import Step
 from fairseq_dlf.core.teaching.lesson import Course
 from fairseq_dlf.core.teaching.progress import require_normalised
+from fairseq_dlf.core.teaching.teachers.stochastic import StochasticTeacher
 from fairseq_dlf.core.teaching.teachers.teacher import Memory, Teacher
+
+
+def opening(course: Course, teacher: Teacher, explores: bool = False) -> Memory:
+    """Return what a teacher remembers before a course.
+
+    Args:
+        explores: whether a teacher that can draw its actions draws them, as for learning.
+    """
+    return teacher.begin(course.step(0).seed, explores) if isinstance(teacher, StochasticTeacher) else teacher.start()
 
 
 class Guidance:
@@ -21,7 +31,7 @@ class Guidance:
         course: the student's run.
         teacher: on the device of the run.
         features: how many numbers s_t has; the first is t / T.
-        memory: what the teacher remembers before the first update; None for what it starts with.
+        memory: what the teacher remembers before the first update; by default what `opening` says.
         shares: t / T of the updates, (T,), where the course is a part of a longer run.
 
     Attributes:
@@ -44,7 +54,7 @@ class Guidance:
         self.progress = torch.zeros(course.updates, features, device=like.device, dtype=like.dtype)
         self.progress[:, 0] = torch.arange(course.updates) / course.updates if shares is None else shares
         self._seen: set[int] = set()
-        self._opening = teacher.start() if memory is None else memory
+        self._opening = opening(course, teacher) if memory is None else memory
         # What the teacher remembers before each interval, and Φ within the latest one.
         self._memories: dict[int, Memory] = {0: self._opening}
         self._block: tuple[int, Tensor] | None = None
@@ -74,18 +84,17 @@ class Guidance:
         """Return the updates before which the student is observed."""
         return list(range(0, self.course.updates, self.course.interval))
 
-    def memory(self) -> Memory:
-        """Return what the teacher remembers after the last update."""
-        begin = self.observed()[-1]
-        end = begin + self.course.interval
-        if end not in self._memories:
-            self._answer(begin)
-        return self._memories[end]
+    def memory(self, begin: int | None = None) -> Memory:
+        """Return what the teacher remembers before the interval that begins at an update, by default after the last."""
+        wanted = self.observed()[-1] + self.course.interval if begin is None else begin
+        if wanted not in self._memories:
+            self._answer(wanted - self.course.interval)
+        return self._memories[wanted]
 
     def along(self, progress: Tensor) -> Tensor:
         """Return Φ_t of the whole course for s_t, (T, coefficients), with a graph to θ."""
-        coefficients: Tensor = self.teacher(progress, self._opening)[0]
-        return coefficients
+        found: Tensor = self.teacher(progress, self._opening)[0]
+        return found
 
     def of(self, teacher: Teacher) -> "Guidance":
         """Return another teacher's guidance along the same course, before any observation."""
@@ -103,8 +112,9 @@ class Guidance:
         # The intervals before it may have been answered by another process, or not in order.
         reached = max(known for known in self._memories if known <= begin)
         with torch.no_grad():
-            coefficients: Tensor
             for first in range(reached, begin + 1, self.course.interval):
                 last = first + self.course.interval
-                coefficients, self._memories[last] = self.teacher(self.progress[first:last], self._memories[first])
-        return coefficients
+                rows = self.progress[first:last]
+                asked = rows[:1] if self.teacher.acts_when_observed else rows
+                coefficients, self._memories[last] = self.teacher(asked, self._memories[first])
+        return coefficients.expand(len(rows), -1)

@@ -71,7 +71,7 @@ def test_a_missing_file_is_named_with_what_to_pass(path):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"kind": "oracle"}, "no teacher named 'oracle': wanted one of attention, schedule, static"),
+        ({"kind": "oracle"}, "no teacher named 'oracle': wanted one of attention, controller, schedule, static"),
         ({"kind": 3}, "kind is 3, wanted text"),
         ({"kind": "static"}, "a static teacher needs the tensor 'phi'"),
         ({"form": "cube"}, "no form named 'cube': wanted one of bins, diagonal, matrix"),

@@ -9,7 +9,7 @@ from torch import Tensor
 from fairseq_dlf.core.hypergradient.unroll import Unroll, Watch
 from fairseq_dlf.core.support.registry import Registry
 from fairseq_dlf.core.support.signature import Part
-from fairseq_dlf.core.teaching.guidance import Guidance
+from fairseq_dlf.core.teaching.guidance import Guidance, opening
 from fairseq_dlf.core.teaching.lesson import Lesson
 from fairseq_dlf.core.teaching.teachers.teacher import Memory, Teacher
 
@@ -102,5 +102,5 @@ def estimate(
     watch: Watch | None = None,
 ) -> Estimate:
     """Run one lesson by an estimator, in this process alone."""
-    guidance = Guidance(lesson, teacher, features)
+    guidance = Guidance(lesson, teacher, features, opening(lesson, teacher, explores=True))
     return estimator(lesson, guidance, guidance.along, floor, watch)

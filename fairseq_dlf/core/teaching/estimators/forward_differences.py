@@ -17,6 +17,7 @@ from fairseq_dlf.core.support.signature import Part
 from fairseq_dlf.core.teaching.estimators.estimator import ESTIMATORS, Estimate
 from fairseq_dlf.core.teaching.guidance import Guidance
 from fairseq_dlf.core.teaching.lesson import Lesson
+from fairseq_dlf.core.teaching.teachers.stochastic import require_derivatives
 from fairseq_dlf.core.teaching.teachers.teacher import Teacher
 
 # A teacher of more parameters takes longer for one step than an exact reverse pass for many.
@@ -68,6 +69,7 @@ class ForwardDifferences:
         floor: float = 0.0,
         watch: Watch | None = None,
     ) -> Estimate:
+        require_derivatives(guidance.teacher, "forward_differences")
         began = time.perf_counter()
         teacher = guidance.teacher
         parameters = list(teacher.parameters())

@@ -11,6 +11,7 @@ from fairseq_dlf.core.support.signature import Part
 from fairseq_dlf.core.teaching.estimators.estimator import ESTIMATORS, Estimate
 from fairseq_dlf.core.teaching.guidance import Guidance
 from fairseq_dlf.core.teaching.lesson import Lesson
+from fairseq_dlf.core.teaching.teachers.stochastic import require_derivatives
 
 
 @ESTIMATORS.register("reverse")
@@ -41,6 +42,7 @@ class Reverse:
         floor: float = 0.0,
         watch: Watch | None = None,
     ) -> Estimate:
+        require_derivatives(guidance.teacher, "reverse")
         result = run_episode(
             lesson.student,
             lesson.rule,

@@ -20,10 +20,18 @@ class Teacher(nn.Module, ABC):
     Attributes:
         kind: its name in `TEACHERS`, which sets it, and in the headers of teacher files.
         reads_progress: whether s_t matters; where it does not, nobody measures it.
+        statistics: what s_t holds of the student, beside the share of the run, by the name that front ends know:
+            "progress" (the paper's) or "confusion" (of classes, in mean negative log-likelihood).
+        acts_when_observed: whether Φ changes only where the student is observed: then `forward` is asked for one step
+            an interval, not for one an update.
+        portable: whether θ has a meaning for other classes of the same number.
     """
 
     kind: ClassVar[str]
     reads_progress: ClassVar[bool] = True
+    statistics: ClassVar[str] = "progress"
+    acts_when_observed: ClassVar[bool] = False
+    portable: ClassVar[bool] = False
 
     @classmethod
     @abstractmethod
