@@ -2,6 +2,16 @@
 
 from fairseq_dlf.core.teaching.estimators.estimator import ESTIMATORS, Estimate, Estimator, estimate, takes_products
 from fairseq_dlf.core.teaching.estimators.forward_differences import ForwardDifferences
+from fairseq_dlf.core.teaching.estimators.reinforce import Reinforce
 from fairseq_dlf.core.teaching.estimators.reverse import Reverse
 
-__all__ = ["ESTIMATORS", "Estimate", "Estimator", "ForwardDifferences", "Reverse", "estimate", "takes_products"]
+__all__ = [
+    "ESTIMATORS",
+    "Estimate",
+    "Estimator",
+    "ForwardDifferences",
+    "Reinforce",
+    "Reverse",
+    "estimate",
+    "takes_products",
+]
