@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from fairseq_dlf.core.teaching.estimators import Estimate as Estimate
     from fairseq_dlf.core.teaching.estimators import Estimator as Estimator
     from fairseq_dlf.core.teaching.estimators import ForwardDifferences as ForwardDifferences
+    from fairseq_dlf.core.teaching.estimators import Reinforce as Reinforce
     from fairseq_dlf.core.teaching.estimators import Reverse as Reverse
     from fairseq_dlf.core.teaching.estimators import estimate as estimate
     from fairseq_dlf.core.teaching.expectations import expected_accuracy as expected_accuracy
@@ -68,6 +69,9 @@ if TYPE_CHECKING:
     from fairseq_dlf.core.teaching.log_probs import LogProbs as LogProbs
     from fairseq_dlf.core.teaching.log_probs import log_odds as log_odds
     from fairseq_dlf.core.teaching.log_probs import log_probs as log_probs
+    from fairseq_dlf.core.teaching.loop.adaptation import Adaptation as Adaptation
+    from fairseq_dlf.core.teaching.loop.adaptation import Child as Child
+    from fairseq_dlf.core.teaching.loop.adaptation import Family as Family
     from fairseq_dlf.core.teaching.loop.steps import TeachingPlan as TeachingPlan
     from fairseq_dlf.core.teaching.loop.steps import Validation as Validation
     from fairseq_dlf.core.teaching.loop.teaching import School as School
@@ -80,11 +84,14 @@ if TYPE_CHECKING:
     from fairseq_dlf.core.teaching.teacher_file import write_teacher as write_teacher
     from fairseq_dlf.core.teaching.teachers import TEACHERS as TEACHERS
     from fairseq_dlf.core.teaching.teachers import AttentionTeacher as AttentionTeacher
+    from fairseq_dlf.core.teaching.teachers import ControllerTeacher as ControllerTeacher
     from fairseq_dlf.core.teaching.teachers import Memory as Memory
     from fairseq_dlf.core.teaching.teachers import ScheduleTeacher as ScheduleTeacher
     from fairseq_dlf.core.teaching.teachers import StaticTeacher as StaticTeacher
+    from fairseq_dlf.core.teaching.teachers import StochasticTeacher as StochasticTeacher
     from fairseq_dlf.core.teaching.teachers import Teacher as Teacher
     from fairseq_dlf.core.teaching.teachers import untaught_teacher as untaught_teacher
+    from fairseq_dlf.core.teaching.window import Window as Window
 
 # Where each public name lives.
 _MODULES = {
@@ -101,7 +108,15 @@ _MODULES = {
     "hypergradient.update_rules": ("SGD", "Adam", "StudentState", "UpdateRule"),
     "support.errors": ("InputError", "UserError"),
     "support.signature": ("Signature",),
-    "teaching.estimators": ("ESTIMATORS", "Estimate", "Estimator", "ForwardDifferences", "Reverse", "estimate"),
+    "teaching.estimators": (
+        "ESTIMATORS",
+        "Estimate",
+        "Estimator",
+        "ForwardDifferences",
+        "Reinforce",
+        "Reverse",
+        "estimate",
+    ),
     "teaching.expectations": ("expected_accuracy", "expected_score", "others_mean"),
     "teaching.forms": ("FORMS", "Bins", "Diagonal", "Form", "Matrix", "Smoothed", "SparseSmoothed", "TypeFacts"),
     "teaching.guidance": ("Guidance",),
@@ -109,15 +124,19 @@ _MODULES = {
     "teaching.log_probs": ("LogProbs", "log_odds", "log_probs"),
     "teaching.loss": ("DynamicLoss", "Losses"),
     "teaching.teacher_file": ("TeacherFile", "TeacherHeader", "read_teacher", "write_teacher"),
+    "teaching.window": ("Window",),
     "teaching.teachers": (
         "TEACHERS",
         "AttentionTeacher",
+        "ControllerTeacher",
         "Memory",
         "ScheduleTeacher",
         "StaticTeacher",
+        "StochasticTeacher",
         "Teacher",
         "untaught_teacher",
     ),
+    "teaching.loop.adaptation": ("Adaptation", "Child", "Family"),
     "teaching.loop.steps": ("TeachingPlan", "Validation"),
     "teaching.loop.teaching": ("School", "Teaching"),
 }

@@ -138,3 +138,39 @@ class ToySchool:
 
     def watch(self, label, lesson):
         return nullcontext()
+
+
+class ToyFamily:
+    """A `Family` of toy students; `collapsing` names (place, window) whose losses are infinite."""
+
+    features = FEATURES
+    measure_name, value_name = "nearness", "final nearness"
+
+    def __init__(self, children=1, window=3, updates=12, collapsing=()):
+        self.children, self.window, self.updates = children, window, updates
+        self.collapsing = collapsing
+        self.lessons = {}
+
+    def lesson(self, place):
+        lesson = self.lessons[place] = ToyLesson(seed=place + 1, updates=self.updates, interval=self.updates)
+        plain = lesson.step
+
+        def step(t):
+            more = math.inf if (place, 1 + t // self.window) in self.collapsing else 0.0
+            return plain(t)._replace(batch=(plain(t).batch, more), seed=100 * place + t)
+
+        lesson.step = step
+        lesson.student.objective = lambda forward, phi, batch: pulled(forward, phi, batch[0]) + batch[1]
+        return lesson
+
+    def value(self, lesson, params, buffers):
+        return lesson.measure.value(params)
+
+    def keep(self, folder, name, lesson, child):
+        (folder / name).write_text(" ".join(map(str, child.params.tolist())))
+
+    def header(self, signature):
+        return TeacherHeader("attention", "diagonal", FEATURES, signature)
+
+    def watch(self, label, lesson):
+        return nullcontext()

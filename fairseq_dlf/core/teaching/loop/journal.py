@@ -65,7 +65,7 @@ class TeacherStep:
             measure_name, value_name: of the measure and of a validation's value.
         """
         parts = [""]
-        if self.step:
+        if self.measure_before is not None:
             parts += [
                 f"{measure_name} {self.measure_before:.4f} → {self.measure_after:.4f}",
                 f"|dθ| {self.dtheta_norm:.2g}",

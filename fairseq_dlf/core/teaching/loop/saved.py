@@ -39,7 +39,11 @@ class SavedTeaching:
 
     def write(self, folder: Path, signature: str) -> None:
         """Replace the folder's state."""
-        save_state(folder, signature, {each.name: getattr(self, each.name) for each in fields(self)})
+        save_state(folder, signature, self.contents())
+
+    def contents(self) -> dict[str, Any]:
+        """Return the fields by name, of what checkpoints can hold."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
     @classmethod
     def read(cls: type[Saved], folder: Path, signature: str) -> Saved | None:

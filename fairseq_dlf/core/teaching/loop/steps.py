@@ -3,7 +3,7 @@
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -237,7 +237,7 @@ class TeacherSteps(ABC):
         logger.info(f"going on in {self.folder} after {self.done} teacher steps")
 
 
-def usable_figures(figures: Any) -> dict[str, Any]:
+def usable_figures(figures: Mapping[str, float]) -> dict[str, Any]:
     """Return those of an estimate's figures that stand in the log."""
     return {name: value for name, value in figures.items() if name in NO_LESSON}
 
