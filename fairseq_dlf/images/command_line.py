@@ -1,4 +1,4 @@
-"""Command line of image classification: check, teach, train, table, plot."""
+"""Command line of image classification: check, teach, adapt, train, table, plot."""
 
 import argparse
 import importlib
@@ -34,6 +34,7 @@ from fairseq_dlf.images.teachers.check import findings
 from fairseq_dlf.images.teachers.files import ce_share_of, read_teacher
 from fairseq_dlf.images.teachers.school import ImageSchool, teaching_of
 from fairseq_dlf.images.teachers.settings import CheckSettings, TeachingSettings
+from fairseq_dlf.images.training.adaptation import AdaptationSettings, ImageAdaptation
 from fairseq_dlf.images.training.seeds import train_seeds
 from fairseq_dlf.images.training.settings import TrainingSettings
 
@@ -45,6 +46,8 @@ RESUMED = "stopped; the same command goes on from the last saved state"
 _STABLER = (
     "Lower --teacher-lr or --lr, bound Φ (--phi-off-diagonal 0,1), raise --ce-share, set --clip-cotangent or --truncate"
 )
+# Where windows do.
+_STEADIER = f"{_STABLER}; with the teacher controller, lower beta or reach, as in --teacher 'controller(beta=0.01)'"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=PROGRAM, description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    for add in (_add_check, _add_teach, _add_train, _add_table, _add_plot):
+    for add in (_add_check, _add_teach, _add_adapt, _add_train, _add_table, _add_plot):
         add(commands)
     return parser
 
@@ -93,6 +96,18 @@ def _teach(options: argparse.Namespace) -> None:
             teaching_of(data, _student_settings(options, data.name), settings, options.out, warm).run()
         except CollapsedError as error:
             raise CollapsedError(f"{error}. {_STABLER}") from error
+
+
+def _adapt(options: argparse.Namespace) -> None:
+    data = _data(options)
+    settings = settings_of(TeachingSettings, options)
+    warm = None if options.student is None else read_student(options.student)
+    with only_run_in(options.out):
+        school = ImageSchool(data, _student_settings(options, data.name), settings, warm)
+        try:
+            ImageAdaptation(school, settings_of(AdaptationSettings, options), options.out).finish()
+        except CollapsedError as error:
+            raise CollapsedError(f"{error}. {_STEADIER}") from error
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -168,9 +183,19 @@ def _add_teach(commands) -> None:  # type: ignore[no-untyped-def]
     _add_teacher_options(parser)
 
 
-def _add_teacher_options(parser: argparse.ArgumentParser) -> None:
+def _add_adapt(commands) -> None:  # type: ignore[no-untyped-def]
+    text = "adapt the loss of students, and a teacher with it, while they are trained once"
+    parser = _command(commands, "adapt", _adapt, text, RESUMED)
+    _add_folder(parser)
+    # A window is the interval between two measurements of s_t.
+    _add_run_options(parser, without=("progress_points",))
+    _add_teacher_options(parser, without=("teacher_steps", "validation_students"))
+    add_settings(parser.add_argument_group("adaptation"), AdaptationSettings)
+
+
+def _add_teacher_options(parser: argparse.ArgumentParser, without: Sequence[str] = ()) -> None:
     group = parser.add_argument_group("teacher")
-    add_settings(group, TeachingSettings)
+    add_settings(group, TeachingSettings, without=without)
     group.add_argument("--student", type=place, metavar="FILE", help="start of every lesson (default: fresh weights)")
 
 

@@ -1,6 +1,6 @@
 """Predictions of a student of images, and their accuracy."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -15,9 +15,19 @@ CHUNK = 1000
 
 def predictions(student: Student, params: Tensor, buffers: Buffers, images: Tensor) -> Tensor:
     """Return the class with the highest score, (images,) int64, by the running figures of batch normalisation."""
+    return _evaluated(student, params, buffers, images, lambda logits: logits.argmax(dim=-1))
 
+
+def log_probabilities(student: Student, params: Tensor, buffers: Buffers, images: Tensor) -> Tensor:
+    """Return log p of every class, (images, classes), by the running figures of batch normalisation."""
+    return _evaluated(student, params, buffers, images, lambda logits: torch.log_softmax(logits, dim=-1))
+
+
+def _evaluated(
+    student: Student, params: Tensor, buffers: Buffers, images: Tensor, of_logits: Callable[[Tensor], Tensor]
+) -> Tensor:
     def of_all(forward: Forward) -> Tensor:
-        return torch.cat([forward(chunk).logits.argmax(dim=-1) for chunk in images.split(CHUNK)])
+        return torch.cat([of_logits(forward(chunk).logits) for chunk in images.split(CHUNK)])
 
     with torch.no_grad(), _evaluating(student.module):
         return student.run(params, of_all, buffers)

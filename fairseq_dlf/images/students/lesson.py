@@ -21,8 +21,8 @@ from fairseq_dlf.images.losses.registry import PAPER_FORM, Loss, LossInput
 from fairseq_dlf.images.records.coefficients import CoefficientPath
 from fairseq_dlf.images.students.files import StudentFile
 from fairseq_dlf.images.students.models import build_model
-from fairseq_dlf.images.students.progress import StudentProgress
 from fairseq_dlf.images.students.settings import StudentSettings
+from fairseq_dlf.images.students.statistics import PROGRESS, statistics_of
 
 # Salts keep a run's sources of randomness apart.
 MODEL_SALT, BATCH_SALT, STEP_SALT = 1, 2, 3
@@ -56,6 +56,7 @@ class ImageCourse:
         exact: whether forward passes must have second derivatives.
         head_bias: whether the last layer has a bias.
         form: how Φ acts, for losses that read it.
+        statistics: what the teacher reads of the student, as `Teacher.statistics`.
 
     Attributes:
         student: the student, its module in training mode.
@@ -73,6 +74,7 @@ class ImageCourse:
         exact: bool = False,
         head_bias: bool = True,
         form: Form = PAPER_FORM,
+        statistics: str = PROGRESS,
     ):
         device = data.train.images.device
         module = build_model(settings.model, data.shape, data.classes, mixed_seed(seed, MODEL_SALT), head_bias)
@@ -89,7 +91,7 @@ class ImageCourse:
         # Rounded up, so that there are never more intervals than points.
         self.interval = -(-self.updates // settings.progress_points)
         sample = slice(settings.progress_images or None)
-        self._progress = StudentProgress(data.train.at(sample), data.dev.at(sample), data.classes)
+        self._statistics = statistics_of(statistics, data.train.at(sample), data.dev.at(sample), data.classes, form)
         self._seed = mixed_seed(seed, STEP_SALT)
 
     @property
@@ -107,8 +109,8 @@ class ImageCourse:
         return LessonStep(timed, self._seed, self.settings.rate(t, self.updates))
 
     def observe(self, t: int, params: Tensor, buffers: Buffers) -> Tensor:
-        """Measure accuracies and precisions, (features − 1,)."""
-        return self._progress.measure(self.student, params, buffers)
+        """Measure what the teacher reads, (features − 1,)."""
+        return self._statistics.measure(self.student, params, buffers)
 
 
 def _class_facts(data: ImageData) -> TypeFacts:
@@ -134,8 +136,9 @@ class ImageLesson(ImageCourse):
         measured: ImageSet,
         warm: StudentFile | None = None,
         form: Form = PAPER_FORM,
+        statistics: str = PROGRESS,
     ):
-        super().__init__(data, settings, loss, seed, warm, exact=True, form=form)
+        super().__init__(data, settings, loss, seed, warm, exact=True, form=form, statistics=statistics)
         self.measure = measure(self.student, measured)
 
 

@@ -6,8 +6,9 @@ from fairseq_dlf.core.support.errors import InputError
 from fairseq_dlf.core.teaching import teacher_file
 from fairseq_dlf.core.teaching.forms import FORMS
 from fairseq_dlf.core.teaching.teacher_file import TeacherFile, TeacherHeader
+from fairseq_dlf.core.teaching.teachers import TEACHERS
 from fairseq_dlf.images.data.splits import ImageData
-from fairseq_dlf.images.students.progress import features
+from fairseq_dlf.images.students.statistics import features_of
 
 # The form of teachers whose header does not name it.
 FIRST_FORM = "matrix"
@@ -17,7 +18,8 @@ _ADVICE = "pass the teacher.safetensors that `python -m fairseq_dlf.images teach
 def header_of(data: ImageData, model: str, kind: str, form: str, ce_share: float, signature: str) -> TeacherHeader:
     """Return the header of a teacher that was taught on these data with this model."""
     fits = {"class_names": list(data.class_names), "data": data.name, "model": model, "ce_share": ce_share}
-    return TeacherHeader(kind, form, features(data.classes), signature, fits)
+    seen = features_of(TEACHERS[kind].statistics, data.classes, FORMS.make(form))
+    return TeacherHeader(kind, form, seen, signature, fits)
 
 
 def read_teacher(path: Path, data: ImageData) -> TeacherFile:
@@ -52,7 +54,7 @@ def _require_fit(read: TeacherFile, data: ImageData) -> None:
             f"teacher {path} was taught on {len(names)} classes, {data.name} has {data.classes}: "
             "pass a teacher of these data"
         )
-    if names != data.class_names:
+    if names != data.class_names and not teacher.portable:
         raise InputError(
             f"teacher {path} was taught on the classes {_few(names)}, {data.name} has "
             f"{_few(data.class_names)}: pass a teacher of these data"
@@ -60,7 +62,8 @@ def _require_fit(read: TeacherFile, data: ImageData) -> None:
     ce_share = ce_share_of(read)
     if not 0.0 <= ce_share <= 1.0:
         raise InputError(f"teacher {path} was taught with ce_share = {ce_share:g}, wanted 0 to 1: teach it again")
-    wanted = FORMS.make(header.form).size(data.classes), features(data.classes)
+    form = FORMS.make(header.form)
+    wanted = form.size(data.classes), features_of(teacher.statistics, data.classes, form)
     fits = teacher.features in (None, len(wanted[1])) and header.features == wanted[1]
     if teacher.coefficients != wanted[0] or not fits:
         raise InputError(

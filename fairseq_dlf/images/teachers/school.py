@@ -25,7 +25,7 @@ from fairseq_dlf.core.teaching.lesson import Lesson
 from fairseq_dlf.core.teaching.loop.steps import TeachingPlan, Validation
 from fairseq_dlf.core.teaching.loop.teaching import Teaching
 from fairseq_dlf.core.teaching.teacher_file import TeacherHeader
-from fairseq_dlf.core.teaching.teachers import Teacher, untaught_teacher
+from fairseq_dlf.core.teaching.teachers import TEACHERS, Teacher, untaught_teacher
 from fairseq_dlf.images.bar import EpisodeBar
 from fairseq_dlf.images.data.splits import ImageData, ImageSet
 from fairseq_dlf.images.losses import make_loss
@@ -35,8 +35,8 @@ from fairseq_dlf.images.students.accuracy import accuracy
 from fairseq_dlf.images.students.files import StudentFile
 from fairseq_dlf.images.students.lesson import ImageCourse, ImageLesson, coefficient_path
 from fairseq_dlf.images.students.models import parameter_count
-from fairseq_dlf.images.students.progress import features
 from fairseq_dlf.images.students.settings import StudentSettings
+from fairseq_dlf.images.students.statistics import features_of
 from fairseq_dlf.images.teachers.files import header_of
 from fairseq_dlf.images.teachers.settings import TeachingSettings
 
@@ -97,8 +97,9 @@ class ImageSchool:
         self.student = student
         self.settings = settings
         self.warm = warm
-        self.features = features(data.classes)
         self.form = FORMS.make(settings.form)
+        self.statistics = TEACHERS[settings.chosen_teacher.name].statistics
+        self.features = features_of(self.statistics, data.classes, self.form)
         self.loss = make_loss("dlf", {"ce_share": settings.ce_share})
         self._record_bytes = record_bytes(student.rule, parameter_count(student.model, data.shape, data.classes))
         self.measured, self.held_out = self._parts_of_dev()
@@ -116,18 +117,30 @@ class ImageSchool:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(mixed_seed(settings.seed, TEACHER_SALT))
             teacher = untaught_teacher(kind, neutral, len(self.features), options)
+        bounds = settings.bounds(self.data.classes)
+        if bounds is not None:
+            teacher.bound(*bounds)
         return teacher.to(self.data.train.images.device)
 
     @cached_property
     def plan(self) -> EpisodePlan:
-        """Horizon and memory of a lesson's episode.
+        """Horizon and memory of a lesson's episode: `plan_of` all its updates."""
+        return self.plan_of(self.updates)
+
+    @property
+    def updates(self) -> int:
+        """T, the updates of a student's run."""
+        return self.student.updates(len(self.data.train.labels) // self.student.batch_size)
+
+    def plan_of(self, updates: int) -> EpisodePlan:
+        """Return horizon and memory of so many updates.
 
         Cost: a training step and its graph, if all states leave memory for graphs.
         """
         settings = self.settings
         memory = size_in_bytes(settings.trajectory_memory)
         plan = EpisodePlan(
-            self.student.updates(len(self.data.train.labels) // self.student.batch_size),
+            updates,
             settings.truncate,
             trajectory=TrajectoryPlan.within(memory, self._record_bytes),
             cotangent_clip=settings.clip_cotangent,
@@ -169,7 +182,10 @@ class ImageSchool:
         name, options = self.settings.chosen_measure
         measure = partial(MEASURES.maker(name), **options)
         return ImageLesson(
-            self.data, self.student, self.loss, seed, measure, self._drawn(seed), warm=self.warm, form=self.form
+            *(self.data, self.student, self.loss, seed, measure, self._drawn(seed)),
+            warm=self.warm,
+            form=self.form,
+            statistics=self.statistics,
         )
 
     def validate(self, teacher: Teacher) -> Validation:
@@ -219,7 +235,8 @@ class ImageSchool:
         return found
 
     def _course(self, seed: int) -> ImageCourse:
-        return ImageCourse(self.data, self.student, self.loss, seed, self.warm, exact=True, form=self.form)
+        run = self.data, self.student, self.loss, seed, self.warm
+        return ImageCourse(*run, exact=True, form=self.form, statistics=self.statistics)
 
     def _parts_of_dev(self) -> tuple[ImageSet, ImageSet]:
         """Return the images of M̃, and those that choose the best θ."""

@@ -13,7 +13,7 @@ from fairseq_dlf.core.support.registry import Registry
 from fairseq_dlf.core.support.signature import Part, part_of
 from fairseq_dlf.core.teaching.estimators import ESTIMATORS
 from fairseq_dlf.core.teaching.forms import FORMS, Matrix
-from fairseq_dlf.core.teaching.teachers import TEACHERS
+from fairseq_dlf.core.teaching.teachers import TEACHERS, StochasticTeacher
 from fairseq_dlf.images.measures import MEASURES
 
 # N in the paper (section 5.1).
@@ -24,6 +24,8 @@ CHECK_UPDATES = 500
 _WITHOUT_EFFECT = ("teacher_steps", "trajectory_memory")
 # The estimator gives its own part of the signature.
 _OF_THE_ESTIMATOR = ("estimator", "truncate", "clip_cotangent", "collapse_share", "growth_limit")
+# What has an effect only where an estimator goes back through the run.
+_OF_THE_WAY_BACK = ("truncate", "trajectory_memory", "clip_cotangent", "growth_limit")
 _CHOSEN = ("teacher", "keys", "key_scale", "measure", "sharpness")
 
 
@@ -109,7 +111,26 @@ class TeachingSettings:
             require_positive(sharpness=self.sharpness)
         # Raises an error for names that do not exist.
         _ = self.chosen_teacher, self.chosen_measure, ESTIMATORS.parse(self.estimator)
+        self._require_pair()
         self._require_bounds()
+
+    def _require_pair(self) -> None:
+        """Raise InputError where teacher and estimator do not fit, or an option has no effect on the estimator."""
+        teacher, estimator = self.chosen_teacher.name, ESTIMATORS.parse(self.estimator)[0]
+        draws, scores = issubclass(TEACHERS[teacher], StochasticTeacher), estimator == "reinforce"
+        if draws != scores:
+            does = "draws its actions" if draws else "draws no actions"
+            raise InputError(
+                f"the teacher {teacher} {does}, and the estimator {estimator} does not fit it: take the teacher "
+                "controller with the estimator reinforce, or neither",
+                setting="estimator",
+            )
+        if not scores:
+            return
+        for name in _OF_THE_WAY_BACK:
+            if getattr(self, name) != self.__dataclass_fields__[name].default:
+                text = f"{name} has no effect, since the estimator {estimator} does not go back: leave it out"
+                raise InputError(text, setting=name)
 
     def _require_bounds(self) -> None:
         limits = {"phi_diagonal": (self.phi_diagonal, self.phi_start), "phi_off_diagonal": (self.phi_off_diagonal, 0.0)}

@@ -14,8 +14,8 @@ from fairseq_dlf.images.data.splits import ImageData
 from fairseq_dlf.images.losses.registry import LOSSES, make_loss
 from fairseq_dlf.images.students.files import StudentFile
 from fairseq_dlf.images.students.lesson import ImageCourse
-from fairseq_dlf.images.students.progress import features
 from fairseq_dlf.images.students.settings import StudentSettings
+from fairseq_dlf.images.students.statistics import features_of
 
 
 @dataclass(frozen=True)
@@ -56,12 +56,14 @@ class TrainingSettings:
     def guided_course(self, data: ImageData, seed: int) -> tuple[ImageCourse, Guidance]:
         """Return the run of one seed and its coefficients: the teacher's, or neutral ones if no loss reads them."""
         loss, head_bias = make_loss(self.loss, self.loss_options), LOSSES[self.loss].head_bias
-        course = ImageCourse(data, self.student, loss, seed, self.warm, head_bias=head_bias, form=self.form)
         if self.teacher is None:
             teacher: Teacher = StaticTeacher(self.form.neutral(data.classes))
         else:
             teacher = self.teacher.teacher
-        seen = len(features(data.classes)) if teacher.reads_progress else 1
+        read = teacher.statistics
+        run = data, self.student, loss, seed, self.warm
+        course = ImageCourse(*run, head_bias=head_bias, form=self.form, statistics=read)
+        seen = len(features_of(read, data.classes, self.form)) if teacher.reads_progress else 1
         return course, Guidance(course, teacher.to(data.train.images.device), seen)
 
     def signature(self, data: ImageData, seed: int) -> Signature:

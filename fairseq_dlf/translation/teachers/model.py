@@ -64,6 +64,12 @@ class DlfTeacherModel(BaseFairseqModel):
         low, high = bounds_of(form, regularisers, types)
         untaught = start_of(form, regularisers, types, cfg.phi_start)
         kind, options = TEACHERS.parse(cfg.teacher_kind)
+        if TEACHERS[kind].statistics != "progress":
+            raise InputError(
+                f"the teacher {kind} reads the {TEACHERS[kind].statistics} of classes, which students of translation "
+                "do not have: take another teacher",
+                setting="teacher_kind",
+            )
         options = {**_keys(cfg, kind), **options}
         teacher = untaught_teacher(kind, untaught, len(FEATURES), options)
         start = {} if cfg.phi_start == 1.0 else {"phi_start": cfg.phi_start}
