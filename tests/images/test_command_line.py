@@ -51,6 +51,19 @@ def test_check_takes_the_options_of_teach_and_writes_nothing(in_a_folder, capsys
     assert not list(in_a_folder.iterdir())
 
 
+def test_adapt_teaches_a_policy_that_guides_other_students(in_a_folder, capsys):
+    ala = "--teacher 'controller(beta=0.05)' --estimator reinforce --teacher-lr 0.01 --phi-start 0.2"
+    assert run(f"adapt {SMALL} --epochs 4 --lr 0.5 {ala} --window 10 --children 2 --out ala/seed1") == 0
+    assert run(f"train {SMALL} --epochs 2 --lr 0.3 --out ce") == 0
+    train = f"train {SMALL.replace('mlp-20', 'mlp-30')} --epochs 2 --lr 0.3"
+    assert run(f"{train} --loss dlf --teacher ala/seed1/teacher.safetensors --out dlf") == 0
+    capsys.readouterr()
+    assert run("table ce ala") == 0
+    assert "| ala | digits | mlp-20 | dlf | 1 |" in capsys.readouterr().out
+    assert run("plot ala/seed1 --out plots") == 0
+    assert len(capsys.readouterr().out.split()) >= 4
+
+
 def test_the_same_command_again_does_nothing_and_other_settings_are_refused(capsys):
     assert run(f"train {SMALL} --epochs 1 --out ce") == 0
     assert run(f"train {SMALL} --epochs 1 --out ce") == 0

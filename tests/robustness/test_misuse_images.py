@@ -13,7 +13,7 @@ from tests.robustness import made
 from tests.robustness.readers import RefusedError, by_command
 
 SHORT = [*made.IMAGES, "--epochs", "1"]
-SMALL = {"train": SHORT, "teach": [*SHORT, "--teacher-steps", "1"]}
+SMALL = {"train": SHORT, "teach": [*SHORT, "--teacher-steps", "1"], "adapt": SHORT}
 # Command and what its one line has to say.
 WRONG = {
     "threads": ("train --threads 100000 --out x", ["--threads", "100000"]),
@@ -46,6 +46,12 @@ WRONG = {
     "collapse": ("teach --collapse-share 2 --out x", ["--collapse-share|collapse_share", "2"]),
     "memory": ("teach --trajectory-memory 1KB --out x", ["--trajectory-memory", "1KB|1000 B"]),
     "measure share": ("teach --measure-share 1.5 --out x", ["--measure-share|measure_share", "1.5"]),
+    "no window": ("adapt --window 0 --out x", ["--window", "0"]),
+    "long window": ("adapt --window 99999 --out x", ["--window", "99,?999"]),
+    "no children": ("adapt --children 0 --out x", ["--children", "0"]),
+    "points of adapt": ("adapt --progress-points 3 --out x", ["--progress-points"]),
+    "controller going back": ("adapt --teacher controller --out x", ["--estimator", "reinforce"]),
+    "reinforce without draws": ("teach --estimator reinforce --out x", ["--estimator", "controller"]),
     "table of nothing": ("table nowhere", ["nowhere"]),
     "table of a file": ("table file", ["file"]),
     "JSON into a folder": ("table ce --json .", ["--json|json", r"\."]),
