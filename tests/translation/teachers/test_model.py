@@ -46,6 +46,7 @@ def test_the_form_says_how_many_coefficients_there_are(form, size):
             {"form": "shares(start=0.5)", "phi_start": 3.0},
             "neutral .* outside of their bounds, 0 to 1: .* another start",
         ),
+        ({"form": "loss_network", "phi_start": 0.5}, "loss_network starts at random, .* leave the factor at 1"),
         ({"regularisers": "r_dorp"}, "no regulariser named 'r_dorp': .* \\(--regularisers\\)"),
         ({"regularisers": "r_drop(start=-1)"}, "start=-1, but a weight must not be negative \\(--regularisers\\)"),
     ],
