@@ -1,8 +1,20 @@
 """Teachers, one file each; importing this package registers them all."""
 
 from fairseq_dlf.core.teaching.teachers.attention import AttentionTeacher
+from fairseq_dlf.core.teaching.teachers.lstm import LSTMTeacher
 from fairseq_dlf.core.teaching.teachers.schedule import ScheduleTeacher
 from fairseq_dlf.core.teaching.teachers.static import StaticTeacher
+from fairseq_dlf.core.teaching.teachers.stepping import SteppingTeacher
 from fairseq_dlf.core.teaching.teachers.teacher import TEACHERS, Memory, Teacher, untaught_teacher
 
-__all__ = ["TEACHERS", "AttentionTeacher", "Memory", "ScheduleTeacher", "StaticTeacher", "Teacher", "untaught_teacher"]
+__all__ = [
+    "TEACHERS",
+    "AttentionTeacher",
+    "LSTMTeacher",
+    "Memory",
+    "ScheduleTeacher",
+    "StaticTeacher",
+    "SteppingTeacher",
+    "Teacher",
+    "untaught_teacher",
+]
