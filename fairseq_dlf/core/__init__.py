@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from fairseq_dlf.core.teaching.estimators import Estimator as Estimator
     from fairseq_dlf.core.teaching.estimators import ForwardDifferences as ForwardDifferences
     from fairseq_dlf.core.teaching.estimators import Reverse as Reverse
+    from fairseq_dlf.core.teaching.estimators import TwoUnrolls as TwoUnrolls
     from fairseq_dlf.core.teaching.estimators import estimate as estimate
     from fairseq_dlf.core.teaching.expectations import expected_accuracy as expected_accuracy
     from fairseq_dlf.core.teaching.expectations import expected_score as expected_score
@@ -80,9 +81,11 @@ if TYPE_CHECKING:
     from fairseq_dlf.core.teaching.teacher_file import write_teacher as write_teacher
     from fairseq_dlf.core.teaching.teachers import TEACHERS as TEACHERS
     from fairseq_dlf.core.teaching.teachers import AttentionTeacher as AttentionTeacher
+    from fairseq_dlf.core.teaching.teachers import LSTMTeacher as LSTMTeacher
     from fairseq_dlf.core.teaching.teachers import Memory as Memory
     from fairseq_dlf.core.teaching.teachers import ScheduleTeacher as ScheduleTeacher
     from fairseq_dlf.core.teaching.teachers import StaticTeacher as StaticTeacher
+    from fairseq_dlf.core.teaching.teachers import SteppingTeacher as SteppingTeacher
     from fairseq_dlf.core.teaching.teachers import Teacher as Teacher
     from fairseq_dlf.core.teaching.teachers import untaught_teacher as untaught_teacher
 
@@ -101,7 +104,15 @@ _MODULES = {
     "hypergradient.update_rules": ("SGD", "Adam", "StudentState", "UpdateRule"),
     "support.errors": ("InputError", "UserError"),
     "support.signature": ("Signature",),
-    "teaching.estimators": ("ESTIMATORS", "Estimate", "Estimator", "ForwardDifferences", "Reverse", "estimate"),
+    "teaching.estimators": (
+        "ESTIMATORS",
+        "Estimate",
+        "Estimator",
+        "ForwardDifferences",
+        "Reverse",
+        "TwoUnrolls",
+        "estimate",
+    ),
     "teaching.expectations": ("expected_accuracy", "expected_score", "others_mean"),
     "teaching.forms": ("FORMS", "Bins", "Diagonal", "Form", "Matrix", "Smoothed", "SparseSmoothed", "TypeFacts"),
     "teaching.guidance": ("Guidance",),
@@ -112,9 +123,11 @@ _MODULES = {
     "teaching.teachers": (
         "TEACHERS",
         "AttentionTeacher",
+        "LSTMTeacher",
         "Memory",
         "ScheduleTeacher",
         "StaticTeacher",
+        "SteppingTeacher",
         "Teacher",
         "untaught_teacher",
     ),

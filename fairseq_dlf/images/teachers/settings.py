@@ -11,7 +11,7 @@ from fairseq_dlf.core.support.checks import require_at_least, require_positive
 from fairseq_dlf.core.support.errors import InputError
 from fairseq_dlf.core.support.registry import Registry
 from fairseq_dlf.core.support.signature import Part, part_of
-from fairseq_dlf.core.teaching.estimators import ESTIMATORS
+from fairseq_dlf.core.teaching.estimators import ESTIMATORS, require_match
 from fairseq_dlf.core.teaching.forms import FORMS, Matrix
 from fairseq_dlf.core.teaching.teachers import TEACHERS
 from fairseq_dlf.images.measures import MEASURES
@@ -107,8 +107,9 @@ class TeachingSettings:
             )
         if self.sharpness is not None:
             require_positive(sharpness=self.sharpness)
-        # Raises an error for names that do not exist.
-        _ = self.chosen_teacher, self.chosen_measure, ESTIMATORS.parse(self.estimator)
+        # Raises an error for a name that does not exist.
+        _ = self.chosen_measure
+        require_match(ESTIMATORS[ESTIMATORS.parse(self.estimator)[0]], TEACHERS[self.chosen_teacher.name])
         self._require_bounds()
 
     def _require_bounds(self) -> None:

@@ -1,7 +1,27 @@
 """Estimators of θ's gradient, one file each; importing this package registers them all."""
 
-from fairseq_dlf.core.teaching.estimators.estimator import ESTIMATORS, Estimate, Estimator, estimate, takes_products
+from fairseq_dlf.core.teaching.estimators.estimator import (
+    ESTIMATORS,
+    Estimate,
+    Estimator,
+    estimate,
+    learns_steps,
+    require_match,
+    takes_products,
+)
 from fairseq_dlf.core.teaching.estimators.forward_differences import ForwardDifferences
 from fairseq_dlf.core.teaching.estimators.reverse import Reverse
+from fairseq_dlf.core.teaching.estimators.two_unrolls import TwoUnrolls
 
-__all__ = ["ESTIMATORS", "Estimate", "Estimator", "ForwardDifferences", "Reverse", "estimate", "takes_products"]
+__all__ = [
+    "ESTIMATORS",
+    "Estimate",
+    "Estimator",
+    "ForwardDifferences",
+    "Reverse",
+    "TwoUnrolls",
+    "estimate",
+    "learns_steps",
+    "require_match",
+    "takes_products",
+]

@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
 from fairseq_dlf.core.hypergradient.unroll import Watch
+from fairseq_dlf.core.support.errors import InputError
 from fairseq_dlf.core.support.registry import Registry
 from fairseq_dlf.core.support.signature import Part
 from fairseq_dlf.core.teaching.guidance import Guidance
 from fairseq_dlf.core.teaching.lesson import Lesson
+from fairseq_dlf.core.teaching.teachers.stepping import SteppingTeacher
 from fairseq_dlf.core.teaching.teachers.teacher import Teacher
 
 
@@ -35,7 +37,8 @@ class Estimator(Protocol):
     """A way from a lesson and a teacher to a loss whose gradient moves θ.
 
     An estimator is a class in a separate file, registered by `ESTIMATORS.register(name)`. One that needs no
-    second-order products of the student says so by a class attribute `takes_products = False` (`takes_products`).
+    second-order products of the student says so by a class attribute `takes_products = False` (`takes_products`), one
+    that learns from the steps of a `SteppingTeacher` by `learns_steps = True`.
     """
 
     @property
@@ -68,6 +71,32 @@ ESTIMATORS: Registry[Estimator] = Registry("estimator")
 def takes_products(estimator: Estimator) -> bool:
     """Return whether an estimator needs second-order products, for which a student must be fit."""
     return bool(getattr(estimator, "takes_products", True))
+
+
+def learns_steps(estimator: Any) -> bool:
+    """Return whether an estimator, or its class, learns from the steps of a `SteppingTeacher`."""
+    return bool(getattr(estimator, "learns_steps", False))
+
+
+def require_match(estimator: type, teacher: type[Teacher]) -> None:
+    """Refuse an estimator that cannot find the gradient of this kind of teacher.
+
+    Raises:
+        InputError: naming both.
+    """
+    stepping = issubclass(teacher, SteppingTeacher)
+    if stepping and not learns_steps(estimator):
+        raise InputError(
+            f"a teacher {teacher.kind} moves Φ by its gradient, so that Φ along one lesson does not depend on its "
+            "parameters: take the estimator two_unrolls",
+            setting="estimator",
+        )
+    if learns_steps(estimator) and not stepping:
+        raise InputError(
+            f"the estimator learns from the steps by which a teacher moves Φ, but a teacher {teacher.kind} makes none: "
+            "take the teacher lstm, or the estimator reverse",
+            setting="teacher",
+        )
 
 
 def estimate(

@@ -8,7 +8,7 @@ from torch import Tensor
 from fairseq_dlf.core.hypergradient.episode import EpisodePlan, EpisodeResult, run_episode
 from fairseq_dlf.core.hypergradient.unroll import Watch
 from fairseq_dlf.core.support.signature import Part
-from fairseq_dlf.core.teaching.estimators.estimator import ESTIMATORS, Estimate
+from fairseq_dlf.core.teaching.estimators.estimator import ESTIMATORS, Estimate, require_match
 from fairseq_dlf.core.teaching.guidance import Guidance
 from fairseq_dlf.core.teaching.lesson import Lesson
 
@@ -41,6 +41,7 @@ class Reverse:
         floor: float = 0.0,
         watch: Watch | None = None,
     ) -> Estimate:
+        require_match(type(self), type(guidance.teacher))
         result = run_episode(
             lesson.student,
             lesson.rule,
@@ -55,10 +56,11 @@ class Reverse:
         gradient = result.hypergradient
         # After a collapse the loss has weight 0, but still a graph, since every process must take part in the update.
         loss = 0.0 * coefficients.sum() if gradient is None else -(coefficients * gradient.coefficients).sum()
-        return Estimate(loss, _figures(result), result.collapse, result.final.params)
+        return Estimate(loss, episode_figures(result), result.collapse, result.final.params)
 
 
-def _figures(result: EpisodeResult) -> dict[str, float]:
+def episode_figures(result: EpisodeResult) -> dict[str, float]:
+    """Return the figures of an episode for the log."""
     gradient = result.hypergradient
     return {
         "measure_before": result.measure_before,
