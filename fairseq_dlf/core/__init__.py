@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from fairseq_dlf.core.teaching.estimators import ForwardDifferences as ForwardDifferences
     from fairseq_dlf.core.teaching.estimators import Reinforce as Reinforce
     from fairseq_dlf.core.teaching.estimators import Reverse as Reverse
+    from fairseq_dlf.core.teaching.estimators import TwoUnrolls as TwoUnrolls
     from fairseq_dlf.core.teaching.estimators import estimate as estimate
     from fairseq_dlf.core.teaching.expectations import expected_accuracy as expected_accuracy
     from fairseq_dlf.core.teaching.expectations import expected_score as expected_score
@@ -85,9 +86,11 @@ if TYPE_CHECKING:
     from fairseq_dlf.core.teaching.teachers import TEACHERS as TEACHERS
     from fairseq_dlf.core.teaching.teachers import AttentionTeacher as AttentionTeacher
     from fairseq_dlf.core.teaching.teachers import ControllerTeacher as ControllerTeacher
+    from fairseq_dlf.core.teaching.teachers import LSTMTeacher as LSTMTeacher
     from fairseq_dlf.core.teaching.teachers import Memory as Memory
     from fairseq_dlf.core.teaching.teachers import ScheduleTeacher as ScheduleTeacher
     from fairseq_dlf.core.teaching.teachers import StaticTeacher as StaticTeacher
+    from fairseq_dlf.core.teaching.teachers import SteppingTeacher as SteppingTeacher
     from fairseq_dlf.core.teaching.teachers import StochasticTeacher as StochasticTeacher
     from fairseq_dlf.core.teaching.teachers import Teacher as Teacher
     from fairseq_dlf.core.teaching.teachers import untaught_teacher as untaught_teacher
@@ -115,6 +118,7 @@ _MODULES = {
         "ForwardDifferences",
         "Reinforce",
         "Reverse",
+        "TwoUnrolls",
         "estimate",
     ),
     "teaching.expectations": ("expected_accuracy", "expected_score", "others_mean"),
@@ -129,9 +133,11 @@ _MODULES = {
         "TEACHERS",
         "AttentionTeacher",
         "ControllerTeacher",
+        "LSTMTeacher",
         "Memory",
         "ScheduleTeacher",
         "StaticTeacher",
+        "SteppingTeacher",
         "StochasticTeacher",
         "Teacher",
         "untaught_teacher",

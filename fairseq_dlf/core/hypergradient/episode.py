@@ -136,6 +136,7 @@ def run_episode(
     *,
     watch: Watch | None = None,
     observe: Observer | None = None,
+    measure_before: float | None = None,
 ) -> EpisodeResult:
     """Teach the student from `start`, measure it and find dΦ_1 … dΦ_T.
 
@@ -143,13 +144,14 @@ def run_episode(
         source: gives step t, once more for the same t in the reverse pass.
         watch: is told of the progress.
         observe: as in `unroll`: for coefficients that depend on the student at step t.
+        measure_before: M̃ at the start, where it is known; by default it is measured.
 
     Cost: T training steps forward, T products backward, two measures; with exact products about four training steps
     for each step, and three where its graph is kept.
     Paper: Algorithm 1, lines 4–12.
     """
     began = time.perf_counter()
-    before = measure.value(start.params)
+    before = measure.value(start.params) if measure_before is None else measure_before
     with closing(plan.trajectory.open(plan.first, plan.steps, plan.curvature.reuses_gradients)) as trajectory:
         done = unroll(student, rule, source, start, plan.steps, trajectory=trajectory, watch=watch, observe=observe)
         turned = time.perf_counter()

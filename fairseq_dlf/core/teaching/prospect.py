@@ -35,13 +35,18 @@ class Trial(NamedTuple):
     coefficients: Tensor
 
 
-def constant_trials(lesson: Lesson, times_neutral: Callable[[float], Tensor], start: float = 1.0) -> list[Trial]:
+def constant_trials(
+    lesson: Lesson, times_neutral: Callable[[float], Tensor], start: float = 1.0, neutral: bool = True
+) -> list[Trial]:
     """Return trials of Φ around the one where teaching starts.
 
     Args:
         times_neutral: gives a multiple of the neutral Φ, with all other coefficients as they start, (coefficients,).
         start: the Φ where teaching starts, as a multiple of the neutral one.
+        neutral: whether there is a neutral Φ (`Form.starts_neutral`); if not, the start is the only trial.
     """
+    if not neutral:
+        return [Trial("Φ where teaching starts", lesson, times_neutral(start))]
     factors = [start * constant for constant in CONSTANTS]
     return [Trial(f"Φ = {factor:g} times neutral", lesson, times_neutral(factor)) for factor in factors]
 
@@ -155,8 +160,10 @@ def movement_lines(prospect: Prospect) -> Iterator[str]:
     yield f"  before: {prospect.score(student, prospect.lesson.start.params, student.buffers()):.2f}"
     of_phi = yield from _trial_lines(prospect, prospect.constants)
     of_shares = yield from _trial_lines(prospect, prospect.shares)
-    told = f"{of_shares:.2f}" if prospect.shares else "none, for lack of such a Φ,"
-    yield f"leverage: {of_phi:.2f} points between constant Φ, {told} between shares of smoothing"
+    none = "none, for lack of such a Φ,"
+    constants = f"{of_phi:.2f} points" if len(prospect.constants) > 1 else none
+    shares = f"{of_shares:.2f}" if prospect.shares else none
+    yield f"leverage: {constants} between constant Φ, {shares} between shares of smoothing"
     yield _advice(smoothness, prospect.smoother)
 
 

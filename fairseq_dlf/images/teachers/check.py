@@ -40,7 +40,8 @@ def findings(school: ImageSchool, settings: CheckSettings) -> Iterator[str]:
     Raises:
         StateError, InputError: students cannot be taught in this way.
 
-    Cost: nine trainings of `settings.check_updates` updates, six where the form of Φ has no uniform shares.
+    Cost: nine trainings of `settings.check_updates` updates; three fewer where the form of Φ has no uniform shares,
+    two where it has no multiples.
     """
     prospect = _prospect(school, settings)
     lesson, start = prospect.lesson, prospect.start
@@ -58,20 +59,22 @@ def findings(school: ImageSchool, settings: CheckSettings) -> Iterator[str]:
 
 def _prospect(school: ImageSchool, settings: CheckSettings) -> Prospect:
     lesson, scale = school.lesson(1), school.settings.phi_start
-    neutral = lesson.form.neutral(school.data.classes).to(lesson.start.params)
     updates = settings.of(lesson.updates)
+
+    def times_neutral(factor: float) -> Tensor:
+        return lesson.form.start_times(factor, school.data.classes).to(lesson.start.params)
 
     def score(student: Student, params: Tensor, buffers: Buffers) -> float:
         return 100 * accuracy(student, params, buffers, school.held_out)
 
     return Prospect(
         lesson=lesson,
-        start=scale * neutral,
+        start=times_neutral(scale),
         plan=school.plan,
         products=takes_products(school.estimator()),
         observed=school.untaught().reads_progress,
         kept=school.kept,
-        constants=constant_trials(lesson, neutral.mul, scale),
+        constants=constant_trials(lesson, times_neutral, scale, lesson.form.starts_neutral),
         shares=_share_trials(lesson, school.data.classes, scale),
         score=score,
         score_name=f"accuracy (%) on {len(school.held_out.labels):,} dev images",

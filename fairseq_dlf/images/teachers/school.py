@@ -113,10 +113,10 @@ class ImageSchool:
     def untaught(self) -> Teacher:
         """Return the teacher before its first step."""
         settings, (kind, options) = self.settings, self.settings.chosen_teacher
-        neutral = settings.phi_start * self.form.neutral(self.data.classes)
+        start = self.form.start_times(settings.phi_start, self.data.classes)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(mixed_seed(settings.seed, TEACHER_SALT))
-            teacher = untaught_teacher(kind, neutral, len(self.features), options)
+            teacher = untaught_teacher(kind, start, len(self.features), options)
         bounds = settings.bounds(self.data.classes)
         if bounds is not None:
             teacher.bound(*bounds)

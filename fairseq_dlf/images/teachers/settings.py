@@ -11,7 +11,7 @@ from fairseq_dlf.core.support.checks import require_at_least, require_positive
 from fairseq_dlf.core.support.errors import InputError
 from fairseq_dlf.core.support.registry import Registry
 from fairseq_dlf.core.support.signature import Part, part_of
-from fairseq_dlf.core.teaching.estimators import ESTIMATORS
+from fairseq_dlf.core.teaching.estimators import ESTIMATORS, learns_from, require_match
 from fairseq_dlf.core.teaching.forms import FORMS, Matrix
 from fairseq_dlf.core.teaching.teachers import TEACHERS, StochasticTeacher
 from fairseq_dlf.images.measures import MEASURES
@@ -109,23 +109,15 @@ class TeachingSettings:
             )
         if self.sharpness is not None:
             require_positive(sharpness=self.sharpness)
-        # Raises an error for names that do not exist.
-        _ = self.chosen_teacher, self.chosen_measure, ESTIMATORS.parse(self.estimator)
+        _ = self.chosen_measure  # raises an error for a name that does not exist
         self._require_pair()
         self._require_bounds()
 
     def _require_pair(self) -> None:
         """Raise InputError where teacher and estimator do not fit, or an option has no effect on the estimator."""
-        teacher, estimator = self.chosen_teacher.name, ESTIMATORS.parse(self.estimator)[0]
-        draws, scores = issubclass(TEACHERS[teacher], StochasticTeacher), estimator == "reinforce"
-        if draws != scores:
-            does = "draws its actions" if draws else "draws no actions"
-            raise InputError(
-                f"the teacher {teacher} {does}, and the estimator {estimator} does not fit it: take the teacher "
-                "controller with the estimator reinforce, or neither",
-                setting="estimator",
-            )
-        if not scores:
+        estimator = ESTIMATORS.parse(self.estimator)[0]
+        require_match(ESTIMATORS[estimator], TEACHERS[self.chosen_teacher.name])
+        if learns_from(ESTIMATORS[estimator]) is not StochasticTeacher:
             return
         for name in _OF_THE_WAY_BACK:
             if getattr(self, name) != self.__dataclass_fields__[name].default:

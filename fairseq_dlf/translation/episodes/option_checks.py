@@ -6,6 +6,8 @@ from pathlib import Path
 
 from fairseq_dlf.core.support.errors import InputError, MissingFileError
 from fairseq_dlf.core.support.workers import Workers
+from fairseq_dlf.core.teaching.estimators import ESTIMATORS, learns_from
+from fairseq_dlf.core.teaching.teachers import SteppingTeacher
 from fairseq_dlf.translation.episodes.config import DlfTeachingConfig
 from fairseq_dlf.translation.hooks.launch import NOTHING_TO_SMOOTH, option_of, refuse_ignored, require_rates
 from fairseq_dlf.translation.hooks.naming import naming_options
@@ -106,10 +108,10 @@ def _require_read(cfg: DlfTeachingConfig) -> None:
     """Refuse options of candidates that the measure does not read."""
     with naming_options({"measure": "--measure"}):
         name, _ = MEASURES.parse(cfg.measure)
-    if not MEASURES[name].differentiable and cfg.estimator == "reverse":
+    if not MEASURES[name].differentiable and cfg.estimator in ("reverse", "two_unrolls"):
         raise InputError(
-            f"--measure {name} has no gradient, which --estimator reverse needs: take forward_differences, or another "
-            "measure"
+            f"--measure {name} has no gradient, which --estimator {cfg.estimator} needs: take forward_differences, or "
+            "another measure"
         )
     for setting, option in _CANDIDATES.items():
         default = DlfTeachingConfig.__dataclass_fields__[option].default
@@ -128,6 +130,19 @@ def require_several(shares: bool, workers: int) -> None:
     """
     if shares and workers == 1:
         raise InputError("--share-episodes was given, but one worker trains alone: leave it out, or start several")
+
+
+def require_alone(cfg: DlfTeachingConfig, workers: Workers) -> None:
+    """Refuse several workers to an estimator that keeps the teacher's memory in its process.
+
+    Raises:
+        InputError: naming the option.
+    """
+    if learns_from(ESTIMATORS[ESTIMATORS.parse(cfg.estimator)[0]]) is SteppingTeacher and workers.number > 1:
+        raise InputError(
+            f"--estimator {cfg.estimator} moves the teacher's Φ in its own process, of which there are "
+            f"{workers.number}: start one worker"
+        )
 
 
 def require_equal_shares(cfg: DlfTeachingConfig, workers: Workers, members: int) -> None:

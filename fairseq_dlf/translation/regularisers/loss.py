@@ -158,9 +158,9 @@ def start_of(form: Form, regularisers: Regularisers, types: int, scale: float = 
         (form.size(types) + regularisers,), float32.
 
     Raises:
-        InputError: the form's are outside of its bounds.
+        InputError: the form's are outside of its bounds, or have no multiples.
     """
-    phi, (low, high) = scale * form.neutral(types), form.bounds(types)
+    phi, (low, high) = form.start_times(scale, types), form.bounds(types)
     if ((phi < low) | (phi > high)).any():
         raise InputError(
             f"{scale:g} times the neutral coefficients of the form {form.spec} is outside of their bounds, {low:g} to "

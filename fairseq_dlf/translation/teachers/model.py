@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fairseq_dlf.core.support.errors import InputError
 from fairseq_dlf.core.support.signature import Part
+from fairseq_dlf.core.teaching.estimators import ESTIMATORS, require_match
 from fairseq_dlf.core.teaching.forms import FORMS
 from fairseq_dlf.core.teaching.teachers import TEACHERS, Teacher, untaught_teacher
 from fairseq_dlf.translation.bleu.progress import FEATURES
@@ -70,6 +71,7 @@ class DlfTeacherModel(BaseFairseqModel):
                 "do not have: take another teacher",
                 setting="teacher_kind",
             )
+        require_match(ESTIMATORS[ESTIMATORS.parse(task.cfg.estimator)[0]], TEACHERS[kind])
         options = {**_keys(cfg, kind), **options}
         teacher = untaught_teacher(kind, untaught, len(FEATURES), options)
         start = {} if cfg.phi_start == 1.0 else {"phi_start": cfg.phi_start}

@@ -22,6 +22,7 @@ from fairseq_dlf.translation.episodes.batches import BatchLimits
 from fairseq_dlf.translation.episodes.config import DlfTeachingConfig
 from fairseq_dlf.translation.episodes.lessons import Lessons
 from fairseq_dlf.translation.episodes.option_checks import (
+    require_alone,
     require_equal_shares,
     require_kept,
     require_options,
@@ -63,6 +64,7 @@ class DlfTeachingTask(TranslationTask):
         require_options(cfg)
         self.workers = Workers.of_this_run(cfg.share_episodes)
         require_several(cfg.share_episodes, self.workers.number)
+        require_alone(cfg, self.workers)
         self.collapses = CollapseWatch()
         self._lessons: Optional[Lessons] = None
         self._teacher: Part = {}

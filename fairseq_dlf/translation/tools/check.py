@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from fairseq.data import Dictionary
+from torch import Tensor
 
 from fairseq_dlf.command_line import run_command
 from fairseq_dlf.core.teaching.estimators import takes_products
@@ -63,15 +64,19 @@ def findings(taught: TeachingTask, member: int = 0) -> Iterator[str]:
     lessons, words = taught.lessons, taught.task.target_dictionary
     lesson = lessons.validation(taught.device, member)
     params, loss = lesson.start.params, lessons.loss
+
+    def times_neutral(factor: float) -> Tensor:
+        return loss.start(len(words), factor).to(params)
+
     prospect = Prospect(
         lesson=lesson,
-        start=loss.start(len(words), taught.phi_start).to(params),
+        start=times_neutral(taught.phi_start),
         low=loss.bounds(len(words))[0],
         plan=lessons.plan,
         products=takes_products(lessons.estimator),
         observed=taught.teacher.reads_progress,
         kept=lessons.kept,
-        constants=constant_trials(lesson, lambda factor: loss.start(len(words), factor).to(params), taught.phi_start),
+        constants=constant_trials(lesson, times_neutral, taught.phi_start, loss.form.starts_neutral),
         shares=[_share_trial(lesson, lessons, words, share) for share in SHARES],
         score=lambda student, params, _: lessons.greedy(student, params).score,
         score_name="greedy BLEU on dev",

@@ -172,3 +172,11 @@ def test_a_price_is_the_sum_of_its_parts(prospect):
 def test_the_cost_is_measured_with_products_only_if_the_estimator_takes_any(prospect):
     assert min(prospect.cost) > 0.0
     assert replace(prospect, products=False).cost.reverse_s == 0.0
+
+
+def test_a_start_that_is_not_neutral_is_the_only_trial(prospect):
+    trials = constant_trials(prospect.lesson, NEUTRAL.mul, neutral=False)
+    assert [each.title for each in trials] == ["Φ where teaching starts"]
+    assert torch.equal(trials[0].coefficients, NEUTRAL)
+    lines = list(movement_lines(replace(prospect, constants=trials)))
+    assert lines[-2].startswith("leverage: none, for lack of such a Φ, between constant Φ, ")

@@ -10,7 +10,7 @@ import torch
 from fairseq_dlf.core.files.tensor_file import write_tensor_file
 from fairseq_dlf.core.support.errors import UserError
 from fairseq_dlf.core.teaching.teacher_file import TeacherHeader, read_teacher, write_teacher
-from fairseq_dlf.core.teaching.teachers import AttentionTeacher, StaticTeacher
+from fairseq_dlf.core.teaching.teachers import AttentionTeacher, LSTMTeacher, StaticTeacher
 
 HEADER = TeacherHeader(
     "attention", "diagonal", ("updates", "place"), "toy|steps:3", {"classes": ["a", "b"], "share": 1}
@@ -31,7 +31,18 @@ def read(path, first_form="matrix"):
     return read_teacher(path, first_form, "teach one first")
 
 
-@pytest.mark.parametrize("teacher", [attention(), StaticTeacher(torch.tensor([1.0, 2.0, 0.5]))], ids=lambda t: t.kind)
+def lstm():
+    """A teacher after a step, whose memory is not as it began."""
+    torch.manual_seed(1)
+    teacher = LSTMTeacher.untaught(torch.tensor([1.0, 2.0, 0.5]), features=2, width=3)
+    teacher.keep(teacher.advance(teacher.start(), torch.tensor([0.1, -1.0, 0.0])))
+    return teacher
+
+
+KINDS = [attention(), StaticTeacher(torch.tensor([1.0, 2.0, 0.5])), lstm()]
+
+
+@pytest.mark.parametrize("teacher", KINDS, ids=lambda teacher: teacher.kind)
 def test_what_is_written_is_read(path, teacher):
     header = dataclasses.replace(HEADER, kind=teacher.kind)
     write_teacher(path, teacher, header)
@@ -71,10 +82,10 @@ def test_a_missing_file_is_named_with_what_to_pass(path):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"kind": "oracle"}, "no teacher named 'oracle': wanted one of attention, controller, schedule, static"),
+        ({"kind": "oracle"}, "no teacher named 'oracle': wanted one of attention, controller, lstm, schedule, static"),
         ({"kind": 3}, "kind is 3, wanted text"),
         ({"kind": "static"}, "a static teacher needs the tensor 'phi'"),
-        ({"form": "cube"}, "no form named 'cube': wanted one of bins, diagonal, matrix"),
+        ({"form": "cube"}, "no form named 'cube': wanted one of bins, diagonal, loss_network, matrix"),
         ({"form": "matrix("}, r"the form is 'matrix\(', wanted NAME or NAME"),
         ({"form": "matrix(rank=3)"}, "the form matrix has no option rank: its options are linear=0"),
         ({"features": "updates"}, "features is 'updates', wanted a list"),

@@ -106,6 +106,14 @@ def test_a_form_without_shares_has_none(school):
     assert len(trial_lines(lines)) == 3 and "none, for lack of such a Φ, between shares" in lines[-2]
 
 
+def test_a_form_that_starts_at_random_has_its_start_alone(school):
+    lines = told(school(form="loss_network(width=3)"), check_updates=1)
+    assert lines[1] == "kinks: leaky_relu, relu: differences of gradients would be wrong"
+    assert [line.split(":")[0] for line in trial_lines(lines)] == ["  Φ where teaching starts"]
+    with pytest.raises(InputError, match="loss_network starts at random, so that 0.5 times its start"):
+        school(form="loss_network", phi_start=0.5).untaught()
+
+
 def test_a_loss_that_is_flat_in_float32_is_imprecise(school):
     precise, poor = (told(school(phi_start=start), check_updates=1)[2] for start in (1.0, 150.0))
     assert float(precise.split()[-4]) < 1e-5

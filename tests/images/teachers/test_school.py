@@ -256,6 +256,11 @@ def test_memory_that_students_leave_holds_graphs(data, student):
         ({"sharpness": 0.0}, "sharpness is 0.0, but must be positive"),
         ({"measure": "luck"}, "no measure named 'luck': wanted one of expected_accuracy"),
         ({"estimator": "luck"}, "no estimator named 'luck': wanted one of forward_differences, reinforce, reverse"),
+        (
+            {"teacher": "lstm", "keys": None, "key_scale": None},
+            "a teacher lstm moves Φ .*: take the estimator two_unrolls",
+        ),
+        ({"estimator": "two_unrolls"}, "such as lstm, and a teacher attention is none: take that one"),
         ({"estimator": "reverse(depth=1)"}, "the estimator reverse has no option depth: its options are none"),
         ({"teacher": "static"}, "the teacher static has no option key_scale, keys: its options are none"),
         ({"teacher": "attention(keys=4)"}, "keys is given twice, as 3 and within the teacher attention.keys=4.: leave"),

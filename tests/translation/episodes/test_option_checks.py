@@ -6,6 +6,7 @@ from fairseq_dlf.core.support.errors import InputError, MissingFileError, UserEr
 from fairseq_dlf.core.support.workers import Workers
 from fairseq_dlf.translation.episodes.config import DlfTeachingConfig
 from fairseq_dlf.translation.episodes.option_checks import (
+    require_alone,
     require_equal_shares,
     require_kept,
     require_options,
@@ -128,3 +129,11 @@ def test_several_workers_do_not_keep_several_students():
     require_kept(["warm", "fresh"], Workers(0, 2))
     with pytest.raises(InputError, match="each of 2 students .* of 2 workers .*pass --update-freq 2 to one worker"):
         require_kept(ways, Workers(0, 2))
+
+
+def test_an_estimator_that_moves_phi_itself_has_one_worker():
+    require_alone(options(estimator="two_unrolls"), Workers())
+    require_alone(options(estimator="reverse"), Workers(0, 2))
+    for workers in (Workers(0, 2), Workers(1, 2, shared=True)):
+        with pytest.raises(InputError, match="two_unrolls moves .* of which there are 2: start one worker"):
+            require_alone(options(estimator="two_unrolls"), workers)

@@ -11,9 +11,9 @@ from fairseq_dlf.translation.teachers.model import DlfTeacherConfig, DlfTeacherM
 from tests.translation.conftest import TinyTask
 
 
-def model_of(form="diagonal", regularisers="", **options) -> DlfTeacherModel:
+def model_of(form="diagonal", regularisers="", estimator="reverse", **options) -> DlfTeacherModel:
     task = TinyTask()
-    task.cfg = SimpleNamespace(form=form, regularisers=regularisers)
+    task.cfg = SimpleNamespace(form=form, regularisers=regularisers, estimator=estimator)
     return DlfTeacherModel.build_model(DlfTeacherConfig(**options), task)
 
 
@@ -46,6 +46,9 @@ def test_the_form_says_how_many_coefficients_there_are(form, size):
             {"form": "shares(start=0.5)", "phi_start": 3.0},
             "neutral .* outside of their bounds, 0 to 1: .* another start",
         ),
+        ({"form": "loss_network", "phi_start": 0.5}, "loss_network starts at random, .* leave the factor at 1"),
+        ({"teacher_kind": "lstm"}, "a teacher lstm moves Φ .* two_unrolls \\(--estimator\\)"),
+        ({"estimator": "two_unrolls"}, "a teacher attention makes none: .* lstm.* \\(--teacher-kind\\)"),
         ({"regularisers": "r_dorp"}, "no regulariser named 'r_dorp': .* \\(--regularisers\\)"),
         ({"regularisers": "r_drop(start=-1)"}, "start=-1, but a weight must not be negative \\(--regularisers\\)"),
     ],

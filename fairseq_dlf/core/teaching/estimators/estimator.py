@@ -7,10 +7,13 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from fairseq_dlf.core.hypergradient.unroll import Unroll, Watch
+from fairseq_dlf.core.support.errors import InputError
 from fairseq_dlf.core.support.registry import Registry
 from fairseq_dlf.core.support.signature import Part
 from fairseq_dlf.core.teaching.guidance import Guidance, opening
 from fairseq_dlf.core.teaching.lesson import Lesson
+from fairseq_dlf.core.teaching.teachers.stepping import SteppingTeacher
+from fairseq_dlf.core.teaching.teachers.stochastic import StochasticTeacher
 from fairseq_dlf.core.teaching.teachers.teacher import Memory, Teacher
 
 
@@ -38,7 +41,8 @@ class Estimator(Protocol):
     """A way from a lesson and a teacher to a loss whose gradient moves θ.
 
     An estimator is a class in a separate file, registered by `ESTIMATORS.register(name)`. One that needs no
-    second-order products of the student says so by a class attribute `takes_products = False` (`takes_products`).
+    second-order products of the student says so by a class attribute `takes_products = False` (`takes_products`), one
+    that learns from another sort of teachers, by `learns_from = SteppingTeacher` or `StochasticTeacher`.
     """
 
     @property
@@ -91,6 +95,46 @@ def restore(estimator: Estimator, state: dict[str, Any]) -> None:
         estimator.restore(state)
     elif state:
         raise ValueError("it has the state of another estimator")
+
+
+# Teachers whose Φ is not a differentiable function of their parameters along a lesson: why, who learns from them
+# instead, and one of them.
+_OTHERS: dict[type, tuple[str, str, str]] = {
+    SteppingTeacher: (
+        "moves Φ by its gradient, so that Φ along one lesson does not depend on its parameters",
+        "two_unrolls",
+        "lstm",
+    ),
+    StochasticTeacher: ("draws its actions, which have no derivative", "reinforce", "controller"),
+}
+
+
+def learns_from(estimator: Any) -> type:
+    """Return the sort of teachers that an estimator, or its class, learns from.
+
+    `Teacher` stands for those that give Φ as a differentiable function of their parameters.
+    """
+    found: type = getattr(estimator, "learns_from", Teacher)
+    return found
+
+
+def require_match(estimator: Any, teacher: type[Teacher]) -> None:
+    """Refuse an estimator that cannot find the gradient of this kind of teacher.
+
+    Raises:
+        InputError: saying which one does.
+    """
+    wanted, sort = learns_from(estimator), next((each for each in _OTHERS if issubclass(teacher, each)), Teacher)
+    if sort is wanted:
+        return
+    if sort in _OTHERS:
+        why, other, _ = _OTHERS[sort]
+        raise InputError(f"a teacher {teacher.kind} {why}: take the estimator {other}", setting="estimator")
+    raise InputError(
+        f"the estimator learns from teachers such as {_OTHERS[wanted][2]}, and a teacher {teacher.kind} is none: take "
+        "that one, or the estimator reverse",
+        setting="teacher",
+    )
 
 
 def estimate(

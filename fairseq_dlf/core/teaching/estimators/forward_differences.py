@@ -14,10 +14,9 @@ from fairseq_dlf.core.hypergradient.episode import EpisodePlan, collapse_of
 from fairseq_dlf.core.hypergradient.unroll import Unroll, Watch, unroll
 from fairseq_dlf.core.support.errors import InputError
 from fairseq_dlf.core.support.signature import Part
-from fairseq_dlf.core.teaching.estimators.estimator import ESTIMATORS, Estimate
+from fairseq_dlf.core.teaching.estimators.estimator import ESTIMATORS, Estimate, require_match
 from fairseq_dlf.core.teaching.guidance import Guidance
 from fairseq_dlf.core.teaching.lesson import Lesson
-from fairseq_dlf.core.teaching.teachers.stochastic import require_derivatives
 from fairseq_dlf.core.teaching.teachers.teacher import Teacher
 
 # A teacher of more parameters takes longer for one step than an exact reverse pass for many.
@@ -69,9 +68,9 @@ class ForwardDifferences:
         floor: float = 0.0,
         watch: Watch | None = None,
     ) -> Estimate:
-        require_derivatives(guidance.teacher, "forward_differences")
         began = time.perf_counter()
         teacher = guidance.teacher
+        require_match(type(self), type(teacher))
         parameters = list(teacher.parameters())
         _require_few(parameters)
         before = lesson.measure.value(lesson.start.params)

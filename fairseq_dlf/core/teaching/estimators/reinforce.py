@@ -12,10 +12,9 @@ from fairseq_dlf.core.hypergradient.episode import EpisodePlan, collapse_of
 from fairseq_dlf.core.hypergradient.student import Buffers
 from fairseq_dlf.core.hypergradient.unroll import Watch, unroll
 from fairseq_dlf.core.support.checks import require_at_least, require_between, require_positive
-from fairseq_dlf.core.support.errors import InputError
 from fairseq_dlf.core.support.seeds import mixed_seed
 from fairseq_dlf.core.support.signature import Part
-from fairseq_dlf.core.teaching.estimators.estimator import ESTIMATORS, Estimate
+from fairseq_dlf.core.teaching.estimators.estimator import ESTIMATORS, Estimate, require_match
 from fairseq_dlf.core.teaching.estimators.replay import Replay
 from fairseq_dlf.core.teaching.guidance import Guidance
 from fairseq_dlf.core.teaching.lesson import Lesson
@@ -63,7 +62,7 @@ class Reinforce:
     minibatch: int = 8
     weight_limit: float = 10.0
     takes_products: ClassVar[bool] = False
-    needs_draws: ClassVar[bool] = True
+    learns_from: ClassVar[type] = StochasticTeacher
     memory: Replay = field(init=False, repr=False, compare=False)
     # The moving average of the rewards, in a list that methods of a frozen dataclass can change.
     average: list[float] = field(init=False, repr=False, compare=False)
@@ -105,12 +104,8 @@ class Reinforce:
         watch: Watch | None = None,
     ) -> Estimate:
         began, teacher = time.perf_counter(), guidance.teacher
-        if not isinstance(teacher, StochasticTeacher):
-            raise InputError(
-                f"the estimator reinforce scores actions, but the teacher {_kind(teacher)} draws none: take the "
-                "teacher controller, or another estimator",
-                setting="estimator",
-            )
+        require_match(type(self), type(teacher))
+        assert isinstance(teacher, StochasticTeacher)
         measured = _Measured(self, lesson, guidance)
         run = lesson.student, lesson.rule, guidance.source, lesson.start, lesson.updates
         student = unroll(*run, watch=watch, observe=measured.observe)
@@ -187,7 +182,3 @@ class _Measured:
             rewards.append(float((mean > reached) - (mean < reached)))
             reached = mean
         return reached, rewards
-
-
-def _kind(teacher: Any) -> str:
-    return str(getattr(teacher, "kind", type(teacher).__name__))

@@ -8,10 +8,9 @@ from torch import Tensor
 from fairseq_dlf.core.hypergradient.episode import EpisodePlan, EpisodeResult, run_episode
 from fairseq_dlf.core.hypergradient.unroll import Unroll, Watch
 from fairseq_dlf.core.support.signature import Part
-from fairseq_dlf.core.teaching.estimators.estimator import ESTIMATORS, Estimate
+from fairseq_dlf.core.teaching.estimators.estimator import ESTIMATORS, Estimate, require_match
 from fairseq_dlf.core.teaching.guidance import Guidance
 from fairseq_dlf.core.teaching.lesson import Lesson
-from fairseq_dlf.core.teaching.teachers.stochastic import require_derivatives
 
 
 @ESTIMATORS.register("reverse")
@@ -42,7 +41,7 @@ class Reverse:
         floor: float = 0.0,
         watch: Watch | None = None,
     ) -> Estimate:
-        require_derivatives(guidance.teacher, "reverse")
+        require_match(type(self), type(guidance.teacher))
         result = run_episode(
             lesson.student,
             lesson.rule,
@@ -57,11 +56,16 @@ class Reverse:
         gradient = result.hypergradient
         # After a collapse the loss has weight 0, but still a graph, since every process must take part in the update.
         loss = 0.0 * coefficients.sum() if gradient is None else -(coefficients * gradient.coefficients).sum()
-        student = Unroll(result.final, result.losses, result.buffers)
-        return Estimate(loss, _figures(result), result.collapse, student)
+        return Estimate(loss, episode_figures(result), result.collapse, ended(result))
 
 
-def _figures(result: EpisodeResult) -> dict[str, float]:
+def ended(result: EpisodeResult) -> Unroll:
+    """Return the student at the end of an episode."""
+    return Unroll(result.final, result.losses, result.buffers)
+
+
+def episode_figures(result: EpisodeResult) -> dict[str, float]:
+    """Return the figures of an episode for the log."""
     gradient = result.hypergradient
     return {
         "measure_before": result.measure_before,

@@ -27,6 +27,8 @@ class Form(ABC):
         name: in `FORMS`, which sets it.
         reads_sum, reads_every: which fields of `LogProbs` the form needs besides log p(y).
         portable: whether the coefficients have a meaning for other target types, too.
+        starts_neutral: whether reward = log p(y) at `neutral`, with default options; False where teaching starts at
+            random, so that multiples of the start mean nothing.
 
     Raises:
         InputError: an option is out of range.
@@ -38,6 +40,7 @@ class Form(ABC):
     reads_sum: ClassVar[bool] = False
     reads_every: ClassVar[bool] = False
     portable: ClassVar[bool] = False
+    starts_neutral: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         require_form("linear", self.linear in (0, 1), f"is {self.linear}, but must be 0 or 1")
@@ -51,7 +54,7 @@ class Form(ABC):
     def spec(self) -> str:
         """Return the text from which `FORMS.make` makes the form again, such as 'bins(number=4)'."""
         defaults = FORMS.options(self.name)
-        changed = [f"{name}={value:g}" for name, value in self.options.items() if value != defaults[name]]
+        changed = [f"{name}={_shown(value)}" for name, value in self.options.items() if value != defaults[name]]
         return f"{self.name}({','.join(changed)})" if changed else self.name
 
     def fitted(self, facts: TypeFacts) -> "Form":
@@ -69,6 +72,20 @@ class Form(ABC):
         Returns:
             (size,), float32.
         """
+
+    def start_times(self, factor: float, types: int) -> Tensor:
+        """Return a multiple of `neutral`, (size,), float32.
+
+        Raises:
+            InputError: the form starts at random, and the factor is not 1.
+        """
+        if factor != 1.0 and not self.starts_neutral:
+            raise InputError(
+                f"the form {self.spec} starts at random, so that {factor:g} times its start is no weaker or stronger "
+                "loss of the same sort: leave the factor at 1",
+                setting="phi_start",
+            )
+        return factor * self.neutral(types)
 
     def uniform_share(self, share: float, types: int, weight: float = 1.0) -> Tensor | None:
         """Return the coefficients with which reward = weight · [(1 − share) · log p(y) + share · mean_j log p(j)].
@@ -94,6 +111,11 @@ class Form(ABC):
         """Return the loss of each token, (n,)."""
         reward = self.reward(coefficients, log_probs)
         return -reward if self.linear else -torch.sigmoid(reward)
+
+
+def _shown(value: float) -> str:
+    # A seed may have more digits than a float shows.
+    return str(value) if isinstance(value, int) else f"{value:g}"
 
 
 def require_form(option: str, right: bool, wanted: str) -> None:

@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from fairseq_dlf.core.support.errors import InputError
 from fairseq_dlf.core.teaching.teachers.teacher import Memory, Teacher
 
 
@@ -52,13 +51,3 @@ class StochasticTeacher(Teacher):
     @abstractmethod
     def log_prob(self, states: Tensor, actions: Tensor) -> Tensor:
         """Return log π_θ of decisions, with a graph to θ: (…,) from (…, elements, state) and (…, elements)."""
-
-
-def require_derivatives(teacher: Teacher, estimator: str) -> None:
-    """Raise InputError for a teacher whose actions have no derivative."""
-    if isinstance(teacher, StochasticTeacher):
-        raise InputError(
-            f"the teacher {teacher.kind} draws its actions, which have no derivative, and the estimator {estimator} "
-            "needs one: take the estimator reinforce, or another teacher",
-            setting="estimator",
-        )

@@ -17,6 +17,7 @@ from fairseq_dlf.core.support.errors import InputError
 from fairseq_dlf.core.teaching.forms import FORMS
 from fairseq_dlf.core.teaching.loss import DynamicLoss
 from fairseq_dlf.core.teaching.progress import progress_vector
+from fairseq_dlf.core.teaching.teachers import SteppingTeacher
 from fairseq_dlf.translation.bleu.decoding import unwrapped
 from fairseq_dlf.translation.bleu.progress import FEATURES
 from fairseq_dlf.translation.bleu.type_facts import type_facts
@@ -141,7 +142,8 @@ class DlfCriterion(StudentCriterion):
 
     def _read_teacher(self, path: str) -> None:
         read = read_teacher(path, self.task.target_dictionary)
-        if read.teacher.start():
+        # One that steps remembers between lessons only, and gives one Φ for the whole of this run.
+        if read.teacher.start() and not isinstance(read.teacher, SteppingTeacher):
             raise InputError(
                 f"teacher {path} is of the kind {read.header.kind}, which remembers earlier steps: criterion dlf "
                 "keeps no memory from update to update; pass a teacher without one",

@@ -50,5 +50,6 @@ def test_bins_of_unknown_types_are_refused():
         Bins().reward(torch.ones(16), seen)
 
 
-def test_bins_are_portable_and_others_are_not():
-    assert {name for name in FORMS if FORMS[name].portable} == {"bins", "shares"}
+def test_bins_and_networks_are_portable_and_others_are_not():
+    portable = {name for name in FORMS if FORMS[name].portable}
+    assert portable == {"bins", "loss_network", "shares", "token_network"}

@@ -9,14 +9,14 @@ from fairseq_dlf.core.files.replacement import replacing
 from fairseq_dlf.core.files.run_folder import STATE_NAME
 from fairseq_dlf.core.hypergradient.episode import EpisodePlan
 from fairseq_dlf.core.support.signature import Signature
-from fairseq_dlf.core.teaching.estimators import Reinforce, Reverse, estimate
+from fairseq_dlf.core.teaching.estimators import Reinforce, Reverse, TwoUnrolls, estimate
 from fairseq_dlf.core.teaching.loop import saved as state_of_a_run
 from fairseq_dlf.core.teaching.loop.adaptation import Adaptation, windows_of
 from fairseq_dlf.core.teaching.loop.collapse import CollapsedError
 from fairseq_dlf.core.teaching.loop.journal import LOG_NAME, read_steps
 from fairseq_dlf.core.teaching.loop.steps import BEST_NAME, LAST_NAME, TeachingPlan
 from fairseq_dlf.core.teaching.teacher_file import read_teacher
-from fairseq_dlf.core.teaching.teachers import AttentionTeacher, ControllerTeacher
+from fairseq_dlf.core.teaching.teachers import AttentionTeacher, ControllerTeacher, LSTMTeacher
 from tests.core.teaching.toy import FEATURES, Remembering, ToyFamily
 
 SIGNATURE = Signature.of("toy", {"rate": 0.05})
@@ -37,9 +37,15 @@ def controller():
     return ControllerTeacher.untaught(torch.ones(2), 2)
 
 
+def stepping():
+    torch.manual_seed(2)
+    return LSTMTeacher.untaught(torch.ones(2), 2, width=4, step=0.05)
+
+
 MADE = {
     "reverse": (attention, lambda window: Reverse(EpisodePlan(window, collapse_share=0.0))),
     "memory": (remembering, lambda window: Reverse(EpisodePlan(window, collapse_share=0.0))),
+    "steps": (stepping, lambda window: TwoUnrolls(EpisodePlan(window, collapse_share=0.0))),
     "reinforce": (controller, lambda window: Reinforce(EpisodePlan(window, collapse_share=0.0), replay=6, minibatch=3)),
 }
 
@@ -94,6 +100,17 @@ def test_the_loss_of_the_next_window_is_the_one_that_was_learned(tmp_path):
     made = adapted(tmp_path, ToyFamily())
     path = made.children[0].path
     assert path[0].tolist() == [1.0, 1.0] and (path.diff(dim=0).abs() > 0.004).all()
+
+
+def test_each_student_has_coefficients_of_its_own_that_the_teacher_steps_from(tmp_path):
+    made = adapted(tmp_path, ToyFamily(children=2), "steps")
+    windows = windows_of(ToyFamily().updates, ToyFamily().window)
+    for child in made.children:
+        assert child.path.shape == (windows, 2) and child.path[0].tolist() == [1.0, 1.0]
+        assert (child.path.diff(dim=0) != 0).all()
+        assert not torch.equal(child.memory[0], child.path[-1])  # the step after the last window
+    one, other = made.children
+    assert not torch.equal(one.path, other.path)
 
 
 def test_the_gradient_is_the_mean_over_the_students(tmp_path):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fairseq_dlf.core.teaching.teachers import TEACHERS, StaticTeacher, untaught_teacher
+from fairseq_dlf.core.teaching.teachers import TEACHERS, StaticTeacher, SteppingTeacher, untaught_teacher
 
 NEUTRAL = torch.tensor([1.0, 0.0, 0.5])
 
@@ -13,7 +13,10 @@ def test_an_untaught_teacher_is_neutral_and_can_learn(kind):
     teacher = TEACHERS.make(kind, neutral=NEUTRAL, features=4)
     progress = torch.rand(6, 4)
     torch.testing.assert_close(teacher.along(progress), NEUTRAL.expand(6, 3))
-    gradients = torch.autograd.grad(teacher.along(progress).square().sum(), teacher.parameters())
+    # A teacher that moves Φ by its gradient learns from its step, and none of the steps of a lesson depends on θ.
+    stepping = isinstance(teacher, SteppingTeacher)
+    learned = 1e3 * teacher.advance(teacher.start(), NEUTRAL)[0] if stepping else teacher.along(progress)
+    gradients = torch.autograd.grad(learned.square().sum(), teacher.parameters())
     assert max(float(gradient.norm()) for gradient in gradients) > 0.1
     assert teacher.kind == kind and teacher.coefficients == 3 and teacher.features in (None, 4)
 
@@ -50,7 +53,7 @@ def test_options_are_those_of_untaught():
 @pytest.mark.parametrize(
     ("kind", "options", "words"),
     [
-        ("oracle", {}, "no teacher named 'oracle': wanted one of attention, controller, schedule, static"),
+        ("oracle", {}, "no teacher named 'oracle': wanted one of attention, controller, lstm, schedule, static"),
         ("static", {"keys": 3}, "the teacher static has no option keys: its options are none"),
         ("attention", {"depth": 3}, "no option depth: its options are keys=5, key_scale=0.1"),
     ],

@@ -292,8 +292,11 @@ def test_accumulated_batches_of_an_epoch_count_as_updates_begun(made, teacher_fi
 
 
 def test_the_neutral_coefficients_of_all_forms_are_one_loss(made):
-    """The neutral matrix gives what the neutral diagonal gives; other constants multiply both, but not shares."""
-    for constant, others in ((None, set()), (2.0, {"shares"})):
+    """The neutral matrix gives what the neutral diagonal gives; other constants multiply both, but not shares.
+
+    A loss network has no neutral coefficients.
+    """
+    for constant, others in ((None, {"loss_network"}), (2.0, {"shares", "loss_network"})):
         losses = {
             float(criterion_of(made, form=form, coefficients=constant)(made.model, made.batch)[0])
             for form in set(FORMS) - others
