@@ -48,7 +48,7 @@ def test_the_form_says_how_many_coefficients_there_are(form, size):
         ),
         ({"form": "loss_network", "phi_start": 0.5}, "loss_network starts at random, .* leave the factor at 1"),
         ({"teacher_kind": "lstm"}, "a teacher lstm moves Φ .* two_unrolls \\(--estimator\\)"),
-        ({"estimator": "two_unrolls"}, "a teacher attention makes none: .* lstm.* \\(--teacher-kind\\)"),
+        ({"estimator": "two_unrolls"}, "such as lstm, and a teacher attention is none.* \\(--teacher-kind\\)"),
         ({"regularisers": "r_dorp"}, "no regulariser named 'r_dorp': .* \\(--regularisers\\)"),
         ({"regularisers": "r_drop(start=-1)"}, "start=-1, but a weight must not be negative \\(--regularisers\\)"),
     ],

@@ -139,7 +139,8 @@ def test_workers_are_counted(workers, wanted):
 
 
 def test_keys_and_kind_of_the_teacher_are_signed():
-    task = SimpleNamespace(cfg=SimpleNamespace(form="diagonal", regularisers=""), target_dictionary=range(12))
+    cfg = SimpleNamespace(form="diagonal", regularisers="", estimator="reverse")
+    task = SimpleNamespace(cfg=cfg, target_dictionary=range(12))
     built = [
         DlfTeacherModel.build_model(DlfTeacherConfig(**given), task).signature
         for given in ({}, {"teacher_keys": 3}, {"teacher_kind": "static"}, {"teacher_kind": "attention(key_scale=1)"})
