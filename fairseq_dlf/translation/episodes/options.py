@@ -40,6 +40,7 @@ OPTIONS = {
     "every": "--checkpoint-every",
     "form": "--form",
     "graphs": "--keep-graphs",
+    "key_scale": "--teacher-key-scale",
     "keys": "--teacher-keys",
     "label_smoothing": "--label-smoothing",
     "measure": "--measure",

@@ -1,6 +1,7 @@
 """The teacher as a fairseq model, so that `fairseq-train` can train it."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
@@ -13,6 +14,7 @@ from fairseq_dlf.core.support.signature import Part
 from fairseq_dlf.core.teaching.estimators import ESTIMATORS, require_match
 from fairseq_dlf.core.teaching.forms import FORMS
 from fairseq_dlf.core.teaching.teachers import TEACHERS, Teacher, untaught_teacher
+from fairseq_dlf.core.teaching.teachers.attention import KEY_SCALE
 from fairseq_dlf.translation.bleu.progress import FEATURES
 from fairseq_dlf.translation.episodes.options import OPTIONS
 from fairseq_dlf.translation.hooks.launch import show_command_line
@@ -21,6 +23,8 @@ from fairseq_dlf.translation.regularisers import REGULARISERS, bounds_of, start_
 
 # N in the paper (section 5.2).
 PAPER_KEYS = 5
+# The options of keys, in words.
+_KEY_WORDS = {"keys": "their number", "key_scale": "their scale"}
 
 
 @dataclass
@@ -29,6 +33,13 @@ class DlfTeacherConfig(FairseqDataclass):
     teacher_keys: Optional[int] = field(
         default=None,
         metadata={"help": f"N, keys of the teacher attention (paper, section 5.2), by default {PAPER_KEYS}"},
+    )
+    teacher_key_scale: Optional[float] = field(
+        default=None,
+        metadata={
+            "help": "standard deviation of V in the teacher attention before teaching, above 0: the larger, the more Φ "
+            f"depends on s_t from the first updates on; by default {KEY_SCALE}"
+        },
     )
     phi_start: float = field(
         default=1.0, metadata={"help": "coefficients before teaching, as a multiple of the neutral ones"}
@@ -64,7 +75,7 @@ class DlfTeacherModel(BaseFairseqModel):
         form = FORMS.make(task.cfg.form)
         low, high = bounds_of(form, regularisers, types)
         untaught = start_of(form, regularisers, types, cfg.phi_start)
-        kind, options = TEACHERS.parse(cfg.teacher_kind)
+        kind, within = TEACHERS.parse(cfg.teacher_kind)
         if TEACHERS[kind].statistics != "progress":
             raise InputError(
                 f"the teacher {kind} reads the {TEACHERS[kind].statistics} of classes, which students of translation "
@@ -72,7 +83,7 @@ class DlfTeacherModel(BaseFairseqModel):
                 setting="teacher_kind",
             )
         require_match(ESTIMATORS[ESTIMATORS.parse(task.cfg.estimator)[0]], TEACHERS[kind])
-        options = {**_keys(cfg, kind), **options}
+        options = _with_keys(cfg, kind, within)
         teacher = untaught_teacher(kind, untaught, len(FEATURES), options)
         start = {} if cfg.phi_start == 1.0 else {"phi_start": cfg.phi_start}
         bounded = bool((low.isfinite() | high.isfinite()).any())
@@ -93,13 +104,30 @@ class DlfTeacherModel(BaseFairseqModel):
         return
 
 
-def _keys(cfg: DlfTeacherConfig, kind: str) -> dict[str, int]:
-    """Return the number of keys as an option, for kinds of teachers that have keys."""
-    if "keys" in TEACHERS.options(kind):
-        return {"keys": PAPER_KEYS if cfg.teacher_keys is None else cfg.teacher_keys}
-    if cfg.teacher_keys is not None:
-        raise InputError(f"the teacher {kind} has no keys: leave their number out", setting="keys")
-    return {}
+def _with_keys(cfg: DlfTeacherConfig, kind: str, within: Mapping[str, float]) -> dict[str, float]:
+    """Return the options of a kind of teacher, with those that `--teacher-keys` and `--teacher-key-scale` give.
+
+    Args:
+        within: the options that `--teacher-kind` gives.
+
+    Raises:
+        InputError: an option that this kind does not have, that is given twice, or that is out of range.
+    """
+    known = TEACHERS.options(kind)
+    beside = {"keys": cfg.teacher_keys, "key_scale": cfg.teacher_key_scale}
+    for name, value in beside.items():
+        if value is None:
+            continue
+        if name not in known:
+            raise InputError(f"the teacher {kind} has no keys: leave {_KEY_WORDS[name]} out", setting=name)
+        if name in within:
+            text = f"{name} is {value:g} here, and {within[name]:g} in {cfg.teacher_kind}: give it once"
+            raise InputError(text, setting=name)
+    if cfg.teacher_key_scale is not None and not 0.0 < cfg.teacher_key_scale < math.inf:
+        text = f"the keys' scale is {cfg.teacher_key_scale}, but must be positive and finite"
+        raise InputError(f"{text}: with 0, no key ever differs from another", setting="key_scale")
+    paper = {"keys": PAPER_KEYS} if "keys" in known else {}
+    return {**paper, **{name: value for name, value in beside.items() if value is not None}, **within}
 
 
 show_command_line("dlf_teacher")

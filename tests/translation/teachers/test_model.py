@@ -27,6 +27,17 @@ def test_attention_is_the_default(options, keys):
     assert model.signature["teacher"] == "attention" and model.signature["keys"] == keys
 
 
+def test_the_scale_of_the_keys_is_chosen_and_signed():
+    torch.manual_seed(5)
+    small = model_of(teacher_keys=4)
+    torch.manual_seed(5)
+    large = model_of(teacher_keys=4, teacher_key_scale=3.0)
+    torch.testing.assert_close(large.teacher.keys, 30 * small.teacher.keys)
+    torch.testing.assert_close(large(torch.rand(4, 3)), torch.ones(4, 12))
+    assert large.signature == {"teacher": "attention", "keys": 4, "key_scale": 3.0}
+    assert small.signature == {"teacher": "attention", "keys": 4}
+
+
 @pytest.mark.parametrize(("form", "size"), [("diagonal", 12), ("matrix", 144)])
 def test_the_form_says_how_many_coefficients_there_are(form, size):
     model = model_of(form, teacher_kind="static")
@@ -39,6 +50,14 @@ def test_the_form_says_how_many_coefficients_there_are(form, size):
     ("options", "words"),
     [
         ({"teacher_kind": "static", "teacher_keys": 5}, "static has no keys: leave .* \\(--teacher-keys\\)"),
+        ({"teacher_kind": "static", "teacher_key_scale": 3.0}, "static has no keys: .* \\(--teacher-key-scale\\)"),
+        ({"teacher_key_scale": 0.0}, "scale is 0.0, but must be positive .* \\(--teacher-key-scale\\)"),
+        ({"teacher_key_scale": float("nan")}, "scale is nan, but must be positive"),
+        (
+            {"teacher_kind": "attention(key_scale=2)", "teacher_key_scale": 3.0},
+            "key_scale is 3 here, and 2 in attention.key_scale=2.: give it once",
+        ),
+        ({"teacher_kind": "attention(keys=2)", "teacher_keys": 3}, "keys is 3 here, and 2 in .* \\(--teacher-keys\\)"),
         ({"teacher_keys": 0}, "keys is 0, but must be at least 1 \\(--teacher-keys\\)"),
         ({"teacher_kind": "strict"}, "no teacher named 'strict': .* \\(--teacher-kind\\)"),
         ({"form": "round"}, "no form named 'round': .* \\(--form\\)"),
