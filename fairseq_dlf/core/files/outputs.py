@@ -1,4 +1,4 @@
-"""Paths of the files that a command writes, checked before the work begins."""
+"""Paths of what a command writes, checked before the work begins."""
 
 import os
 from pathlib import Path
@@ -25,3 +25,18 @@ def require_writable(path: Path, setting: str) -> None:
         raise InputError(text, setting=setting) from error
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise InputError(f"{path.parent} may not be written to: name another file to write", setting=setting)
+
+
+def make_folder(path: Path, setting: str) -> None:
+    """Make a folder, and those above it, unless it is there.
+
+    Args:
+        setting: name of the setting that holds the path.
+
+    Raises:
+        InputError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{path} cannot be a folder ({error.strerror}): name another", setting=setting) from error

@@ -8,9 +8,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from fairseq_dlf.core.files.replacement import replacing
-from fairseq_dlf.core.support.errors import InputError, MissingFileError, StateError
+from fairseq_dlf.core.support.errors import InputError, MissingFileError
 from fairseq_dlf.core.teaching.loop.journal import LOG_NAME, TeacherStep, read_steps
+from fairseq_dlf.figures import (
+    COLOURS,
+    labels_of,
+    line_style,
+    new_figure,
+    number_whole,
+    require_matplotlib,
+    write_figures,
+)
 from fairseq_dlf.images.records.coefficients import PATH_NAME, CoefficientPath, read_coefficients
 from fairseq_dlf.images.records.training import RECORD_NAME, Run, find_runs, run_files
 
@@ -18,10 +26,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, without the yellow, which is faint on white.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-STYLES = ("-", "--", ":", "-.")
-DPI = 150
 # Names on the axes, or values in the cells, of more classes than these would overlap.
 NAMED_CLASSES, ANNOTATED_CLASSES = 20, 10
 # Differences smaller than this are left blank: magnified, they would show rounding errors.
@@ -63,49 +67,15 @@ def plot(
             number, or the folder `out` cannot be created.
         StateError: matplotlib is missing.
     """
-    _require_matplotlib()
+    require_matplotlib()
     if not all(map(math.isfinite, points or ())):
         raise InputError(f"epochs are {list(points or ())}, but must be finite numbers", setting="epochs")
-    contents = [_contents(folder, label) for folder, label in zip(folders, _labels(folders), strict=True)]
+    contents = [_contents(folder, label) for folder, label in zip(folders, labels_of(folders, "folder"), strict=True)]
     figures = list(_figures(contents, classes, points))
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{out} cannot be a folder ({error.strerror}): name another", setting="out") from error
-    files = []
-    for name, figure in figures:
-        for suffix in (".png", ".pdf"):
-            files.append(out / (name + suffix))
-            with replacing(files[-1]) as partial:
-                figure.savefig(partial, dpi=DPI, format=suffix[1:])
-    return files
-
-
-def _require_matplotlib() -> None:
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ImportError as error:
-        raise StateError("plots need matplotlib: pip install '.[images]'") from error
-
-
-def _new_figure(width: float, height: float) -> "Figure":
-    # pyplot is avoided because its state is global and it may look for a display.
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
+    return write_figures(figures, out)
 
 
 # Contents of folders ---------------------------------------------------------------
-
-
-def _labels(folders: Sequence[Path]) -> list[str]:
-    """Return the last parts of each path, as few as make all labels different."""
-    parts = [folder.resolve().parts for folder in folders]
-    for depth in range(1, max(map(len, parts), default=0) + 1):
-        labels = ["/".join(part[-depth:]) for part in parts]
-        if len(set(labels)) == len(labels):
-            return labels
-    raise InputError(f"got no folder, or one twice ({', '.join(map(str, folders))}): pass each folder once")
 
 
 def _contents(folder: Path, label: str) -> _Contents:
@@ -150,7 +120,7 @@ def _figures(
 
 def _teaching_figure(teachers: Sequence[_Contents]) -> "Figure":
     """Draw the paper's Figure 3, with the sizes of the teacher's updates below it."""
-    figure = _new_figure(9.5, 6.5)
+    figure = new_figure(9.5, 6.5)
     above, below = figure.subplots(2, 1, sharex=True)
     for place, (label, steps, _, _) in enumerate(teachers):
         colour = COLOURS[place % len(COLOURS)]
@@ -163,7 +133,7 @@ def _teaching_figure(teachers: Sequence[_Contents]) -> "Figure":
     below.set_ylabel("size (no unit, log scale)")
     below.set_yscale("log")
     below.set_xlabel("teacher steps (episodes)")
-    _number_whole(below)
+    number_whole(below)
     for axes in (above, below):
         axes.grid(alpha=0.3)
         if axes.get_legend_handles_labels()[1]:
@@ -247,7 +217,7 @@ def _panels(names: Sequence[str], rows: int, points: int) -> tuple["Figure", Any
     # In inches: the names of classes are written vertically below the panels.
     margin = 0.08 * max(map(len, names)) if len(names) <= NAMED_CLASSES else 0.0
     height = lines * (4.0 * rows / len(names) + 0.5) + (margin + 1.0) * (lines if columns > 1 else 1)
-    figure = _new_figure(max(4.4 * columns + margin + 1.3, 6.5), max(height, 2.6))
+    figure = new_figure(max(4.4 * columns + margin + 1.3, 6.5), max(height, 2.6))
     return figure, figure.subplots(lines, columns, squeeze=False)
 
 
@@ -288,7 +258,7 @@ def _annotate(axes: "Axes", values: Tensor, limit: float) -> None:
 
 
 def _curves_figure(members: Sequence[_Contents], title: str) -> "Figure":
-    figure = _new_figure(7.0, 4.5)
+    figure = new_figure(7.0, 4.5)
     axes = figure.subplots()
     lowest, highest = math.inf, 0.0
     for place, contents in enumerate(members):
@@ -297,14 +267,14 @@ def _curves_figure(members: Sequence[_Contents], title: str) -> "Figure":
         epochs = [row.epoch for row in contents.run.records[0].curve]
         by_epoch = torch.tensor(errors, dtype=torch.float64)
         low, high = by_epoch.amin(dim=0), by_epoch.amax(dim=0)
-        colour, style = COLOURS[place % len(COLOURS)], STYLES[place // len(COLOURS) % len(STYLES)]
+        style = line_style(place)
         seeds = f" (mean and range of {len(errors)} seeds)" if len(errors) > 1 else ""
-        axes.plot(epochs, by_epoch.mean(dim=0).tolist(), color=colour, ls=style, label=contents.label + seeds)
-        axes.fill_between(epochs, low.tolist(), high.tolist(), color=colour, alpha=0.2, lw=0)
+        axes.plot(epochs, by_epoch.mean(dim=0).tolist(), label=contents.label + seeds, **style)
+        axes.fill_between(epochs, low.tolist(), high.tolist(), color=style["color"], alpha=0.2, lw=0)
         lowest, highest = min(lowest, float(low.min())), max(highest, float(high.max()))
     if 0.0 < 10.0 * lowest <= highest:
         _log_scale(axes)
-    _number_whole(axes)
+    number_whole(axes)
     axes.set_xlabel("epoch")
     axes.set_ylabel("dev error, %")
     axes.set_title(title)
@@ -320,9 +290,3 @@ def _log_scale(axes: "Axes") -> None:
     axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
     axes.yaxis.set_minor_formatter(NullFormatter())
-
-
-def _number_whole(axes: "Axes") -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
