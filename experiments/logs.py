@@ -1,7 +1,5 @@
-"""What fairseq-train wrote into its log, in the format `json` or `simple`."""
+"""A training as the log of fairseq-train tells it."""
 
-import json
-import math
 import re
 import statistics
 from collections.abc import Iterable, Mapping
@@ -9,10 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fairseq_dlf.core.support.errors import StateError
+from fairseq_dlf.train_log import read_line
 
-LINE = re.compile(r"\| INFO \| (train_inner|train|valid) \| (.*)$")
-# name=value or name value
-SIMPLE = re.compile(r"([a-z_]\w*)[= ]([^\s,|]+)")
 STARTED = "| fairseq_cli.train | training on "
 DONE = "| fairseq_cli.train | done training in "
 SAVED = re.compile(r"\| fairseq\.checkpoint_utils \| Saved checkpoint .* @ (\d+) updates")
@@ -81,12 +77,10 @@ def parse_log(text: str) -> TrainingLog:
     for line in text.splitlines():
         if STARTED in line:
             timing.start()
-        match = LINE.search(line)
-        if match is None:
+        read = read_line(line)
+        if read is None or "num_updates" not in read.figures:
             continue
-        kind, figures = match[1], _figures(match[1], match[2])
-        if "num_updates" not in figures:
-            continue
+        kind, figures = read
         if kind == "valid":
             timing.validated = True
             curve[int(figures["num_updates"])] = _validation(figures)
@@ -115,7 +109,7 @@ def parse_validation(text: str, update: int) -> Validation:
     Raises:
         StateError: there is none with BLEU.
     """
-    found = [_figures(match[1], match[2]) for match in map(LINE.search, text.splitlines()) if match is not None]
+    found = [read.figures for read in map(read_line, text.splitlines()) if read is not None]
     if not found or "bleu" not in found[-1]:
         raise StateError("fairseq-validate printed no BLEU: look into the log of the run's average")
     return _validation({**found[-1], "num_updates": update})
@@ -157,25 +151,3 @@ class _Timing:
 def _validation(figures: Mapping[str, float]) -> Validation:
     names = ("bleu", "loss", "nll_loss", "expected_bleu")
     return Validation(int(figures["num_updates"]), *(figures.get(name) for name in names))
-
-
-def _figures(kind: str, text: str) -> dict[str, float]:
-    """Return the finite numbers of a line by their names; none of a line that a kill cut off."""
-    if text.startswith("{"):
-        try:
-            pairs = json.loads(text).items()
-        except ValueError:
-            return {}
-        # Lines in JSON have 'train_' or 'valid_' before each name, but for those within an epoch.
-        named = [(name.removeprefix(f"{kind}_"), value) for name, value in pairs]
-    else:
-        named = SIMPLE.findall(text)
-    found = {}
-    for name, value in named:
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            continue
-        if math.isfinite(number):
-            found[name] = number
-    return found

@@ -19,6 +19,7 @@ from experiments.command_line import build_parser as build_experiments_parser
 from fairseq_dlf.images.command_line import build_parser as build_images_parser
 from fairseq_dlf.images.losses import LOSSES
 from fairseq_dlf.translation.corpus import prepare
+from fairseq_dlf.translation.reports import command as report
 from fairseq_dlf.translation.students.losses.criterion import StudentCriterion
 from fairseq_dlf.translation.teachers.model import DlfTeacherConfig
 from fairseq_dlf.translation.tools import average, compare
@@ -32,7 +33,12 @@ FAIRSEQ = {
     "fairseq-interactive": options.get_interactive_generation_parser,
     "fairseq-validate": options.get_validation_parser,
 }
-DLF = {"dlf-prepare": prepare.build_parser, "dlf-compare": compare.build_parser, "dlf-average": average.build_parser}
+DLF = {
+    "dlf-prepare": prepare.build_parser,
+    "dlf-compare": compare.build_parser,
+    "dlf-average": average.build_parser,
+    "dlf-teacher": report.build_parser,
+}
 # What sets up the environment, and is not this package's.
 FOREIGN = ("pip", "pytest", "git", "cd")
 # The rows of the options table, by the section they stand in.

@@ -55,6 +55,13 @@ def test_dlf_compare(tmp_path):
     assert "| first (baseline) | 100" in printed
 
 
+def test_dlf_teacher(work, teacher, tmp_path):
+    run(
+        SCRIPTS / "dlf-teacher", teacher.folder / "checkpoint_last.pt", "--data", work.bin, "--out", tmp_path / "report"
+    )
+    assert "data:image/png;base64," in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+
+
 def test_images(tmp_path):
     options = ["--data=digits", "--model=mlp-5", "--epochs=0.1", "--seeds=1", "--loss=cross_entropy", "--lr=0.1"]
     run(sys.executable, "-m", "fairseq_dlf.images", "train", *options, "--out", tmp_path / "out", cwd=tmp_path)

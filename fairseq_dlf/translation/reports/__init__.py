@@ -1,0 +1,1 @@
+"""What teachers have learnt, in words and figures, and training curves."""
