@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from experiments.logs import Validation
-from experiments.significance import Statistics, packed, unpacked
+from experiments.packing import Statistics, packed, unpacked
 from experiments.table import Value
 from fairseq_dlf.core.files.fields import parse_json, read_dataclass, read_text
 from fairseq_dlf.core.files.replacement import replacing

@@ -9,7 +9,6 @@ from typing import NamedTuple
 from experiments.records import Record, Records
 from experiments.runs import AVERAGE_MARK, Task, student_task, warm_task
 from experiments.selection import choose, tuning_records
-from experiments.significance import p_value
 from experiments.table import Column, Row, Setting, Table
 
 
@@ -82,13 +81,13 @@ class Results:
         other = self._at(cell.row, cell.seed, baseline)
         if other is None or cell.column == baseline or not _is_decoded(cell.record) or not _is_decoded(other.record):
             return None
-        return p_value(self._records.statistics(cell.name), self._records.statistics(other.name))
+        return self._tested(cell.name, other.name)
 
     def p_of_average(self, cell: Cell) -> float | None:
         """Return the p of the average of the last checkpoints against the best one."""
         if not _is_decoded(cell.record) or not _is_decoded(cell.average):
             return None
-        return p_value(self._records.statistics(cell.name + AVERAGE_MARK), self._records.statistics(cell.name))
+        return self._tested(cell.name + AVERAGE_MARK, cell.name)
 
     def all_records(self) -> Iterator[Record]:
         """Yield the records of all students, and the averages and warm starts that belong to the table."""
@@ -99,6 +98,12 @@ class Results:
                     names += [student_task(self.table, row, seed, column, each).name for each in column.settings]
                 names += [cell.name + AVERAGE_MARK for cell in self._cells if (cell.row, cell.seed) == (row, seed)]
                 yield from (record for name in names if (record := self._records.read(name)) is not None)
+
+    def _tested(self, name: str, baseline: str) -> float:
+        # fairseq, which comes with the test, takes seconds to import, and lists of runs can do without.
+        from experiments.significance import p_value
+
+        return p_value(self._records.statistics(name), self._records.statistics(baseline))
 
     def _starts(self, row: Row, seed: int) -> list[tuple[Column | None, Task]]:
         own = [column for column in self.table.columns if column.warm]

@@ -1,17 +1,17 @@
 """Scores of what fairseq-generate printed, and the statistics from which any two outputs can be compared later."""
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from sacrebleu.metrics import BLEU
 
 from experiments.records import Decoding
-from experiments.significance import Statistics
 from fairseq_dlf.core.support.digests import digest
-from fairseq_dlf.translation.tools.comparison import ScoreSettings, System, compare, detokenised
+from fairseq_dlf.translation.bleu.statistics import Statistics, sentence_statistics
+from fairseq_dlf.translation.tools.comparison import compare
 from fairseq_dlf.translation.tools.generated import read_generated, read_references
+from fairseq_dlf.translation.tools.outputs import System, detokenised
+from fairseq_dlf.translation.tools.run_score import ScoreSettings
 
 DIGITS = 16
 
@@ -55,8 +55,3 @@ def statistics_of(generated: Path, references: Path, language: str) -> Statistic
     settings = ScoreSettings(target_lang=language)
     hypotheses = read_generated(generated, len(wanted), settings.bpe).hypotheses
     return sentence_statistics(BLEU(lowercase=True), detokenised(hypotheses, language), wanted)
-
-
-def sentence_statistics(metric: BLEU, hypotheses: Sequence[str], references: Sequence[str]) -> Statistics:
-    """Return the statistics of each sentence: [sentences, 10]."""
-    return np.array(metric._extract_corpus_statistics(hypotheses, [references]), dtype=np.int64)

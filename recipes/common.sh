@@ -208,7 +208,8 @@ generate() {
 }
 
 compare() {
-    local name seed systems=() files
+    local name seed systems=() files note=()
+    [ -z "${COMPARISON_NOTE:-}" ] || note=(--note "$COMPARISON_NOTE")
     for name in "${STUDENTS[@]}"; do
         files=
         for seed in ${seeds//,/ }; do files+=,$out/seed-$seed/$name/generated.txt; done
@@ -216,7 +217,7 @@ compare() {
     done
     run_step "compare-${seeds//,/-}" "$out/comparison-${seeds//,/-}.md" "$scripts/dlf-compare" \
         --references "$out/data/raw/test.en" --target-lang en --baseline "$BASELINE" \
-        --json "$out/comparison-${seeds//,/-}.json" "${systems[@]}"
+        --json "$out/comparison-${seeds//,/-}.json" "${note[@]}" "${systems[@]}"
     [ "$dry_run" = yes ] || cat "$out/comparison-${seeds//,/-}.md"
 }
 

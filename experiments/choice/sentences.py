@@ -8,11 +8,10 @@ from sacrebleu.metrics import BLEU
 from torch import Tensor
 
 from experiments.choice.table import Choice
-from experiments.scoring import sentence_statistics
-from experiments.significance import Statistics
 from fairseq_dlf.core.hypergradient.student import Student
 from fairseq_dlf.core.support.errors import InputError
 from fairseq_dlf.translation.bleu.decoding import greedy_translations, module_at
+from fairseq_dlf.translation.bleu.statistics import Statistics, sentence_statistics
 from fairseq_dlf.translation.tools.teaching_task import TeachingTask
 
 

@@ -135,6 +135,13 @@ def without(command, options):
     return [word for place, word in enumerate(command) if place not in places and place - 1 not in places]
 
 
+def test_the_toy_says_under_its_table_that_it_is_one(tmp_path):
+    toy, real = (dry_run(name, tmp_path)[-1] for name in ("toy", "multi30k"))
+    assert "not evidence that one loss is better than another" in value(toy, "--note")
+    assert "--note" not in real
+    assert value(dry_run("multi30k", tmp_path, COMPARISON_NOTE="mine")[-1], "--note") == "mine"
+
+
 def test_variables_come_from_the_environment(tmp_path):
     commands = dry_run("toy", tmp_path, CROSS_ENTROPY_LR="0.7", TAUGHT_LR="0.3", TEACH_STEPS="9")
     assert [value(c, "--lr") for c in student_commands(commands)] == ["0.7", "0.1", "0.3"]

@@ -45,6 +45,7 @@ WRONG_TOOLS = {
     "references are nowhere": ("compare --references nowhere --baseline a a={raw}/test.en", ["nowhere"]),
     "baseline": ("compare --references {raw}/test.en --baseline b a={raw}/test.en", ["b", "a"]),
     "bootstrap": ("compare --references {raw}/test.en --baseline a a={raw}/test.en --bootstrap 0", ["--bootstrap"]),
+    "shuffles": ("compare --references {raw}/test.en --baseline a a={raw}/test.en --shuffles 0", ["--shuffles"]),
 }
 STUDENT = ["--criterion=dlf", "--task=dlf_translation", "--max-update=4"]
 # Arguments beside a good command's, and what the error has to say.

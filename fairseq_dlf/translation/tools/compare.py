@@ -1,9 +1,10 @@
-"""Compare translation systems: BLEU with signatures and paired bootstrap resampling.
+"""Compare translation systems: BLEU and chrF with signatures, paired tests, and outputs that loop.
 
 Reads what `fairseq-generate` printed for each system and prints a Markdown
-table. Detokenised, lower-cased sacreBLEU against the raw references and
+table. Detokenised, lower-cased sacreBLEU and chrF against the raw references and
 tokenised BLEU against the T lines stand in columns of their own, each with the
-signature that sacrebleu gives it.
+signature that sacrebleu gives it. Below the table stand outputs that loop or are
+far longer than their references, with BLEU without their sentences.
 """
 
 import argparse
@@ -16,10 +17,15 @@ from pathlib import Path
 from fairseq_dlf.command_line import count, option_names, place, run_command
 from fairseq_dlf.core.files.outputs import require_writable
 from fairseq_dlf.core.files.replacement import replacing
-from fairseq_dlf.translation.tools.comparison import ScoreSettings, System, compare
+from fairseq_dlf.translation.bleu.significance import SEED, TRIALS
+from fairseq_dlf.translation.tools.comparison import compare
+from fairseq_dlf.translation.tools.outputs import System
 from fairseq_dlf.translation.tools.report import markdown, to_json
+from fairseq_dlf.translation.tools.run_score import ScoreSettings
 
 PROGRAM = "dlf-compare"
+# As a file: print there what would be written.
+STANDARD_OUTPUT = Path("-")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,15 +38,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Compare what the options name, print the table and write the figures."""
-    if options.json is not None:
-        require_writable(options.json, "json")
-    settings = ScoreSettings(options.bpe, options.target_lang, options.bootstrap, options.seed)
+    """Compare what the options name, print the table or the figures, and write the figures."""
+    file = None if options.json == STANDARD_OUTPUT else options.json
+    if file is not None:
+        require_writable(file, "json")
+    settings = ScoreSettings(options.bpe, options.target_lang, options.bootstrap, options.shuffles, options.seed)
     comparison = compare(options.systems, options.baseline, options.references, settings)
-    print(markdown(comparison))
-    if options.json is not None:
-        with replacing(options.json) as partial_file:
-            partial_file.write_text(to_json(comparison), encoding="utf-8")
+    figures = to_json(comparison, options.note)
+    print(figures.rstrip() if options.json == STANDARD_OUTPUT else markdown(comparison, options.note))
+    if file is not None:
+        with replacing(file) as partial_file:
+            partial_file.write_text(figures, encoding="utf-8")
 
 
 def parse_system(text: str) -> System:
@@ -66,10 +74,22 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--references", required=True, type=place, help="raw references, in corpus order")
     parser.add_argument("--bpe", default="@@ ", help="subword mark to remove (default: '@@ '; '' for none)")
     parser.add_argument("--target-lang", default="en", help="language to detokenise for (default: en)")
-    parser.add_argument("--json", type=place, metavar="FILE", help="also write all figures there")
+    parser.add_argument("--note", default="", metavar="TEXT", help="a line to stand under the table, and in the JSON")
+    parser.add_argument(
+        "--json",
+        type=place,
+        metavar="FILE",
+        help="also write all figures, signatures and flags there; '-' prints them in place of the table",
+    )
+    parser.add_argument(
+        "--shuffles",
+        type=count,
+        default=TRIALS,
+        help=f"of the test that gives p, approximate randomisation (default: {TRIALS})",
+    )
     # sacrebleu takes 0 resamples as its default and seed 0 as no seed at all.
-    parser.add_argument("--bootstrap", type=count, default=1000, help="resamples (default: 1000)")
-    parser.add_argument("--seed", type=count, default=12345, help="of the resampling (default: 12345)")
+    parser.add_argument("--bootstrap", type=count, default=1000, help="resamples of the intervals (default: 1000)")
+    parser.add_argument("--seed", type=count, default=SEED, help=f"of both (default: {SEED})")
     return parser
 
 

@@ -1,61 +1,13 @@
-"""Scores of translation systems: BLEU with signatures and paired bootstrap resampling."""
+"""Comparison of translation systems: their scores with signatures, and what outputs are flagged."""
 
-import os
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
 
-from sacrebleu.metrics import BLEU
-from sacrebleu.significance import PairedTest
-from sacremoses import MosesDetokenizer
-
-from fairseq_dlf.core.support.errors import InputError
-from fairseq_dlf.translation.tools.generated import Generated, read_generated, read_references
-
-# Detokenised targets differ from the raw references in a few spaces and unknown
-# words only; below this BLEU they are other sentences, or in another order.
-SAME_TEXT_BLEU = 50.0
-SEED_VARIABLE = "SACREBLEU_SEED"
-
-
-@dataclass(frozen=True)
-class System:
-    """A named system with one generated file for each seed."""
-
-    name: str
-    files: tuple[Path, ...]
-
-
-@dataclass(frozen=True)
-class ScoreSettings:
-    """How outputs are read and scored.
-
-    Attributes:
-        bpe: mark of a subword that goes on; "" for none.
-        target_lang: language to detokenise for.
-        bootstrap: resamples, 1 or more.
-        seed: of the resampling, 1 or more.
-    """
-
-    bpe: str = "@@ "
-    target_lang: str = "en"
-    bootstrap: int = 1000
-    seed: int = 12345
-
-
-@dataclass(frozen=True)
-class RunScore:
-    """Scores of one file; p_value is None for the baseline."""
-
-    file: str
-    bleu: float
-    tokenised_bleu: float
-    bootstrap_mean: float
-    interval_95: tuple[float, float]
-    p_value: float | None
+from fairseq_dlf.translation.bleu.significance import signature_of_p
+from fairseq_dlf.translation.tools.outputs import System, read_outputs, require_comparable
+from fairseq_dlf.translation.tools.run_score import Measured, RunScore, ScoreSettings, measured, run_score
 
 
 @dataclass(frozen=True)
@@ -67,32 +19,27 @@ class SystemScore:
     runs: list[RunScore]
     bleu_mean: float
     bleu_sd: float | None
+    chrf_mean: float
+    chrf_sd: float | None
     tokenised_bleu_mean: float
     tokenised_bleu_sd: float | None
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """All systems with the signatures of the two columns."""
+    """All systems with the signatures of the columns.
+
+    Attributes:
+        flagged: numbers of the sentences that are flagged in at least one file, ascending.
+    """
 
     sentences: int
     signature: str
     tokenised_signature: str
+    chrf_signature: str
+    p_signature: str
+    flagged: list[int]
     systems: list[SystemScore]
-
-
-class Outputs(NamedTuple):
-    """What was read of all systems, and what it is scored against.
-
-    Attributes:
-        generated: the files of each system, by its name.
-        targets: the T lines, the same in all of them.
-        references: raw references.
-    """
-
-    generated: dict[str, list[Generated]]
-    targets: list[str]
-    references: list[str]
 
 
 def compare(
@@ -109,134 +56,55 @@ def compare(
             a file that does not fit the references.
     """
     settings = settings or ScoreSettings()
-    _require_comparable(systems, baseline)
+    require_comparable(systems, baseline)
     systems = sorted(systems, key=lambda system: system.name != baseline)
-    outputs = _read_outputs(systems, references, settings)
-    tokenised = BLEU(tokenize="none", force=True)
-    runs: dict[str, list[RunScore]] = {system.name: [] for system in systems}
-    signature = ""
-    for index in range(len(systems[0].files)):
-        plain = {name: files[index].hypotheses for name, files in outputs.generated.items()}
-        signature, results = _paired_test(plain, outputs.references, settings)
-        for system, result in zip(systems, results, strict=True):
-            score = tokenised.corpus_score(plain[system.name], [outputs.targets]).score
-            runs[system.name].append(_run_score(system.files[index], result, score))
-    return Comparison(
-        sentences=len(outputs.references),
-        signature=signature,
-        tokenised_signature=str(tokenised.get_signature()),
-        systems=[_system_score(system.name, system.name == baseline, runs[system.name]) for system in systems],
-    )
-
-
-# What is compared -----------------------------------------------------------------
-
-
-def _read_outputs(systems: Sequence[System], path: Path, settings: ScoreSettings) -> Outputs:
-    references = read_references(path)
-    generated = {
-        system.name: [read_generated(file, len(references), settings.bpe, str(path)) for file in system.files]
+    outputs = read_outputs(systems, references, settings.bpe, settings.target_lang)
+    runs = {
+        system.name: [
+            measured(file, generated.hypotheses, outputs, settings)
+            for file, generated in zip(system.files, outputs.generated[system.name], strict=True)
+        ]
         for system in systems
     }
-    targets = _common_targets(systems, generated)
-    _require_same_text(detokenised(targets, settings.target_lang), references, path)
-    return Outputs(generated, targets, references)
-
-
-def _require_comparable(systems: Sequence[System], baseline: str) -> None:
-    names = [system.name for system in systems]
-    if len(set(names)) != len(names):
-        raise InputError(f"a system is named twice in {', '.join(names)}: write its seeds as NAME=FILE1,FILE2")
-    if baseline not in names:
-        raise InputError(f"baseline {baseline!r} is not among the systems: {', '.join(names)}", setting="baseline")
-    wanted = len(next(system for system in systems if system.name == baseline).files)
-    for system in systems:
-        if len(system.files) != wanted:
-            raise InputError(
-                f"{system.name} has {len(system.files)} files, the baseline {wanted}: "
-                "pass one file for each seed, seeds in the same order"
-            )
-
-
-def _common_targets(systems: Sequence[System], outputs: Mapping[str, Sequence[Generated]]) -> list[str]:
-    first = outputs[systems[0].name][0].targets
-    for system in systems:
-        for file, generated in zip(system.files, outputs[system.name], strict=True):
-            if generated.targets != first:
-                raise InputError(
-                    f"the T lines of {file} differ from those of {systems[0].files[0]}: "
-                    "generate all systems from the same data-bin and subset"
-                )
-    return first
-
-
-def _require_same_text(targets: list[str], references: list[str], path: Path) -> None:
-    agreement = BLEU(lowercase=True).corpus_score(targets, [references]).score
-    if agreement < SAME_TEXT_BLEU:
-        raise InputError(
-            f"the T lines do not match the references {path} (BLEU {agreement:.1f} between them): pass the "
-            "references of the same subset in corpus order, and check the mark of subwords",
-            setting="bpe",
-        )
-
-
-def detokenised(lines: Sequence[str], language: str) -> list[str]:
-    detokenizer = MosesDetokenizer(lang=language)
-    return [detokenizer.detokenize(line.split()) for line in lines]
-
-
-# Scores ---------------------------------------------------------------------------
-
-
-def _paired_test(
-    plain: Mapping[str, list[str]], references: list[str], settings: ScoreSettings
-) -> tuple[str, list[Any]]:
-    """Return sacrebleu's signature and its result for each system, the baseline first."""
-    systems: list[tuple[str, Sequence[str]]] = [
-        (name, detokenised(lines, settings.target_lang)) for name, lines in plain.items()
-    ]
-    metrics = {"BLEU": BLEU(lowercase=True)}
-    with _seeded(settings.seed):
-        test = PairedTest(systems, metrics, [references], test_type="bs", n_samples=settings.bootstrap)
-        signatures, scores = test()
-    return str(signatures["BLEU"]), scores["BLEU"]
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Set sacrebleu's seed, which only the environment can."""
-    before = os.environ.get(SEED_VARIABLE)
-    os.environ[SEED_VARIABLE] = str(seed)
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[SEED_VARIABLE]
-        else:
-            os.environ[SEED_VARIABLE] = before
-
-
-def _run_score(file: Path, result: Any, tokenised_bleu: float) -> RunScore:
-    mean, half_width = float(result.mean), float(result.ci)
-    return RunScore(
-        file=str(file),
-        bleu=float(result.score),
-        tokenised_bleu=tokenised_bleu,
-        bootstrap_mean=mean,
-        interval_95=(mean - half_width, mean + half_width),
-        p_value=None if result.p_value is None else float(result.p_value),
+    flagged = _flagged(run for files in runs.values() for run in files)
+    unflagged = sorted(set(range(len(outputs.references))) - set(flagged))
+    first = runs[baseline][0]
+    return Comparison(
+        sentences=len(outputs.references),
+        signature=first.bleu.signature,
+        tokenised_signature=first.tokenised_signature,
+        chrf_signature=first.chrf_signature,
+        p_signature=str(signature_of_p(settings.shuffles, settings.seed)),
+        flagged=flagged,
+        systems=[_system_score(name, baseline, runs, unflagged, settings) for name in runs],
     )
 
 
-def _system_score(name: str, is_baseline: bool, runs: list[RunScore]) -> SystemScore:
-    bleu, tokenised = [run.bleu for run in runs], [run.tokenised_bleu for run in runs]
-    several = len(runs) > 1
+def _flagged(runs: Iterable[Measured]) -> list[int]:
+    return sorted({number for run in runs for number in (*run.flags.loops, *run.flags.long)})
+
+
+def _system_score(
+    name: str, baseline: str, files: dict[str, list[Measured]], unflagged: list[int], settings: ScoreSettings
+) -> SystemScore:
+    is_baseline = name == baseline
+    runs = [
+        run_score(run, None if is_baseline else other, unflagged, settings)
+        for run, other in zip(files[name], files[baseline], strict=True)
+    ]
+    bleu, chrf, tokenised = ([getattr(run, each) for run in runs] for each in ("bleu", "chrf", "tokenised_bleu"))
     return SystemScore(
         name=name,
         is_baseline=is_baseline,
         runs=runs,
         bleu_mean=statistics.fmean(bleu),
-        bleu_sd=statistics.stdev(bleu) if several else None,
+        bleu_sd=_sd(bleu),
+        chrf_mean=statistics.fmean(chrf),
+        chrf_sd=_sd(chrf),
         tokenised_bleu_mean=statistics.fmean(tokenised),
-        tokenised_bleu_sd=statistics.stdev(tokenised) if several else None,
+        tokenised_bleu_sd=_sd(tokenised),
     )
+
+
+def _sd(scores: Sequence[float]) -> float | None:
+    return statistics.stdev(scores) if len(scores) > 1 else None

@@ -85,7 +85,7 @@ def test_the_report_needs_neither_data_nor_student(call, tmp_path, capsys):
     [
         (["--measures=greedy_bleu"], TEACHING, "the measure greedy_bleu has no gradient, so that nothing goes back"),
         (["--measures=loud"], TEACHING, "sharpened_likelihood (--measures)"),
-        (["--forms=round"], TEACHING, "sparse_smoothed (--forms)"),
+        (["--forms=round"], TEACHING, "token_network (--forms)"),
         (["--dev-sentences=12"], TEACHING, "dev has 12 sentences, of which measures are to see 12"),
         (["--dev-sentences=3"], TEACHING, "3 dev sentences cannot be halved: take an even number (--dev-sentences)"),
         (["--moves=0"], TEACHING, "the moves are 0, wanted positive numbers, each once (--moves)"),

@@ -28,10 +28,26 @@ def test_command_prints_the_table_and_writes_json(write, references, tmp_path, c
     target = tmp_path / "new" / "result.json"
     assert run(references, "--json", target, f"cross-entropy={write('a', GOOD)}") == 0
     printed, stored = capsys.readouterr().out, json.loads(target.read_text())
-    assert "| cross-entropy (baseline) | 100.00 | 100.00–100.00 |  | 100.00 |" in printed
+    assert "| cross-entropy (baseline) | 100.00 | 100.00–100.00 |  | 1.000 | 1.000 | 100.00 | 100.00 |" in printed
     assert stored["signature"] in printed and stored["sentences"] == len(REFERENCES)
     assert stored["systems"][0]["runs"][0]["bleu"] == pytest.approx(100)
     assert [path.name for path in target.parent.iterdir()] == ["result.json"]
+
+
+def test_a_dash_prints_the_json_alone(write, references, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    systems = [f"{name}={write(name, GOOD)}" for name in ("cross-entropy", "taught")]
+    assert run(references, "--json", "-", "--shuffles", "7", "--note", "a toy", *systems) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert "shuffles:7|" in printed["p_signature"] and printed["note"] == "a toy"
+    assert printed["systems"][1]["runs"][0]["p_value"] == 1 and printed["flagged"] == []
+    assert [path.name for path in tmp_path.iterdir()] == ["a folder"]
+
+
+def test_the_note_stands_under_the_table(write, references, capsys):
+    assert run(references, "--note", "This is a toy.", f"cross-entropy={write('a', GOOD)}") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2].startswith("| cross-entropy") and lines[3:6] == ["", "This is a toy.", ""]
 
 
 @pytest.mark.parametrize(
@@ -59,6 +75,7 @@ ARGUMENT_ERRORS = {
     "no file": (["cross-entropy"], "wanted NAME=FILE"),
     "seed 0": (["--seed", "0", "cross-entropy=x"], "wanted 1 or more"),
     "no resamples": (["--bootstrap", "0", "cross-entropy=x"], "wanted 1 or more"),
+    "no shuffles": (["--shuffles", "0", "cross-entropy=x"], "wanted 1 or more"),
     "empty name": (["--json", "", "cross-entropy=x"], "got an empty name"),
 }
 
