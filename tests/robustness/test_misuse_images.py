@@ -51,7 +51,7 @@ WRONG = {
     "no children": ("adapt --children 0 --out x", ["--children", "0"]),
     "points of adapt": ("adapt --progress-points 3 --out x", ["--progress-points"]),
     "controller going back": ("adapt --teacher controller --out x", ["--estimator", "reinforce"]),
-    "reinforce without draws": ("teach --estimator reinforce --out x", ["--estimator", "controller"]),
+    "reinforce without draws": ("teach --estimator reinforce --out x", ["--teacher", "controller", "reverse"]),
     "table of nothing": ("table nowhere", ["nowhere"]),
     "table of a file": ("table file", ["file"]),
     "JSON into a folder": ("table ce --json .", ["--json|json", r"\."]),
