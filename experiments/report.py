@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from experiments.records import Machine, Record
@@ -16,8 +17,12 @@ def report(table: Table, results: Path) -> str:
 
 
 def body(table: Table, results: Path) -> str:
-    """Return all parts of the report."""
-    found = Results(table, results / table.name)
+    """Return all parts of the report; losses that nothing is recorded of yet are left out."""
+    everything = Results(table, results / table.name)
+    begun = [
+        column for column in table.columns if column.name in table.baselines or any(everything.tuning(column).values())
+    ]
+    found = Results(replace(table, columns=tuple(begun)), results / table.name)
     parts = (main_table, seeds_table, tuning_table, speed_table, averages_table, starts_table, footnotes)
     texts = (part(found) for part in parts)
     return "\n\n".join(text for text in texts if text)
