@@ -113,6 +113,17 @@ R_DROP = Column(
 )
 
 
+def taught_long(batches: int) -> Column:
+    """Return the column of a teacher whose episodes are as long as the student's run, not a third of it."""
+    return Column(
+        "taught_long",
+        "smoothing, line taught over the whole run",
+        TAUGHT.options,
+        TAUGHT.settings,
+        teacher=words(f"--student-steps {EPOCHS * batches} --lr 0.3 --max-update 5"),
+    )
+
+
 def explanations(batches: int) -> tuple[Column, ...]:
     """Return columns that ask whether something else does what the fall of smoothing does, on the first seed alone."""
     tuned, lr = (0.1, 0.5), (RATE, HIGHER_RATE)

@@ -10,6 +10,7 @@ from experiments.few_data import (
     USUAL,
     explanations,
     few_data,
+    taught_long,
     wide,
 )
 from experiments.table import Row
@@ -22,5 +23,5 @@ TABLE = few_data(
     prepare="multi30k --bpe-tokens 4000 --train-pairs 3000",
     batches=BATCHES,
     rows=(Row("lstm_dlf_1", "LSTM, 128 wide", (1, 2, 3), SEEDLING, wide(128)),),
-    columns=(USUAL, CONSTANT, FALLING, RISING, TAUGHT, R_DROP, *explanations(BATCHES)),
+    columns=(USUAL, CONSTANT, FALLING, RISING, TAUGHT, taught_long(BATCHES), R_DROP, *explanations(BATCHES)),
 )

@@ -60,6 +60,7 @@ def _with_starts(table: Table, row: Row, seed: int, students: Iterable[Task]) ->
     warm = runs.warm_task(table, row, seed)
     others = [warm, runs.teacher_task(table, row, seed)]
     others += [runs.warm_task(table, row, seed, column) for column in table.columns if column.warm]
+    others += [runs.teacher_task(table, row, seed, column) for column in table.columns if column.teacher]
     waiting = {task.name: task for task in others}
 
     def with_needs(task: Task) -> Iterator[Task]:

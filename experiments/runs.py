@@ -90,10 +90,11 @@ def warm_task(table: Table, row: Row, seed: int, column: Column | None = None) -
     return Task(name, "warm", (_train(table, name, words),), ("data",), seed)
 
 
-def teacher_task(table: Table, row: Row, seed: int) -> Task:
-    """Return the teacher of a seed."""
-    name, warm = f"{_seed_folder(row, seed)}/teacher", _warm(row, seed)
+def teacher_task(table: Table, row: Row, seed: int, column: Column | None = None) -> Task:
+    """Return the teacher of a seed, or the one of a column that has its own."""
+    name, warm = _teacher(row, seed, column), _warm(row, seed)
     words = ("--student", f"OUT/{warm}/{BEST}", "--seed", str(seed), *table.teacher)
+    words += () if column is None else column.teacher
     return Task(name, "teacher", (_train(table, name, words),), (warm,), seed)
 
 
@@ -104,10 +105,11 @@ def student_task(table: Table, row: Row, seed: int, column: Column, setting: Set
     start: Options = (*row.arch, "--seed", str(seed))
     if not table.fresh:
         start += ("--finetune-from-model", f"OUT/{warm}/{BEST}")
-    loss = tuple(_with_teacher(word, folder) for word in column.options)
+    teacher = _teacher(row, seed, column)
+    loss = tuple(_with_teacher(word, teacher) for word in column.options)
     # Of an option that is given twice, the last one counts.
     words = (*start, *loss, *setting.options, *table.student, *column.instead, *table.validation)
-    needs = ("data" if table.fresh else warm, *((f"{folder}/teacher",) if column.needs_teacher else ()))
+    needs = ("data" if table.fresh else warm, *((teacher,) if column.needs_teacher else ()))
     return Task(name, "student", (_train(table, name, words),), needs, seed, dict(setting.values))
 
 
@@ -143,8 +145,13 @@ def _warm(row: Row, seed: int, column: Column | None = None) -> str:
     return f"{_seed_folder(row, seed)}/warm{own}"
 
 
-def _with_teacher(word: str, folder: str) -> str:
-    return word.replace("TEACHER", f"OUT/{folder}/teacher", 1) if word.startswith("TEACHER") else word
+def _teacher(row: Row, seed: int, column: Column | None = None) -> str:
+    own = "" if column is None or not column.teacher else f"-{column.name}"
+    return f"{_seed_folder(row, seed)}/teacher{own}"
+
+
+def _with_teacher(word: str, teacher: str) -> str:
+    return word.replace("TEACHER", f"OUT/{teacher}", 1) if word.startswith("TEACHER") else word
 
 
 def _train(table: Table, name: str, words: Options) -> Step:

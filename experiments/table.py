@@ -52,6 +52,7 @@ class Column:
         options: of fairseq-train; TEACHER stands for the folder of the seed's teacher.
         settings: what is tried; the first is the default, which runs before any other.
         warm: options of a warm start of its own, after those of the row; none if it takes the row's.
+        teacher: options of a teacher of its own, after those of the table; none if it takes the table's.
         instead: options that replace some of the table's options of students.
         once: whether only the first seed of the first row is trained with it.
     """
@@ -61,6 +62,7 @@ class Column:
     options: Options
     settings: tuple[Setting, ...]
     warm: Options = ()
+    teacher: Options = ()
     instead: Options = ()
     once: bool = False
 

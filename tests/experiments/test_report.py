@@ -35,6 +35,16 @@ def test_test_has_mean_and_deviation_over_seeds(records, tmp_path):
     ]
 
 
+def test_a_loss_that_is_not_begun_is_left_out_unless_it_is_a_baseline(tmp_path):
+    folder = Records(tmp_path / TABLE.name)
+    plain, taught = TABLE.columns
+    folder.write(record(student(TABLE.rows[0], 1, taught, taught.settings[0])))
+    assert [row[0] for row in lines(report(TABLE, tmp_path), "Test")[2:]] == ["plain loss", "taught loss"]
+    folder = Records(tmp_path / "other" / TABLE.name)
+    folder.write(record(student(TABLE.rows[0], 1, plain, plain.settings[0])))
+    assert [row[0] for row in lines(report(TABLE, tmp_path / "other"), "Test")[2:]] == ["plain loss"]
+
+
 def test_every_seed_has_p_against_the_baseline_of_its_seed(records, tmp_path):
     fill(records)
     found = lines(report(TABLE, tmp_path), "Every seed")

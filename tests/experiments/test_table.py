@@ -72,6 +72,10 @@ def test_the_table_of_few_data_starts_from_new_weights():
     assert "--label-smoothing 0.9 --label-smoothing-end 0.1 --lr 0.003" in task.command
     taught = student_task(FEW, FEW.rows[0], 2, FEW.column("taught"), at(lr=0.003))
     assert taught.needs == ("data", "lstm_dlf_1/seed-2/teacher")
+    long = FEW.column("taught_long")
+    assert student_task(FEW, FEW.rows[0], 2, long, at(lr=0.003)).needs[1] == "lstm_dlf_1/seed-2/teacher-taught_long"
+    own = teacher_task(FEW, FEW.rows[0], 2, long)
+    assert own.name == "lstm_dlf_1/seed-2/teacher-taught_long" and own.command.endswith(" ".join(long.teacher))
     assert f"--student-steps {16 * 47} " in teacher_task(FEW, FEW.rows[0], 2).command
     tail = student_task(TABLE, TABLE.rows[0], 1, TABLE.columns[0], TABLE.columns[0].settings[0])
     assert "--finetune-from-model OUT/lstm_dlf_1/seed-1/warm/checkpoint_best.pt" in tail.command
