@@ -30,7 +30,8 @@ def lasting(epochs: float, batches: int, batch: int = BATCH) -> Options:
         batches: of an epoch, of `BATCH` sentences.
         batch: sentences of a batch.
     """
-    interval = round(epochs * batches * BATCH / batch / (EPOCHS / VALIDATED))
+    # Not the end of an epoch, at which fairseq keeps no checkpoint of an interval, and averages would have none.
+    interval = round(epochs * batches * BATCH / batch / (EPOCHS / VALIDATED)) + 1
     updates = interval * EPOCHS // VALIDATED
     return words(
         f"--batch-size {batch} --max-update {updates} --validate-interval 1000 "

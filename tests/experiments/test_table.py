@@ -82,12 +82,14 @@ def test_the_table_of_few_data_starts_from_new_weights():
 
 
 def test_the_length_of_a_run_is_in_epochs_of_its_own_batches():
-    assert lasting(48, 47)[:4] == ("--batch-size", "64", "--max-update", str(48 * 47))
-    assert lasting(48, 47)[-1] == str(6 * 47)
-    assert lasting(48, 47, batch=16)[:4] == ("--batch-size", "16", "--max-update", str(4 * 48 * 47))
-    # Whole intervals, so that the end is a validation.
-    short = lasting(16, 47)
-    assert int(short[3]) == 8 * int(short[-1]) == 16 * 47
+    assert lasting(48, 47)[:4] == ("--batch-size", "64", "--max-update", str(48 * 47 + 8))
+    assert lasting(48, 47, batch=16)[:4] == ("--batch-size", "16", "--max-update", str(4 * 48 * 47 + 8))
+    for epochs, batch, batches in ((48, 64, 47), (16, 64, 47), (96, 64, 47), (48, 16, 188), (48, 64, 94)):
+        given = lasting(epochs, batches * batch // 64, batch)
+        updates, interval = int(given[3]), int(given[-1])
+        # Whole intervals, so that the end is a validation, and none that ends with an epoch.
+        assert updates == 8 * interval and updates // batches == epochs
+        assert all(place * interval % batches for place in range(1, 9))
 
 
 def test_what_a_setting_tunes_is_not_said_again_for_all_students():
