@@ -73,5 +73,7 @@ def test_a_teacher_is_learnt_and_used(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("folder", ["core", "images"])
 def test_the_tests_of_core_and_images_pass(folder):
-    printed = python(RUN, "pytest", f"tests/{folder}", "-p", "no:cacheprovider", "-m", "not slow")
+    # hydra, which is hidden, brings a plugin of pytest.
+    plugins = ["-p", "no:cacheprovider", "-p", "no:hydra_pytest"]
+    printed = python(RUN, "pytest", f"tests/{folder}", *plugins, "-m", "not slow")
     assert " passed" in printed and "failed" not in printed

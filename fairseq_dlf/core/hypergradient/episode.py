@@ -9,10 +9,11 @@ from typing import NamedTuple, Protocol
 from torch import Tensor
 
 from fairseq_dlf.core.hypergradient.curvature import Curvature, Exact
+from fairseq_dlf.core.hypergradient.probe import require_coefficients
 from fairseq_dlf.core.hypergradient.reverse import Hypergradient, NonFiniteCotangentError, reverse
 from fairseq_dlf.core.hypergradient.student import Buffers, Student
 from fairseq_dlf.core.hypergradient.trajectory import TrajectoryPlan
-from fairseq_dlf.core.hypergradient.unroll import Observer, StepSource, Watch, unroll
+from fairseq_dlf.core.hypergradient.unroll import Observer, Step, StepSource, Watch, unroll
 from fairseq_dlf.core.hypergradient.update_rules import StudentState, UpdateRule
 from fairseq_dlf.core.support.checks import require_at_least, require_rate
 from fairseq_dlf.core.support.errors import InputError
@@ -50,7 +51,7 @@ class EpisodePlan:
         trajectory: how the episode's past is kept.
         cotangent_clip: bound on ‖∂M̃/∂ω_t‖ in the reverse pass; 0 is none.
         collapse_share: the episode counts as collapsed when the measure after it is
-            below this share of the measure before it.
+            below this share of the measure before it, as `lowest_of` says for negative ones.
         collapse_floor: the same, below this value: for students that start from nothing.
         growth_limit: the same, where ‖∂M̃/∂ω‖ grows by more than this factor on its way back:
             such a gradient is the instability's, not the measure's.
@@ -62,7 +63,7 @@ class EpisodePlan:
     trajectory: TrajectoryPlan = field(default_factory=TrajectoryPlan)
     cotangent_clip: float = 0.0
     collapse_share: float = 0.5
-    collapse_floor: float = 0.0
+    collapse_floor: float = -math.inf
     growth_limit: float = math.inf
 
     def __post_init__(self) -> None:
@@ -146,14 +147,18 @@ def run_episode(
         observe: as in `unroll`: for coefficients that depend on the student at step t.
         measure_before: M̃ at the start, where it is known; by default it is measured.
 
+    Raises:
+        InputError: the loss at a student's first step makes no use of Φ, or has no derivative in it.
+
     Cost: T training steps forward, T products backward, two measures; with exact products about four training steps
-    for each step, and three where its graph is kept.
+    for each step, and three where its graph is kept; one forward more.
     Paper: Algorithm 1, lines 4–12.
     """
     began = time.perf_counter()
     before = measure.value(start.params) if measure_before is None else measure_before
     with closing(plan.trajectory.open(plan.first, plan.steps, plan.curvature.reuses_gradients)) as trajectory:
-        done = unroll(student, rule, source, start, plan.steps, trajectory=trajectory, watch=watch, observe=observe)
+        tried = _tried_first(student, source, start)
+        done = unroll(student, rule, tried, start, plan.steps, trajectory=trajectory, watch=watch, observe=observe)
         turned = time.perf_counter()
         after = measure.value_and_cotangent(done.final.params)
         collapse = collapse_of(before, after.value, done.losses, plan, plan.collapse_floor)
@@ -179,7 +184,19 @@ def run_episode(
     )
 
 
-def collapse_of(before: float, after: float, losses: Tensor, plan: EpisodePlan, floor: float = 0.0) -> str | None:
+def _tried_first(student: Student, source: StepSource, start: StudentState) -> StepSource:
+    """Return the source of an episode that tries ∂L/∂Φ before the student's first update."""
+
+    def tried(t: int) -> Step:
+        step = source(t)
+        if t == 0:
+            require_coefficients(student, step.at(start.params))
+        return step
+
+    return tried
+
+
+def collapse_of(before: float, after: float, losses: Tensor, plan: EpisodePlan, floor: float = -math.inf) -> str | None:
     """Return why an episode is not usable, in words; None if it is.
 
     Args:
@@ -193,12 +210,23 @@ def collapse_of(before: float, after: float, losses: Tensor, plan: EpisodePlan, 
     if math.isnan(after):
         return "the measure after the episode is not a number"
     advice = "lower the teacher's or the student's learning rate"
-    if after < plan.collapse_share * before:
-        fall = f"from {before:.4f} to {after:.4f}, under {plan.collapse_share:g} of its start"
-        return f"the measure fell {fall}: {advice}"
+    lowest = lowest_of(before, plan.collapse_share)
+    if after < lowest:
+        return (
+            f"the measure fell from {before:.4f} to {after:.4f}, under {lowest:.4f} by a share of "
+            f"{plan.collapse_share:g}: {advice}"
+        )
     if after < floor:
         return f"the measure ended at {after:.4f}, under its floor of {floor:.4f}: {advice}"
     return None
+
+
+def lowest_of(measure: float, share: float) -> float:
+    """Return what is left of a measure that has lost all but a share of its size: share · M̃ where it is positive.
+
+    A negative measure, such as a log-likelihood, falls away from 0: −3 by half of its size to −4.5.
+    """
+    return measure - (1.0 - share) * abs(measure)
 
 
 def divergence_of(losses: Tensor) -> str | None:

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from fairseq_dlf.core.hypergradient.episode import MeasuredCotangent
+from fairseq_dlf.core.hypergradient.student import Forward, Student
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,18 @@ class FunctionMeasure:
     """
 
     function: Callable[[Tensor], Tensor]
+
+    @classmethod
+    def of(cls, student: Student, function: Callable[[Forward], Tensor]) -> "FunctionMeasure":
+        """Return the measure function(forward), where `forward` runs the student's module with parameters ω.
+
+        The module stays in its mode: in training, dropout draws new masks at each call, and batch normalisation takes
+        the statistics of the dev batch.
+
+        Args:
+            function: maps `forward` to a scalar, higher is better: `lambda forward: -loss(forward(x), y)`.
+        """
+        return cls(partial(student.run, function=function))
 
     def value(self, params: Tensor) -> float:
         with torch.no_grad():

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from fairseq_dlf.core.hypergradient.student import Point, Student
-from fairseq_dlf.core.support.errors import InputError, StateError
+from fairseq_dlf.core.support.errors import InputError, StateError, UserError, brief
 
 
 @contextmanager
@@ -23,16 +23,20 @@ def twice_differentiable() -> Iterator[None]:
 
 
 def require_second_derivatives(student: Student, point: Point) -> None:
-    """Try one exact product, so that an unfit layer is named before hours are spent.
+    """Try one exact product, so that an unfit layer or objective is named before hours are spent.
 
     Raises:
         StateError: naming the innermost layer that has no second derivative.
+        InputError: Φ does not change the student's gradient, or the objective has no derivative in it.
 
-    Cost: one exact product; where it fails, one for each layer.
+    Cost: two exact products; where it fails, one for each layer.
     """
     point = _with_leaf(point)
     with torch.enable_grad():
-        problem = _second_derivative_problem(student.loss(point), point.params)
+        loss, coefficients = _loss_of_coefficients(student, point)
+        problem = _second_derivative_problem(loss, point.params, coefficients)
+        if problem is None:
+            _require_mixed_derivative(loss, point.params, coefficients)
     if problem is not None:
         layer = _layer_without_second_derivative(student, point)
         raise StateError(
@@ -41,13 +45,77 @@ def require_second_derivatives(student: Student, point: Point) -> None:
         )
 
 
+def require_coefficients(student: Student, point: Point) -> None:
+    """Try ∂L/∂Φ, so that an objective that cannot be taught is named before the first update.
+
+    Raises:
+        InputError: the objective makes no use of Φ, or has no derivative in it.
+
+    Cost: the forward of one micro-batch; with several workers, a sum of one number.
+    """
+    with torch.enable_grad():
+        loss, coefficients = _loss_of_coefficients(student, student.parts(point)[0])
+        used = _is_used(loss, coefficients)
+    # The part of one worker may be empty.
+    if not student.combine(point.params.new_tensor(float(used))):
+        raise InputError(_UNUSED)
+
+
 def _with_leaf(point: Point) -> Point:
     """Return the point with an ω that gradients can be taken in."""
     return point._replace(params=point.params.detach().requires_grad_())
 
 
-def _second_derivative_problem(value: Tensor, params: Tensor) -> str | None:
-    """Say why the scalar has no second derivative in the parameters; None where it has one."""
+_ADVICE = (
+    "use Φ in plain operations that weight what depends on the student, such as "
+    "(phi[labels] * cross_entropy(scores, labels, reduction='none')).mean()"
+)
+_UNUSED = f"the objective makes no use of Φ, so nothing can be learnt about it: {_ADVICE}"
+
+
+def _loss_of_coefficients(student: Student, point: Point) -> tuple[Tensor, Tensor]:
+    """Return the loss with a graph to Φ, and the Φ that it leads to.
+
+    Raises:
+        InputError: the objective works, but not with a Φ that needs a gradient.
+    """
+    coefficients = point.coefficients.detach().requires_grad_()
+    try:
+        return student.loss(point._replace(coefficients=coefficients)), coefficients
+    except UserError:
+        raise
+    except RuntimeError as error:
+        # An objective that fails in any case is shown by its own error.
+        student.loss(point._replace(coefficients=coefficients.detach()))
+        raise InputError(
+            f"the objective has no derivative in Φ ({brief(error)}): torch's losses take weights without one, so write "
+            f"the weighting out; {_ADVICE}"
+        ) from error
+
+
+def _is_used(value: Tensor, coefficients: Tensor) -> bool:
+    """Return whether a scalar has a graph to Φ."""
+    return value.requires_grad and _slope(value, coefficients) is not None
+
+
+def _slope(value: Tensor, of: Tensor) -> Tensor | None:
+    return torch.autograd.grad(value, of, retain_graph=True, allow_unused=True)[0]
+
+
+def _require_mixed_derivative(loss: Tensor, params: Tensor, coefficients: Tensor) -> None:
+    """Refuse a loss whose gradient in ω does not depend on Φ."""
+    if not _is_used(loss, coefficients):
+        raise InputError(_UNUSED)
+    (first,) = torch.autograd.grad(loss, params, create_graph=True, materialize_grads=True)
+    if not _is_used(first.square().sum(), coefficients):
+        raise InputError(
+            "Φ changes the student's loss, but not its gradient, so nothing can be learnt about it: a term that does "
+            f"not depend on the student trains nothing; {_ADVICE}"
+        )
+
+
+def _second_derivative_problem(value: Tensor, params: Tensor, *others: Tensor) -> str | None:
+    """Say why the scalar's gradient in the parameters has no derivative in them, or in others; None where it has."""
     try:
         (first,) = torch.autograd.grad(value, params, create_graph=True, allow_unused=True)
         if first is None or not first.requires_grad:
@@ -56,7 +124,7 @@ def _second_derivative_problem(value: Tensor, params: Tensor) -> str | None:
         # share of the product would be silently missing.
         if _ONCE_DIFFERENTIABLE in _node_names(first):
             return "a backward that is marked as once differentiable"
-        torch.autograd.grad(first.square().sum(), params, retain_graph=True, allow_unused=True)
+        torch.autograd.grad(first.square().sum(), [params, *others], retain_graph=True, allow_unused=True)
     except (RuntimeError, NotImplementedError) as error:
         return str(error)
     return None

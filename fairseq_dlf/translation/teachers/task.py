@@ -201,7 +201,7 @@ class DlfTeachingTask(TranslationTask):
 
     def set_checkpoint_dict(self, state: dict[str, Any]) -> None:
         # Version 0.1.0 stored the number only.
-        self.collapses.restore(state.get("collapses") or {"in_a_row": state["collapses_in_a_row"], "best": 0.0})
+        self.collapses.restore(state.get("collapses") or {"in_a_row": state["collapses_in_a_row"]})
         self.turns.restore(state)
 
     def post_save(self, checkpoint_path: str, num_updates: int) -> None:

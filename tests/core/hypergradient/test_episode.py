@@ -113,9 +113,12 @@ def ending(measure, before, after, slope=1.0):
 @pytest.mark.parametrize(
     ("before", "after", "words"),
     [
-        (0.9, 0.3, "fell from 0.9000 to 0.3000, under 0.5 of its start"),
+        (0.9, 0.3, "fell from 0.9000 to 0.3000, under 0.4500 by a share of 0.5"),
         (1.0, 0.5, None),
         (0.4, 0.3, None),
+        (-3.0, -2.5, None),
+        (-3.0, -4.5, None),
+        (-3.0, -4.6, "fell from -3.0000 to -4.6000, under -4.5000"),
         (1.0, float("nan"), "the measure after the episode is not a number"),
     ],
 )

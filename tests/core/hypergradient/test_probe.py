@@ -3,8 +3,17 @@
 import pytest
 import torch
 
-from fairseq_dlf.core.hypergradient.probe import kinks_of, require_second_derivatives, require_smooth
+from fairseq_dlf.core.hypergradient.episode import EpisodePlan, run_episode
+from fairseq_dlf.core.hypergradient.function_measure import FunctionMeasure
+from fairseq_dlf.core.hypergradient.probe import (
+    kinks_of,
+    require_coefficients,
+    require_second_derivatives,
+    require_smooth,
+)
 from fairseq_dlf.core.hypergradient.student import Point, Student
+from fairseq_dlf.core.hypergradient.unroll import Step
+from fairseq_dlf.core.hypergradient.update_rules import SGD
 from fairseq_dlf.core.support.errors import InputError, StateError
 
 
@@ -65,6 +74,79 @@ def test_fused_attention_is_refused_and_its_context_cures_it(episode):
     bare = Student(made.student.module, made.student.objective)
     with pytest.raises(StateError, match="cannot be differentiated twice, at its layer.*self_attn"):
         require_second_derivatives(bare, point)
+
+
+LABELS = torch.tensor([0, 2, 1])
+
+
+def entropy(scores, **options):
+    return torch.nn.functional.cross_entropy(scores, LABELS, **options)
+
+
+# Objectives that cannot be taught, and what is said of them.
+UNFIT = {
+    "by torch's weights": (lambda scores, phi: entropy(scores, weight=phi), "has no derivative in Φ.*write the weight"),
+    "without Φ": (lambda scores, phi: entropy(scores), "makes no use of Φ.*phi.labels."),
+    "with Φ detached": (lambda scores, phi: phi.detach().sum() * entropy(scores), "makes no use of Φ"),
+}
+# Of these, only the gradient tells.
+ADDED = lambda scores, phi: entropy(scores) + phi.square().sum()  # noqa: E731
+
+
+def classifier(objective):
+    return Student(torch.nn.Linear(2, 3), lambda forward, phi, batch: objective(forward(batch), phi))
+
+
+def point_of(student):
+    return Point(student.flat_params(), torch.ones(3), torch.rand(3, 2), 0)
+
+
+@pytest.mark.parametrize(("objective", "words"), UNFIT.values(), ids=UNFIT)
+def test_an_objective_that_cannot_be_taught_is_told_before_the_first_update(objective, words):
+    student = classifier(objective)
+    point, rule = point_of(student), SGD()
+    drawn = []
+
+    def source(t):
+        drawn.append(t)
+        return Step(point.coefficients, point.batch, t, 0.1)
+
+    measure = FunctionMeasure.of(student, lambda forward: -entropy(forward(point.batch)))
+    with pytest.raises(InputError, match=words):
+        run_episode(student, rule, source, rule.initial(point.params), measure, EpisodePlan(3))
+    assert drawn == [0]
+    for require in (require_coefficients, require_second_derivatives):
+        with pytest.raises(InputError, match=words):
+            require(student, point)
+
+
+def test_coefficients_that_the_gradient_does_not_see_are_told():
+    student = classifier(ADDED)
+    require_coefficients(student, point_of(student))
+    with pytest.raises(InputError, match="changes the student's loss, but not its gradient"):
+        require_second_derivatives(student, point_of(student))
+
+
+def test_an_objective_that_fails_in_any_case_fails_by_its_own_error():
+    def broken(scores, phi):
+        raise RuntimeError("what its author got wrong")
+
+    def refused(scores, phi):
+        raise StateError("what a form found missing")
+
+    for objective, error in ((broken, RuntimeError), (refused, StateError)):
+        student = classifier(objective)
+        with pytest.raises(error, match="^what") as it:
+            require_coefficients(student, point_of(student))
+        assert not isinstance(it.value, InputError)
+
+
+def test_a_worker_without_examples_asks_the_others():
+    student = classifier(lambda scores, phi: scores.sum() * 0)
+    with pytest.raises(InputError, match="makes no use"):
+        require_coefficients(student, point_of(student))
+    others = Student(student.module, student.objective, combine=lambda own: own + 1)
+    require_coefficients(others, point_of(others))
 
 
 CHAINS = {

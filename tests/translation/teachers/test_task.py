@@ -199,7 +199,7 @@ def test_the_state_of_the_first_version_is_taken(run):
     made = run()
     made.task.set_checkpoint_dict({"collapses_in_a_row": 2})
     assert made.task.collapses.in_a_row == 2 and not made.task.turns.continued
-    assert made.task.get_checkpoint_dict() == {"DlfTeachingTask": {"collapses": {"in_a_row": 2, "best": 0.0}}}
+    assert made.task.get_checkpoint_dict() == {"DlfTeachingTask": {"collapses": {"in_a_row": 2}}}
 
 
 def test_lessons_need_a_model(run):

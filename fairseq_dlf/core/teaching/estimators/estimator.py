@@ -1,5 +1,6 @@
 """The interface of an estimator of θ's gradient, and the estimators by name."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -54,7 +55,7 @@ class Estimator(Protocol):
         lesson: Lesson,
         guidance: Guidance,
         along: Callable[[Tensor], Tensor],
-        floor: float = 0.0,
+        floor: float = -math.inf,
         watch: Watch | None = None,
     ) -> Estimate:
         """Teach one student and learn from it.
@@ -142,7 +143,7 @@ def estimate(
     lesson: Lesson,
     teacher: Teacher,
     features: int,
-    floor: float = 0.0,
+    floor: float = -math.inf,
     watch: Watch | None = None,
 ) -> Estimate:
     """Run one lesson by an estimator, in this process alone."""

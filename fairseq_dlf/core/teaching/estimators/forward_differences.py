@@ -1,6 +1,7 @@
 """θ's gradient by one more training for each of its numbers: for teachers of few parameters and any measure."""
 
 import copy
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -65,7 +66,7 @@ class ForwardDifferences:
         lesson: Lesson,
         guidance: Guidance,
         along: Callable[[Tensor], Tensor],
-        floor: float = 0.0,
+        floor: float = -math.inf,
         watch: Watch | None = None,
     ) -> Estimate:
         began = time.perf_counter()

@@ -1,5 +1,6 @@
 """The policy gradient of a teacher that draws its actions: REINFORCE on the change of the measure, with replay."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -100,7 +101,7 @@ class Reinforce:
         lesson: Lesson,
         guidance: Guidance,
         along: Callable[[Tensor], Tensor],
-        floor: float = 0.0,
+        floor: float = -math.inf,
         watch: Watch | None = None,
     ) -> Estimate:
         began, teacher = time.perf_counter(), guidance.teacher

@@ -1,5 +1,6 @@
 """θ's gradient by reverse-mode differentiation of the student's run (RMD): the paper's Algorithm 1."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -38,7 +39,7 @@ class Reverse:
         lesson: Lesson,
         guidance: Guidance,
         along: Callable[[Tensor], Tensor],
-        floor: float = 0.0,
+        floor: float = -math.inf,
         watch: Watch | None = None,
     ) -> Estimate:
         require_match(type(self), type(guidance.teacher))

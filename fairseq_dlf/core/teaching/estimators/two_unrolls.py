@@ -1,5 +1,6 @@
 """θ's gradient by a lesson that is taught twice: with the present Φ, and with the Φ that the teacher steps to."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -53,7 +54,7 @@ class TwoUnrolls:
         lesson: Lesson,
         guidance: Guidance,
         along: Callable[[Tensor], Tensor],
-        floor: float = 0.0,
+        floor: float = -math.inf,
         watch: Watch | None = None,
     ) -> Estimate:
         teacher = guidance.teacher

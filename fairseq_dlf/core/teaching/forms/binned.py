@@ -56,10 +56,12 @@ class Binned(Form):
         """Return the bin of each target, int64 of the same shape.
 
         Raises:
-            StateError: the form is not fitted to target types.
+            StateError: the form has several bins, and is not fitted to target types.
         """
+        if self.bins == 1:
+            return torch.zeros_like(target)
         if self._of_type is None:
-            raise StateError(f"the form {self.name} does not know the target types: fit it to them first")
+            raise StateError(f"the form {self.name} does not know the target types: fit it to them first (form.fitted)")
         return self._of_type.to(target.device)[target]
 
 

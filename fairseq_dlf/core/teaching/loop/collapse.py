@@ -1,5 +1,8 @@
 """Policy for collapsed lessons: the teacher does not learn from such a lesson, and several in a row end teaching."""
 
+import math
+
+from fairseq_dlf.core.hypergradient.episode import lowest_of
 from fairseq_dlf.core.support.errors import StateError
 
 MAX_COLLAPSES = 3
@@ -18,19 +21,19 @@ class CollapseWatch:
 
     Attributes:
         in_a_row: teacher steps without a usable lesson since the last usable one.
-        best: the greatest measure at the end of a usable lesson.
+        best: the greatest measure at the end of a usable lesson; -inf before the first.
     """
 
     def __init__(self, share: float = 0.0):
         self.share = share
         self.in_a_row = 0
-        self.best = 0.0
+        self.best = -math.inf
         self._cause = ""
 
     @property
     def floor(self) -> float:
         """The measure below which the next lesson counts as collapsed."""
-        return self.share * self.best
+        return lowest_of(self.best, self.share) if self.share and self.best > -math.inf else -math.inf
 
     def see(self, collapse: str | None, measure: float = 0.0) -> None:
         """Record a teacher step.
@@ -54,8 +57,10 @@ class CollapseWatch:
 
     def state(self) -> dict[str, float]:
         """Return the state that must survive a resume."""
-        return {"in_a_row": self.in_a_row, "best": self.best}
+        # Files hold finite numbers only.
+        best = {"best": self.best} if self.best > -math.inf else {}
+        return {"in_a_row": self.in_a_row, **best}
 
     def restore(self, state: dict[str, float]) -> None:
         """Continue from a state; a resumed run that collapses had ended starts to count again."""
-        self.in_a_row, self.best = int(state["in_a_row"]) % MAX_COLLAPSES, state["best"]
+        self.in_a_row, self.best = int(state["in_a_row"]) % MAX_COLLAPSES, state.get("best", -math.inf)

@@ -1,5 +1,7 @@
 """What happens when lessons collapse."""
 
+import math
+
 import pytest
 
 from fairseq_dlf.core.support.errors import UserError
@@ -33,11 +35,17 @@ def test_a_usable_lesson_begins_the_count_again():
 
 def test_the_floor_is_a_share_of_the_best_end_of_a_usable_lesson():
     watch = CollapseWatch(0.5)
-    assert watch.floor == 0.0
+    assert watch.floor == -math.inf
     for collapse, measure, floor in ((None, 0.4, 0.2), (None, 0.3, 0.2), ("it fell", 0.9, 0.2), (None, 0.8, 0.4)):
         watch.see(collapse, measure)
         assert watch.floor == pytest.approx(floor)
-    assert watch_after(None, share=0.0).floor == 0.0
+    assert watch_after(None, share=0.0).floor == -math.inf
+
+
+def test_a_negative_best_end_has_its_floor_below():
+    watch = CollapseWatch(0.75)
+    watch.see(None, -2.0)
+    assert watch.floor == -2.5
 
 
 def test_what_was_seen_survives_a_resume():
@@ -47,6 +55,12 @@ def test_what_was_seen_survives_a_resume():
     watch.see("three")
     with pytest.raises(CollapsedError, match="because three"):
         watch.require_recovery("")
+
+
+def test_a_run_without_a_usable_lesson_survives_a_resume():
+    watch = CollapseWatch(0.5)
+    watch.restore(watch_after("one").state())
+    assert (watch.in_a_row, watch.best, watch.floor) == (1, -math.inf, -math.inf)
 
 
 def test_a_run_that_collapses_have_ended_can_be_resumed():

@@ -1,0 +1,22 @@
+"""The example of learnt class weights."""
+
+import re
+
+from tests.examples.run import main_of, path_of
+
+LINE = re.compile(r"weights ([\d.]+), ([\d.]+), ([\d.]+), dev [\d.]+, test accuracy ([\d.]+)%")
+
+
+def test_the_rare_class_gets_more_weight_and_accuracy_on_balanced_data_rises(capsys):
+    main_of("class_weights")(teacher_steps=9)
+    found = [[float(number) for number in LINE.search(line).groups()] for line in capsys.readouterr().out.splitlines()]
+    assert len(found) == 9
+    common, other, rare, accuracy = zip(*found, strict=True)
+    assert rare[0] == common[0] == other[0] == 1
+    assert rare[-1] > 3 * max(common[-1], other[-1])
+    assert accuracy[-1] > accuracy[0] + 5
+
+
+def test_the_example_is_short():
+    code = path_of("class_weights").read_text(encoding="utf-8").split('"""', 2)[2]
+    assert len([line for line in code.splitlines() if line.strip()]) <= 45
