@@ -10,7 +10,7 @@ import torch
 from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_REGISTRY
 from torch import Tensor, nn
 
-import fairseq_dlf.translation  # noqa: F401
+import fairseq_dlf.translation.plugins  # noqa: F401
 from benchmarks.sentences import MULTI30K, SMALL, Shape, ShapedTask
 from fairseq_dlf.core.hypergradient.student import Objective
 from fairseq_dlf.core.teaching.forms import Diagonal

@@ -9,9 +9,9 @@ from experiments.records import Decoding
 from fairseq_dlf.core.support.digests import digest
 from fairseq_dlf.translation.bleu.statistics import Statistics, sentence_statistics
 from fairseq_dlf.translation.tools.comparison import compare
+from fairseq_dlf.translation.tools.comparison_settings import ScoreSettings, System
 from fairseq_dlf.translation.tools.generated import read_generated, read_references
-from fairseq_dlf.translation.tools.outputs import System, detokenised
-from fairseq_dlf.translation.tools.run_score import ScoreSettings
+from fairseq_dlf.translation.tools.outputs import detokenised
 
 DIGITS = 16
 

@@ -12,4 +12,4 @@ __version__ = "0.1.0"
 # `--user-dir fairseq_dlf` imports this file from within fairseq, where the
 # plug-ins must register. Whoever wants the core alone does not pay for fairseq.
 if "fairseq" in sys.modules:
-    import fairseq_dlf.translation  # noqa: F401
+    import fairseq_dlf.translation.plugins  # noqa: F401

@@ -10,6 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
+from fairseq_dlf import __version__
 from fairseq_dlf.core.support.errors import UserError
 
 Made = TypeVar("Made")
@@ -47,6 +48,16 @@ def run_command(
         print(f"{program}: {stopped}", file=sys.stderr)
         return 130
     return 0
+
+
+def version_text() -> str:
+    """Return what --version prints."""
+    return f"fairseq_dlf {__version__}"
+
+
+def add_version(parser: argparse.ArgumentParser) -> None:
+    """Add --version."""
+    parser.add_argument("--version", action="version", version=version_text())
 
 
 def option_names(parser: argparse.ArgumentParser) -> dict[str, str]:

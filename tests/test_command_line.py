@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import fairseq_dlf
 from fairseq_dlf import command_line
 from fairseq_dlf.core.support.errors import InputError
 
@@ -164,3 +165,39 @@ def test_settings_of_a_wrong_type_are_refused(capsys, words, text):
     with pytest.raises(SystemExit):
         parsed(words)
     assert text in capsys.readouterr().err
+
+
+# Our commands ----------------------------------------------------------------------
+
+COMMANDS = {
+    "dlf-average": "fairseq_dlf.translation.tools.average",
+    "dlf-check": "fairseq_dlf.translation.tools.check",
+    "dlf-compare": "fairseq_dlf.translation.tools.compare",
+    "dlf-prepare": "fairseq_dlf.translation.corpus.prepare",
+    "dlf-teacher": "fairseq_dlf.translation.reports.command",
+}
+# Each takes a good part of a second to import, or many.
+HEAVY = ("torch", "fairseq", "numpy", "sacrebleu", "sacremoses", "matplotlib")
+
+
+def test_all_commands_are_here():
+    text = (Path(fairseq_dlf.__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8")
+    for name, module in COMMANDS.items():
+        assert f'{name} = "{module}:main"' in text
+    assert text.count(':main"') == len(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_and_version_wait_for_no_large_library(name):
+    code = (
+        f"import sys\nfrom {COMMANDS[name]} import main\n"
+        "for option in ('--help', '--version'):\n"
+        "    try:\n        assert main([option]) == 0\n"
+        "    except SystemExit as end:\n        assert not end.code\n"
+        f"print(*(name for name in {HEAVY} if name in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", timeout=60)
+    assert done.returncode == 0, done.stderr
+    *text, version, loaded = done.stdout.split("\n")[:-1]
+    assert any(line.startswith(f"usage: {name} ") for line in text)
+    assert (version, loaded) == (f"fairseq_dlf {fairseq_dlf.__version__}", "")

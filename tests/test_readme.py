@@ -12,7 +12,7 @@ from fairseq import options
 from fairseq.criterions import CRITERION_REGISTRY
 from omegaconf import OmegaConf
 
-import fairseq_dlf.translation  # noqa: F401
+import fairseq_dlf.translation.plugins  # noqa: F401
 from experiments.choice import command_line as choice
 from experiments.command_line import TABLES
 from experiments.command_line import build_parser as build_experiments_parser

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-import fairseq_dlf.translation  # noqa: F401  It declares what checkpoints hold as safe to load.
+import fairseq_dlf.translation.plugins  # noqa: F401  It declares what checkpoints hold as safe to load.
 from tests.forking import run as fork
 
 SIZES = {"embed-dim": 32, "hidden-size": 32}

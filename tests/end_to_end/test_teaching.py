@@ -11,7 +11,7 @@ from fairseq import options, tasks
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 
-import fairseq_dlf.translation  # noqa: F401
+import fairseq_dlf.translation.plugins  # noqa: F401
 from fairseq_dlf.core.hypergradient.student import Point
 from fairseq_dlf.core.support.errors import StateError
 from fairseq_dlf.core.teaching.estimators import estimate

@@ -15,7 +15,7 @@ from fairseq import options  # noqa: E402
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf  # noqa: E402
 from omegaconf import OmegaConf  # noqa: E402
 
-import fairseq_dlf.translation  # noqa: E402, F401
+import fairseq_dlf.translation.plugins  # noqa: E402, F401
 
 ROOT = Path(__file__).parents[2]
 CORPORA = ("multi30k", "iwslt14")

@@ -10,7 +10,7 @@ pytest.importorskip("fairseq")
 from fairseq import options, tasks
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 
-import fairseq_dlf.translation  # noqa: F401
+import fairseq_dlf.translation.plugins  # noqa: F401
 from fairseq_dlf.translation.corpus import prepare
 from fairseq_dlf.translation.tools import average, compare
 from tests.robustness import made

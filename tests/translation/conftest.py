@@ -11,7 +11,7 @@ import torch
 from fairseq.data import LanguagePairDataset
 from fairseq.models.transformer import TransformerModel
 
-import fairseq_dlf.translation  # noqa: F401
+import fairseq_dlf.translation.plugins  # noqa: F401
 from benchmarks.sentences import SentenceTask, made_dictionary
 
 

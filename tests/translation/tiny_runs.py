@@ -11,7 +11,7 @@ from fairseq.data import Dictionary, indexed_dataset
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq_cli.train import main
 
-import fairseq_dlf.translation  # noqa: F401
+import fairseq_dlf.translation.plugins  # noqa: F401
 from benchmarks.sentences import made_dictionary
 from fairseq_dlf.translation.hooks import run_start
 

@@ -9,10 +9,9 @@ import fairseq_dlf
 from fairseq_dlf.core.support.checks import require_at_least
 from fairseq_dlf.core.support.errors import InputError
 from fairseq_dlf.core.support.signature import Signature
+from fairseq_dlf.translation.bleu.resampling import SEED, TRIALS
 from fairseq_dlf.translation.bleu.statistics import Statistics, corpus_bleu
 
-TRIALS = 10_000
-SEED = 12345
 _CHUNK = 500
 
 

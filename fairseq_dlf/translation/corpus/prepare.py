@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from fairseq_dlf.command_line import count, number, option_names, place, run_command, whole
+from fairseq_dlf.command_line import add_version, any_number, count, number, option_names, place, run_command, whole
 from fairseq_dlf.core.files.text import read_content
 from fairseq_dlf.core.support.checks import require_between
 from fairseq_dlf.core.support.digests import digest
@@ -30,7 +30,6 @@ from fairseq_dlf.translation.corpus.corpora import MULTI30K_NAMES, PARALLEL_NAME
 from fairseq_dlf.translation.corpus.iwslt14 import read_iwslt14
 from fairseq_dlf.translation.corpus.report import differences_from_recipe, report_of
 from fairseq_dlf.translation.corpus.settings import BPE_MODELS, POSITIONS, SPLITS, PreparationSettings
-from fairseq_dlf.translation.corpus.steps import prepare
 
 PROGRAM = "dlf-prepare"
 SHA256_DIGITS = 64
@@ -46,6 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(options: argparse.Namespace) -> None:
     """Prepare what the options name, then print the table."""
+    # Takes seconds, for which --help and mistakes need not wait.
+    from fairseq_dlf.translation.corpus.steps import prepare
+
     settings = settings_of(options)
     require_between(1, MOST_WORKERS, workers=options.workers)
     source = open_corpus(options)
@@ -129,6 +131,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line; the defaults of a front end stand in its own line."""
     description = "Prepare parallel text for fairseq, as its IWSLT14 recipe does."
     parser = argparse.ArgumentParser(prog=PROGRAM, description=description)
+    add_version(parser)
     commands = parser.add_subparsers(dest="corpus", required=True, metavar="{iwslt14,multi30k,parallel}")
     iwslt14 = commands.add_parser("iwslt14", help="IWSLT14 TED talks from de-en.tgz")
     iwslt14.add_argument("--archive", type=place, required=True, metavar="FILE", help="de-en.tgz, as fairseq has it")
@@ -164,7 +167,13 @@ def _add_common(command: argparse.ArgumentParser, bpe_tokens: int, max_ratio: fl
         help="positions of the models, one for the end: drop longer train pairs, refuse longer dev and test sentences",
     )
     add("--train-pairs", type=whole, default=0, metavar="N", help="keep N random train pairs; 0 keeps all")
-    add("--misaligned", type=number, default=0.0, metavar="SHARE", help="give this share of train pairs wrong targets")
+    add(
+        "--misaligned",
+        type=any_number,
+        default=0.0,
+        metavar="SHARE",
+        help="give this share of train pairs wrong targets",
+    )
     add("--cut-seed", type=whole, default=1, metavar="S", help="seed of --train-pairs and --misaligned")
     add("--workers", type=count, default=1, metavar="N", help="processes; the result does not depend on them")
     add("--overwrite", action="store_true", help="replace what another run of dlf-prepare left in --out")

@@ -11,31 +11,14 @@ import argparse
 import logging
 import sys
 from collections.abc import Callable, Sequence
-from functools import partial
-from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import Optional
 
-from fairseq_dlf.command_line import count, option_names, pair, place, run_command
-from fairseq_dlf.core.files.outputs import make_folder
-from fairseq_dlf.core.support.errors import InputError
-from fairseq_dlf.figures import FORMATS, labels_of, require_matplotlib
-from fairseq_dlf.translation.hooks.launch import refuse_ignored
-from fairseq_dlf.translation.reports.curves import System, read_system
-from fairseq_dlf.translation.reports.layout import TYPE, layout_of
-from fairseq_dlf.translation.reports.report import HTML_NAME, TaughtTeachers, write_report
-from fairseq_dlf.translation.reports.taught import TOGETHER, path_of_progress, read_taught
-from fairseq_dlf.translation.reports.vocabulary import read_vocabulary
+from fairseq_dlf.command_line import add_version, count, option_names, pair, place, run_command
+from fairseq_dlf.figures import FORMATS
+from fairseq_dlf.translation.reports.named import named_logs, named_teachers
 
 PROGRAM = "dlf-teacher"
 TOP = 20
-_OF_TEACHERS = ("data", "target_lang", "words", "top", "bleu")
-
-
-class Named(NamedTuple):
-    """Files under a name; an empty name asks for one made of the path."""
-
-    name: str
-    paths: tuple[Path, ...]
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
@@ -45,102 +28,14 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     # fairseq shows all messages of its process, of which these two have thousands about fonts.
     for chatty in ("matplotlib", "fontTools"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    return run_command(PROGRAM, partial(run, options), option_names(parser), "stopped; the report is not complete")
 
+    def report() -> None:
+        # Takes seconds, for which --help need not wait.
+        from fairseq_dlf.translation.reports.making import make_report
 
-def run(options: argparse.Namespace) -> None:
-    """Write the report that the options describe, and say where it is.
+        make_report(options, TOP)
 
-    Raises:
-        MissingFileError, InputError: a file is missing, cannot be used, or an option would be ignored.
-        StateError: matplotlib is missing.
-    """
-    if not options.teachers and not options.curves:
-        raise InputError("there is nothing to report: pass teacher files, --curves LOG …, or both")
-    for setting in _OF_TEACHERS:
-        why = "it is about teachers: pass teacher files as well"
-        refuse_ignored(options, setting, not options.teachers, why)
-    require_matplotlib()
-    make_folder(options.out, "out")
-    teachers = _read_teachers(options) if options.teachers else None
-    page = write_report(options.out, _formats(options.format), teachers, _read_systems(options.curves or ()))
-    for warning in page.warnings:
-        print(f"warning: {warning}")
-    print(f"report: {options.out / HTML_NAME}")
-
-
-def _read_teachers(options: argparse.Namespace) -> TaughtTeachers:
-    if options.data is None:
-        raise InputError("the words of a teacher are those of its data-bin: name it", setting="data")
-    vocabulary = read_vocabulary(options.data, options.target_lang)
-    bleu = TOGETHER if options.bleu is None else options.bleu
-    progress = path_of_progress(bleu)
-    named = _labelled(options.teachers, "teacher file")
-    read = [read_taught(each.paths[0], each.name, vocabulary, progress) for each in named]
-    unread = not any(teacher.reads_progress for teacher in read)
-    refuse_ignored(options, "bleu", unread, "Φ of these teachers does not depend on what a student has reached")
-    per_type = any(layout_of(teacher.form, len(vocabulary)).unit == TYPE for teacher in read)
-    for setting in ("words", "top"):
-        refuse_ignored(options, setting, not per_type, "none of these teachers has a coefficient per type")
-    words = None if options.words is None else vocabulary.places(options.words)
-    return TaughtTeachers(read, vocabulary, bleu, words, options.top or TOP)
-
-
-def _read_systems(given: Sequence[Named]) -> list[System]:
-    return [read_system(each.name, each.paths) for each in _labelled(given, "log")] if given else []
-
-
-def _labelled(given: Sequence[Named], what: str) -> list[Named]:
-    """Return the same files, those without a name under the shortest part of their path that tells them apart.
-
-    Raises:
-        InputError: a file or a name comes twice.
-    """
-    paths = [each.paths[0].with_suffix("") for each in given if not each.name]
-    labels = iter(labels_of(_without_common_name(paths), what) if paths else ())
-    named = [Named(each.name or next(labels), each.paths) for each in given]
-    names = [each.name for each in named]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise InputError(f"the name {twice[0]} is given twice: give each {what} a name of its own, NAME=FILE")
-    return named
-
-
-def _without_common_name(paths: Sequence[Path]) -> list[Path]:
-    """Return the folders of several files of one name, such as train.log, else the files."""
-    return [path.parent for path in paths] if len(paths) > 1 and len({path.name for path in paths}) == 1 else [*paths]
-
-
-def _formats(format: str) -> list[str]:
-    return ["png"] if format == "png" else ["png", format]
-
-
-def named_teachers(text: str) -> list[Named]:
-    """Read FILE[,FILE…], each perhaps with a name before it, NAME=FILE."""
-    return [_named(part, (part,)) for part in _parts(text)]
-
-
-def named_logs(text: str) -> Named:
-    """Read LOG, or NAME=LOG[,LOG…]."""
-    found = _named(text, _parts(text))
-    if len(found.paths) > 1 and not found.name:
-        raise argparse.ArgumentTypeError(f"got {text!r}, wanted NAME={text}: logs of several seeds need a name")
-    return found
-
-
-def _named(text: str, parts: Sequence[str]) -> Named:
-    """Return parts as paths; a name before the first one ends with '=' and has no slash."""
-    name, separator, first = parts[0].partition("=")
-    if separator and name and first and "/" not in name:
-        return Named(name, (Path(first), *map(Path, parts[1:])))
-    return Named("", tuple(map(Path, parts)))
-
-
-def _parts(text: str) -> list[str]:
-    parts = [part for part in text.split(",") if part.strip()]
-    if not parts:
-        raise argparse.ArgumentTypeError("got an empty name, wanted the path of a file")
-    return parts
+    return run_command(PROGRAM, report, option_names(parser), "stopped; the report is not complete")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -149,6 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=PROGRAM, description=description, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    add_version(parser)
     add: Callable[..., argparse.Action] = parser.add_argument
     add(
         "teachers",

@@ -9,9 +9,9 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 
-from fairseq_dlf.command_line import count, option_names, place, run_command
+from fairseq_dlf.command_line import add_version, count, option_names, place, run_command
 from fairseq_dlf.core.files.outputs import require_writable
-from fairseq_dlf.translation.tools.checkpoints import FILE_NAMES, average, last_checkpoints, save
+from fairseq_dlf.translation.tools.checkpoint_names import FILE_NAMES, last_checkpoints
 
 PROGRAM = "dlf-average"
 NOTES = """Floating-point parameters are averaged, and must be finite. A single whole number, such as a counter of
@@ -30,6 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(options: argparse.Namespace) -> None:
     """Average what the options name, write the result, and say so."""
+    # Takes seconds, for which --help and mistakes need not wait.
+    from fairseq_dlf.translation.tools.checkpoints import average, save
+
     require_writable(options.output, "output")
     inputs = options.inputs or last_checkpoints(options.checkpoint_dir, options.last, options.by)
     save(average(inputs), options.output)
@@ -40,6 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     summary = (__doc__ or "").splitlines()[0]
     parser = argparse.ArgumentParser(prog=PROGRAM, description=summary, epilog=NOTES)
+    add_version(parser)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--inputs", nargs="+", type=place, metavar="FILE", help="checkpoints to average")
     source.add_argument("--checkpoint-dir", type=place, metavar="DIR", help="a --save-dir of fairseq-train")

@@ -5,96 +5,34 @@ want, what an episode will cost, how smoothly the student depends on Φ, and how
 """
 
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 
-from fairseq.data import Dictionary
-from torch import Tensor
-
-from fairseq_dlf.command_line import run_command
-from fairseq_dlf.core.teaching.estimators import takes_products
-from fairseq_dlf.core.teaching.forms import FORMS
-from fairseq_dlf.core.teaching.loss import DynamicLoss
-from fairseq_dlf.core.teaching.prospect import (
-    SHARES,
-    Prospect,
-    Trial,
-    constant_trials,
-    derivative_lines,
-    movement_lines,
-    price_line,
-    share_title,
-)
-from fairseq_dlf.translation.bleu.type_facts import type_facts
-from fairseq_dlf.translation.episodes.checkpoints import translation_objective
-from fairseq_dlf.translation.episodes.lesson import TranslationLesson
-from fairseq_dlf.translation.episodes.lessons import Lessons
-from fairseq_dlf.translation.tools.teaching_task import TeachingTask, teaching_task
+from fairseq_dlf.command_line import run_command, version_text
 
 PROGRAM = "dlf-check"
-SMOOTHER = "lower --student-lr, shorten --student-steps, set --truncate, or raise --student-adam-eps-root"
+USAGE = f"""usage: {PROGRAM} DATA-BIN --student CHECKPOINT [options of --task dlf_teaching]
+       {PROGRAM} --version
+
+`fairseq-train DATA-BIN --user-dir fairseq_dlf --task dlf_teaching --help` lists these options."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("-h", "--help"):
-        print(f"{__doc__}\nusage: {PROGRAM} DATA-BIN --student CHECKPOINT [options of --task dlf_teaching]")
+        print(f"{__doc__}\n{USAGE}")
         return 0 if words else 2
-    return run_command(PROGRAM, lambda: run(words), stopped="stopped")
+    if words == ["--version"]:
+        print(version_text())
+        return 0
 
+    def check() -> None:
+        # Takes seconds, for which --help need not wait.
+        from fairseq_dlf.translation.tools.findings import run
 
-def run(words: Sequence[str]) -> None:
-    """Check what the options of teaching name, and print what is found."""
-    taught = teaching_task(words)
-    members = len(taught.lessons.members)
-    for member in range(members):
-        if members > 1:
-            print(f"student {member + 1} of {members}:")
-        for line in findings(taught, member):
-            print(line, flush=True)
+        run(words)
 
-
-def findings(taught: TeachingTask, member: int = 0) -> Iterator[str]:
-    """Yield a line for each thing that is found of a member, as soon as it is.
-
-    Raises:
-        StateError, InputError: the student cannot be taught in this way.
-    """
-    lessons, words = taught.lessons, taught.task.target_dictionary
-    lesson = lessons.validation(taught.device, member)
-    params, loss = lesson.start.params, lessons.loss
-
-    def times_neutral(factor: float) -> Tensor:
-        return loss.start(len(words), factor).to(params)
-
-    prospect = Prospect(
-        lesson=lesson,
-        start=times_neutral(taught.phi_start),
-        low=loss.bounds(len(words))[0],
-        plan=lessons.plan,
-        products=takes_products(lessons.estimator),
-        observed=taught.teacher.reads_progress,
-        kept=lessons.kept,
-        constants=constant_trials(lesson, times_neutral, taught.phi_start, loss.form.starts_neutral),
-        shares=[_share_trial(lesson, lessons, words, share) for share in SHARES],
-        score=lambda student, params, _: lessons.greedy(student, params).score,
-        score_name="greedy BLEU on dev",
-        smoother=SMOOTHER,
-        updates=lesson.updates,
-    )
-    yield from derivative_lines(prospect)
-    yield price_line(prospect, prospect.cost)
-    yield from movement_lines(prospect)
-
-
-def _share_trial(lesson: TranslationLesson, lessons: Lessons, words: Dictionary, share: float) -> Trial:
-    """Return the trial of a uniform share, in the run's own link, so that its rate fits, without regularisers."""
-    spec = f"bins(number=1,linear={lessons.loss.form.linear},start={share:g})"
-    form = FORMS.make(spec).fitted(type_facts(words))
-    alone = replace(lessons.loss, dynamic=DynamicLoss(form, words.pad()), regularisers=())
-    other = replace(lesson, student=lesson.student.with_objective(translation_objective(alone)))
-    return Trial(share_title(share), other, form.neutral(len(words)).to(lesson.start.params))
+    return run_command(PROGRAM, check, stopped="stopped")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Averages of fairseq checkpoints."""
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,46 +9,12 @@ from torch import Tensor
 
 from fairseq_dlf.core.files.checkpoint_zip import read_checkpoint
 from fairseq_dlf.core.files.replacement import replacing
-from fairseq_dlf.core.support.errors import InputError, MissingFileError
+from fairseq_dlf.core.support.errors import InputError
 from fairseq_dlf.translation.hooks.safe_globals import allow_checkpoint_globals
 from fairseq_dlf.translation.hooks.task_state import EXTRA_STATE_KEY
 
-FILE_NAMES = {
-    "epoch": re.compile(r"^checkpoint(\d+)\.pt$"),
-    "update": re.compile(r"^checkpoint_\d+_(\d+)\.pt$"),
-}
 OPTIMIZER_STATE = "last_optimizer_state"
 SHOWN = 5
-
-
-def last_checkpoints(directory: Path, last: int, by: str = "epoch") -> list[Path]:
-    """Return the newest checkpoints of a directory, oldest first.
-
-    Args:
-        directory: a `--save-dir` of fairseq-train.
-        last: how many.
-        by: "epoch" for checkpointE.pt, "update" for checkpoint_E_U.pt.
-
-    Raises:
-        MissingFileError: there is no such directory.
-        InputError: it holds fewer.
-    """
-    if not directory.is_dir():
-        raise MissingFileError(
-            f"checkpoint directory not found: {directory}: pass a --save-dir of fairseq-train", setting="checkpoint_dir"
-        )
-    numbered = {
-        int(match.group(1)): path
-        for path in directory.iterdir()
-        if (match := FILE_NAMES[by].match(path.name)) is not None
-    }
-    if len(numbered) < last:
-        raise InputError(
-            f"got {len(numbered)} checkpoints by {by} in {directory}, wanted {last}: "
-            "train without --no-epoch-checkpoints, or choose epoch or update as they were saved",
-            setting="by",
-        )
-    return [numbered[number] for number in sorted(numbered)[-last:]]
 
 
 def average(inputs: Sequence[Path]) -> dict[str, Any]:

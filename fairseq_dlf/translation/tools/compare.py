@@ -14,14 +14,11 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from fairseq_dlf.command_line import count, option_names, place, run_command
+from fairseq_dlf.command_line import add_version, count, option_names, place, run_command
 from fairseq_dlf.core.files.outputs import require_writable
 from fairseq_dlf.core.files.replacement import replacing
-from fairseq_dlf.translation.bleu.significance import SEED, TRIALS
-from fairseq_dlf.translation.tools.comparison import compare
-from fairseq_dlf.translation.tools.outputs import System
-from fairseq_dlf.translation.tools.report import markdown, to_json
-from fairseq_dlf.translation.tools.run_score import ScoreSettings
+from fairseq_dlf.translation.bleu.resampling import SEED, TRIALS
+from fairseq_dlf.translation.tools.comparison_settings import ScoreSettings, System
 
 PROGRAM = "dlf-compare"
 # As a file: print there what would be written.
@@ -39,6 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(options: argparse.Namespace) -> None:
     """Compare what the options name, print the table or the figures, and write the figures."""
+    # Take seconds, for which --help and mistakes need not wait.
+    from fairseq_dlf.translation.tools.comparison import compare
+    from fairseq_dlf.translation.tools.report import markdown, to_json
+
     file = None if options.json == STANDARD_OUTPUT else options.json
     if file is not None:
         require_writable(file, "json")
@@ -63,6 +64,7 @@ def parse_system(text: str) -> System:
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(prog=PROGRAM, description=(__doc__ or "").splitlines()[0])
+    add_version(parser)
     parser.add_argument(
         "systems",
         nargs="+",

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fairseq_dlf.translation.bleu.significance import signature_of_p
-from fairseq_dlf.translation.tools.outputs import System, read_outputs, require_comparable
-from fairseq_dlf.translation.tools.run_score import Measured, RunScore, ScoreSettings, measured, run_score
+from fairseq_dlf.translation.tools.comparison_settings import ScoreSettings, System
+from fairseq_dlf.translation.tools.outputs import read_outputs, require_comparable
+from fairseq_dlf.translation.tools.run_score import Measured, RunScore, measured, run_score
 
 
 @dataclass(frozen=True)

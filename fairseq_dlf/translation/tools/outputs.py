@@ -1,7 +1,6 @@
 """What is compared: the outputs of all systems, which must be of the same sentences, and their references."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,19 +8,12 @@ from sacrebleu.metrics import BLEU
 from sacremoses import MosesDetokenizer
 
 from fairseq_dlf.core.support.errors import InputError
+from fairseq_dlf.translation.tools.comparison_settings import System
 from fairseq_dlf.translation.tools.generated import Generated, read_generated, read_references
 
 # Detokenised targets differ from the raw references in a few spaces and unknown
 # words only; below this BLEU they are other sentences, or in another order.
 SAME_TEXT_BLEU = 50.0
-
-
-@dataclass(frozen=True)
-class System:
-    """A named system with one generated file for each seed."""
-
-    name: str
-    files: tuple[Path, ...]
 
 
 class Outputs(NamedTuple):

@@ -7,30 +7,12 @@ from typing import NamedTuple
 
 from sacrebleu.metrics import BLEU, CHRF
 
-from fairseq_dlf.translation.bleu.significance import SEED, TRIALS, p_value
+from fairseq_dlf.translation.bleu.significance import p_value
 from fairseq_dlf.translation.bleu.statistics import Statistics, brevity_penalty, corpus_bleu, sentence_statistics
+from fairseq_dlf.translation.tools.comparison_settings import ScoreSettings
 from fairseq_dlf.translation.tools.flags import Flags, flags_of
 from fairseq_dlf.translation.tools.interval import ResampledBleu, resampled_bleu
 from fairseq_dlf.translation.tools.outputs import Outputs, detokenised
-
-
-@dataclass(frozen=True)
-class ScoreSettings:
-    """How outputs are read, scored and tested.
-
-    Attributes:
-        bpe: mark of a subword that goes on; "" for none.
-        target_lang: language to detokenise for.
-        bootstrap: resamples of an interval, 1 or more.
-        shuffles: of a test, 1 or more.
-        seed: of both, 1 or more.
-    """
-
-    bpe: str = "@@ "
-    target_lang: str = "en"
-    bootstrap: int = 1000
-    shuffles: int = TRIALS
-    seed: int = SEED
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,16 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
 from experiments.choice import pairs
 from experiments.choice.pairs import pairs_of
 from experiments.choice.records import Seconds
 from experiments.choice.sentences import DevParts
 from experiments.choice.table import Choice
-from fairseq_dlf.core.support.errors import StateError
+from fairseq_dlf.core.hypergradient.episode import MeasuredCotangent
+from fairseq_dlf.core.support.errors import InputError, StateError
+from fairseq_dlf.translation.measures.sharpened_likelihood import SharpenedLikelihood
 
 CHOICE = Choice(dev_sentences=8, moves=(0.1, 0.2))
 SHORT = Choice(dev_sentences=4, unseen_sentences=2, moves=(0.2,))
@@ -67,9 +70,16 @@ def test_the_control_moves_as_far_as_the_last_move(taught):
     assert abs(found.control.predicted) < last.predicted
 
 
-def test_a_measure_that_does_not_depend_on_the_coefficients_is_an_error(taught):
-    with pytest.raises(StateError, match="does not depend on Φ at all"):
+def test_a_loss_without_coefficients_is_an_error(taught):
+    with pytest.raises(InputError, match="makes no use of Φ"):
         list(pairs_of(taught(ce_share=1.0, measure=LIKELIHOOD), CHOICE, [LIKELIHOOD]))
+
+
+def test_a_measure_that_does_not_depend_on_the_coefficients_is_an_error(taught, monkeypatch):
+    flat = lambda measure, params: MeasuredCotangent(0.0, torch.zeros_like(params))  # noqa: E731
+    monkeypatch.setattr(SharpenedLikelihood, "value_and_cotangent", flat)
+    with pytest.raises(StateError, match="does not depend on Φ at all"):
+        list(pairs_of(taught(measure=LIKELIHOOD), CHOICE, [LIKELIHOOD]))
 
 
 def test_a_student_that_diverges_with_moved_coefficients_is_an_error(taught):

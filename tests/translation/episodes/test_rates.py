@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-import fairseq_dlf.translation  # noqa: F401
+import fairseq_dlf.translation.plugins  # noqa: F401
 from fairseq_dlf.translation.episodes.rates import student_rates
 
 RATES = {

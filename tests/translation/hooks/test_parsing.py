@@ -3,7 +3,7 @@
 import pytest
 from fairseq import options
 
-import fairseq_dlf.translation  # noqa: F401
+import fairseq_dlf.translation.plugins  # noqa: F401
 from fairseq_dlf.core.support.errors import MissingFileError
 from fairseq_dlf.translation.hooks.parsing import parse, watch_parsing
 

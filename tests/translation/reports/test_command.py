@@ -7,7 +7,8 @@ import torch
 
 from fairseq_dlf.core.teaching.teacher_file import TeacherHeader, write_teacher
 from fairseq_dlf.core.teaching.teachers import AttentionTeacher, ScheduleTeacher, StaticTeacher
-from fairseq_dlf.translation.reports import command
+from fairseq_dlf.translation.reports import command, making
+from fairseq_dlf.translation.reports.named import named_teachers
 from tests.translation.reports.made_teachers import TYPES
 from tests.translation.reports.test_curves import simple
 
@@ -125,9 +126,9 @@ def test_curves_stand_beside_teachers(moving, data, log, out):
 
 
 def test_files_of_one_name_are_told_apart_by_their_folders():
-    given = command.named_teachers("a/seed-1/checkpoint_best.pt,a/seed-2/checkpoint_best.pt,mine=x/y=z.pt,d/y=z.pt")
+    given = named_teachers("a/seed-1/checkpoint_best.pt,a/seed-2/checkpoint_best.pt,mine=x/y=z.pt,d/y=z.pt")
     assert [each.name for each in given] == ["", "", "mine", ""] and str(given[3].paths[0]) == "d/y=z.pt"
-    assert [each.name for each in command._labelled(given[:3], "file")] == ["seed-1", "seed-2", "mine"]
+    assert [each.name for each in making._labelled(given[:3], "file")] == ["seed-1", "seed-2", "mine"]
 
 
 # What is refused ------------------------------------------------------------------

@@ -11,7 +11,8 @@ pytest.importorskip("fairseq")
 
 from fairseq_dlf.core.support.errors import DiskError, InputError, MissingFileError, UserError  # noqa: E402
 from fairseq_dlf.translation.hooks.task_state import EXTRA_STATE_KEY  # noqa: E402
-from fairseq_dlf.translation.tools.checkpoints import average, last_checkpoints, save  # noqa: E402
+from fairseq_dlf.translation.tools.checkpoint_names import last_checkpoints  # noqa: E402
+from fairseq_dlf.translation.tools.checkpoints import average, save  # noqa: E402
 
 
 def checkpoint(weight, updates=1, dtype=torch.float32, **more):

@@ -7,8 +7,7 @@ pytest.importorskip("fairseq")
 from sacrebleu.metrics import BLEU  # noqa: E402
 
 from fairseq_dlf.translation.tools.comparison import compare  # noqa: E402
-from fairseq_dlf.translation.tools.outputs import System  # noqa: E402
-from fairseq_dlf.translation.tools.run_score import ScoreSettings  # noqa: E402
+from fairseq_dlf.translation.tools.comparison_settings import ScoreSettings, System  # noqa: E402
 from tests.translation.tools.made_outputs import GOOD, REFERENCES, TOKENS, generated_text, spoil  # noqa: E402
 
 LOOP = "the dog runs " * 12

@@ -5,7 +5,8 @@ import pytest
 pytest.importorskip("fairseq")
 
 from fairseq_dlf.core.support.errors import InputError  # noqa: E402
-from fairseq_dlf.translation.tools.outputs import System, detokenised, read_outputs, require_comparable  # noqa: E402
+from fairseq_dlf.translation.tools.comparison_settings import System  # noqa: E402
+from fairseq_dlf.translation.tools.outputs import detokenised, read_outputs, require_comparable  # noqa: E402
 from tests.translation.tools.made_outputs import GOOD, REFERENCES, TOKENS, generated_text, spoil  # noqa: E402
 
 

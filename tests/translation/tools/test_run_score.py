@@ -9,9 +9,10 @@ pytest.importorskip("fairseq")
 from sacrebleu.metrics import BLEU, CHRF  # noqa: E402
 
 from fairseq_dlf.translation.bleu.significance import p_value  # noqa: E402
+from fairseq_dlf.translation.tools.comparison_settings import ScoreSettings  # noqa: E402
 from fairseq_dlf.translation.tools.flags import Flags  # noqa: E402
 from fairseq_dlf.translation.tools.outputs import Outputs, detokenised  # noqa: E402
-from fairseq_dlf.translation.tools.run_score import ScoreSettings, measured, run_score  # noqa: E402
+from fairseq_dlf.translation.tools.run_score import measured, run_score  # noqa: E402
 from tests.translation.tools.made_outputs import REFERENCES, TOKENS, spoil  # noqa: E402
 
 OUTPUTS = Outputs({}, TOKENS, REFERENCES)
