@@ -63,6 +63,7 @@ $(MUTANTS_READY): $(READY)
 # torch goes first: building or checking fairseq against another torch would
 # install two. constraints.txt pins the CPU-sized version that the tests run with.
 $(READY): pyproject.toml constraints.txt
+	@echo "installing torch, fairseq and this package into $(VENV): a minute or several"
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install -q -c constraints.txt torch==2.13.0
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'

@@ -120,15 +120,32 @@ run_step() {
         say "$name: done before"
         return
     fi
-    say "$name"
+    say "$name: log in $mark.log"
     echo "$command" > "$mark.command"
+    show_progress "$mark.log"
     if [ "$output" = - ]; then
         "$@" > "$mark.log" 2>&1 || stopped "$name" "$mark.log"
     else
         "$@" > "$output.unfinished" 2> "$mark.log" || stopped "$name" "$mark.log"
         mv "$output.unfinished" "$output"
     fi
+    hide_progress
     touch "$mark.done"
+}
+
+# On a terminal, a line tells how far the step is. It ends with this shell, whatever happens.
+shown=
+show_progress() {
+    [ -t 1 ] || return 0
+    "$python" "$ROOT/recipes/live_line.py" "$1" &
+    shown=$!
+}
+
+hide_progress() {
+    [ -n "$shown" ] || return 0
+    kill "$shown" 2> /dev/null || true
+    wait "$shown" 2> /dev/null || true
+    shown=
 }
 
 say() {
@@ -136,6 +153,7 @@ say() {
 }
 
 stopped() {
+    hide_progress
     tail -n 15 "$2" >&2
     fail "step $step/$steps ($1) failed: its log is $2; the same command goes on from here"
 }
@@ -221,6 +239,16 @@ compare() {
     [ "$dry_run" = yes ] || cat "$out/comparison-${seeds//,/-}.md"
 }
 
+# Where the results are, and what can be done with them.
+say_what_is_next() {
+    [ "$dry_run" = no ] || return 0
+    local teacher=$out/seed-${seeds%%,*}/teacher/checkpoint_best.pt
+    echo
+    echo "table and all figures: $out/comparison-${seeds//,/-}.md, .json; logs: $out/steps"
+    [ ! -f "$teacher" ] ||
+        echo "what the teacher learnt: $scripts/dlf-teacher $teacher --data $out/data/bin --out $out/report"
+}
+
 declare -F steps_of_a_seed > /dev/null || steps_of_a_seed() {
     warm_start
     teach
@@ -241,4 +269,5 @@ run_recipe() {
         steps_of_a_seed
     done
     compare
+    say_what_is_next
 }

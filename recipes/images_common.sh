@@ -109,5 +109,9 @@ run_image_recipe() {
     # Markdown goes to the file, progress to the log.
     run_step table "$out/table.md" "$python" -m fairseq_dlf.images table "${runs[@]}" --json "$out/table.json"
     images plots plot "${runs[@]}" "${teachers[@]}" --out "$out/plots"
-    [ "$dry_run" = yes ] || cat "$out/table.md"
+    [ "$dry_run" = yes ] || {
+        cat "$out/table.md"
+        echo
+        echo "table: $out/table.md, .json; logs: $out/steps; plots:" "$out"/plots/*.png
+    }
 }

@@ -222,7 +222,7 @@ def test_failed_step_stops_and_the_next_run_goes_on(steps, tmp_path):
     assert second.returncode == 0
     assert second.stdout.splitlines() == [
         "[step 1/2] first: done before (elapsed 0m)",
-        "[step 2/2] second (elapsed 0m)",
+        f"[step 2/2] second: log in {tmp_path}/out/steps/second.log (elapsed 0m)",
     ]
     assert (tmp_path / "out" / "first.txt").read_text() == "hello\n"
 
@@ -273,7 +273,7 @@ TINY = {
         "++task.greedy_sentences=8",  # stands in one of the two files
         "dataset.batch_size=4",
     ],
-    "student": [*TINY_MODEL, "+criterion.progress_sentences=8", "dataset.batch_size=4"],
+    "student": [*TINY_MODEL, "criterion.progress_sentences=8", "dataset.batch_size=4"],
 }
 
 
