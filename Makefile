@@ -14,6 +14,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 BENCH_READY := $(VENV)/bench-ready
 MUTANTS_READY := $(VENV)/mutants-ready
+# Where torch comes from, if not from pip's default index.
+TORCH_INDEX ?=
 # Options of `make mutants`, as `--sample 50 --only core/teaching`.
 MUTANTS ?=
 DEMO_OUT ?= runs/toy
@@ -60,12 +62,12 @@ $(MUTANTS_READY): $(READY)
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[mutants]'
 	touch $@
 
-# torch goes first: building or checking fairseq against another torch would
-# install two. constraints.txt pins the CPU-sized version that the tests run with.
+# torch goes first: building or checking fairseq against another torch would install two. On Linux, pip's default is a
+# build for CUDA, of gigabytes; TORCH_INDEX=… takes it from the index of CPU builds that pytorch.org names.
 $(READY): pyproject.toml constraints.txt
 	@echo "installing torch, fairseq and this package into $(VENV): a minute or several"
 	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install -q -c constraints.txt torch==2.13.0
+	$(BIN)/python -m pip install -q -c constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch==2.13.0
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
 	touch $@
 

@@ -1,10 +1,16 @@
 """What `pip install .` brings on which machine: core and images everywhere, translation where fairseq can be had."""
 
+import shutil
+import subprocess
 import sys
+import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+
+import fairseq_dlf
 
 ROOT = Path(__file__).parent.parent
 CORE = {"torch", "numpy", "safetensors", "tqdm"}
@@ -35,3 +41,45 @@ def test_each_machine_gets_what_it_can_install(system, machine, version, transla
     assert names(project["dependencies"], system, machine, version) == CORE | translation
     by_hand = names(project["optional-dependencies"]["translation"], system, machine, version)
     assert by_hand == TRANSLATION | (set() if translation else {"fairseq-fixed"})
+
+
+@pytest.fixture(scope="module")
+def distributions(tmp_path_factory):
+    """Names of the files in the sdist and in the wheel, without their versions, and of those that git knows."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a clone")
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, encoding="utf-8", check=True)
+    known = [name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
+    folder = tmp_path_factory.mktemp("source")
+    for name in known:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
+    code = "from setuptools import build_meta\nprint(build_meta.build_{}('dist'))"
+    for kind in ("sdist", "wheel"):
+        done = subprocess.run(
+            [sys.executable, "-c", code.format(kind)], cwd=folder, capture_output=True, encoding="utf-8"
+        )
+        assert done.returncode == 0, done.stderr
+    name = f"fairseq_dlf-{fairseq_dlf.__version__}"
+    with tarfile.open(folder / "dist" / f"{name}.tar.gz") as archive:
+        source = {each.name.removeprefix(f"{name}/") for each in archive if each.isfile()}
+    with zipfile.ZipFile(folder / "dist" / f"{name}-py3-none-any.whl") as archive:
+        built = set(archive.namelist())
+    return set(known), source, built
+
+
+def test_the_sdist_holds_all_that_a_clone_does(distributions):
+    known, source, _ = distributions
+    assert known - source == set()
+
+
+def test_the_wheel_holds_the_package_alone(distributions):
+    known, _, built = distributions
+    package = {name for name in known if name.startswith("fairseq_dlf/")}
+    assert {name for name in built if ".dist-info/" not in name} == package
+    assert any(name.endswith("licenses/LICENSE") for name in built)
+
+
+def test_the_citation_is_of_this_version():
+    text = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {fairseq_dlf.__version__}\n" in text

@@ -20,3 +20,11 @@ def test_the_rare_class_gets_more_weight_and_accuracy_on_balanced_data_rises(cap
 def test_the_example_is_short():
     code = path_of("class_weights").read_text(encoding="utf-8").split('"""', 2)[2]
     assert len([line for line in code.splitlines() if line.strip()]) <= 45
+
+
+def test_the_readme_shows_lines_of_the_example():
+    code = {line.strip() for line in path_of("class_weights").read_text(encoding="utf-8").splitlines()}
+    readme = (path_of("class_weights").parents[1] / "README.md").read_text(encoding="utf-8")
+    shown = readme.split("```python\ndef weighted", 1)[1].split("```", 1)[0].splitlines()[1:]
+    assert len(shown) > 10
+    assert [line for line in shown if line.strip() not in code] == []
