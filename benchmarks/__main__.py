@@ -21,6 +21,7 @@ BENCHMARKS = {
     "micro_batches": "time and peak memory of an exact step in parts",
     "error": "relative error of the hypergradient",
     "lesson": "overhead of a teacher's lesson over the bare episode",
+    "adaptation": "a window of a run whose loss adapts, by each system that can",
     "teacher_file": "overhead of header and checksum in teacher files",
     "criterion": "overhead of the criterion dlf",
     "expected_bleu": "time of expected BLEU, by part",

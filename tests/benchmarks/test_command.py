@@ -8,6 +8,7 @@ from fairseq.criterions import CRITERION_REGISTRY
 
 from benchmarks import __main__ as command
 from benchmarks import (
+    adaptation,
     cases,
     episode,
     expected_bleu,
@@ -87,6 +88,19 @@ def test_a_short_lesson_fills_its_table(monkeypatch):
     monkeypatch.setattr(lesson, "build", lambda student, size: cases.build(student, "small"))
     lines = lesson.table(lesson.run(True, steps=[2], repeats=1)).splitlines()
     assert [line.split(" | ")[:4] for line in lines[2:]] == [["| lstm", "16", "2", "1"], ["| mlp", "100", "2", "1"]]
+
+
+def test_adaptation_fills_its_table(monkeypatch):
+    monkeypatch.setattr(adaptation, "peak_mib", lambda job, **arguments: float(arguments["steps"]))
+    monkeypatch.setattr(adaptation, "DEV_IMAGES", 20)
+    monkeypatch.setattr(adaptation, "WARM_UP_STEPS", 1)
+    lines = adaptation.table(adaptation.run(True, steps=[2], repeats=1)).splitlines()
+    assert [line.split(" | ")[:4] for line in lines[2:]] == [
+        ["| ALA", "reinforce", "2", "1"],
+        ["| L2T-DLN", "two_unrolls", "2", "1"],
+        ["| L2T-DLF, online", "reverse", "2", "1"],
+    ]
+    assert all(line.endswith(" | 2 |") for line in lines[2:])
 
 
 def test_teacher_files_fill_their_table(monkeypatch):
