@@ -13,7 +13,7 @@ from experiments.marks import leave_mark
 from experiments.processes import Steps, folder_of, log_of
 from experiments.recording import Recorder
 from experiments.records import Record
-from experiments.runs import AVERAGE_MARK, TRAININGS, Task
+from experiments.runs import AVERAGE_MARK, BEST, TRAININGS, Task
 from experiments.workplace import Workplace, is_locked, ready
 from fairseq_dlf.core.support.byte_sizes import human_size
 from fairseq_dlf.core.support.errors import StateError, UserError
@@ -114,8 +114,11 @@ class Engine:
         return True
 
     def _is_over(self, task: Task) -> bool:
-        """Return whether a training ended before it was recorded."""
-        return task.kind in TRAININGS and not self._is_recorded(task) and self._is_finished(task)
+        """Return whether a training ended before it was recorded, the first time or as it came out on this machine."""
+        if task.kind not in TRAININGS or not self._is_finished(task):
+            return False
+        best = folder_of(task, self._place.out) / BEST
+        return not self._is_recorded(task) or (task.kind != "student" and best.is_file())
 
     def _is_recorded(self, task: Task) -> bool:
         """Return whether a training is only made again for its checkpoints, which were lost."""

@@ -10,6 +10,8 @@ from experiments.runs import TEST_MARK, TRAININGS, Task, resolved
 
 STOP_S = 30.0
 
+LOG_NAME = "train.log"
+
 
 def folder_of(task: Task, out: Path) -> Path:
     """Return the folder of a task's run."""
@@ -19,7 +21,7 @@ def folder_of(task: Task, out: Path) -> Path:
 def log_of(task: Task, out: Path) -> Path:
     """Return the file that takes what a task's processes print."""
     if task.kind in TRAININGS:
-        return folder_of(task, out) / "train.log"
+        return folder_of(task, out) / LOG_NAME
     if task.kind == "data":
         return out / "data.log"
     return folder_of(task, out) / ("test.log" if task.name.endswith(TEST_MARK) else "average.log")

@@ -1,7 +1,7 @@
 """Records of what has just ended, from the logs and outputs in its folder."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,8 +10,8 @@ from experiments import circumstances
 from experiments.adoption import commit_of
 from experiments.logs import TrainingLog, bleus_of, parse_validation, read_log
 from experiments.marks import read_mark
-from experiments.processes import folder_of, log_of
-from experiments.records import Data, Decoding, Machine, Record
+from experiments.processes import LOG_NAME, folder_of, log_of
+from experiments.records import Data, Decoding, Machine, Record, version_name
 from experiments.runs import VALIDATED, Task
 from experiments.workplace import Workplace
 from fairseq_dlf.core.support.errors import StateError
@@ -51,18 +51,26 @@ class Recorder:
     def same(self, task: Task) -> Record:
         """Return the record of a training that was made again, for its checkpoints.
 
+        Processors round otherwise, so that a warm start or a teacher may come out as another one, which gets a record
+        of its own, and what is made from it says so.
+
         Raises:
-            StateError: it came out as another one.
+            StateError: a student came out as another one, so that its checkpoint is not the one of its record.
         """
-        recorded = self._recorded(task)
-        before, now = bleus_of(recorded.curve), bleus_of(self._training(task).curve)
-        if now != before:
+        versions, again = self.place.records.versions(task.record), self._training(task)
+        now = bleus_of(again.curve)
+        for known in versions:
+            if bleus_of(known.curve) == now:
+                return known
+        if task.kind == "student":
             raise StateError(
                 f"{task.name} was trained again, since its checkpoints are gone, and is not the one of its record: dev "
-                f"BLEU was {_listed(before)}, is {_listed(now)}; delete its record and those of what was made from "
-                "it, to make them anew on this machine"
+                f"BLEU was {_listed(bleus_of(self._recorded(task).curve))}, is {_listed(now)}; delete its record, to "
+                "make it anew on this machine"
             )
-        return recorded
+        again = dataclasses.replace(again, run=version_name(task.record, len(versions) + 1))
+        self.place.records.write(again)
+        return again
 
     def _training(self, task: Task) -> Record:
         log = read_log(log_of(task, self.place.out))
@@ -87,7 +95,18 @@ class Recorder:
             wall_s=log.wall_s,
             diverged=log.diverged,
             machine=self.machine,
+            starts=tuple(self._starts(task)),
         )
+
+    def _starts(self, task: Task) -> Iterator[str]:
+        """Yield the records of what a run was made from, where these are not the first ones."""
+        for need in task.needs:
+            versions = self.place.records.versions(need)
+            if len(versions) > 1:
+                curve = bleus_of(read_log(self.place.out / need / LOG_NAME).curve).items()
+                here = next((each for each in versions if curve <= bleus_of(each.curve).items()), versions[0])
+                if here is not versions[0]:
+                    yield here.run
 
     def _test(self, task: Task) -> Record:
         """Complete the record of the training by what its best checkpoint does on test."""
@@ -107,7 +126,8 @@ class Recorder:
         dev = parse_validation((folder / VALIDATED).read_text(encoding="utf-8", errors="replace"), last)
         log = TrainingLog((dev,), {}, None, None, finished=True, diverged=False)
         decoding = self._decoding(task, folder / "average.test.txt")
-        return dataclasses.replace(self._new(task, log), test=decoding)
+        starts = () if trained is None else trained.starts
+        return dataclasses.replace(self._new(task, log), test=decoding, starts=starts)
 
     def _decoding(self, task: Task, generated: Path) -> Decoding:
         # sacrebleu and fairseq take seconds to import, which reports and lists of runs can do without.

@@ -77,6 +77,8 @@ class Record:
         diverged: whether it ended early because figures were not finite.
         machine: where.
         test: what its best checkpoint does on test; None if it was not decoded.
+        starts: records of the warm start and the teacher that it was made from, where these were made again on another
+            machine and came out otherwise.
     """
 
     run: str
@@ -94,6 +96,17 @@ class Record:
     diverged: bool
     machine: Machine
     test: Decoding | None = None
+    starts: tuple[str, ...] = ()
+
+    @property
+    def warm_start(self) -> str | None:
+        """Return the record of the warm start, where that is not the first one."""
+        return next((name for name in self.starts if name.rpartition("/")[2].startswith("warm")), None)
+
+
+def version_name(name: str, number: int) -> str:
+    """Return the name of a training's record as it came out the second time, the third, …"""
+    return f"{name}+{number}"
 
 
 def read_record(kind: type[Made], path: Path) -> Made | None:
@@ -138,6 +151,17 @@ class Records:
             InputError: it is damaged.
         """
         return read_record(Record, self.path(name))
+
+    def versions(self, name: str) -> list[Record]:
+        """Return a training's record, and those of it as it came out on other machines where it was made again.
+
+        Raises:
+            InputError: one is damaged.
+        """
+        found = [] if (first := self.read(name)) is None else [first]
+        while found and (record := self.read(version_name(name, len(found) + 1))) is not None:
+            found.append(record)
+        return found
 
     def write(self, record: Record) -> None:
         """Write a record in place of an earlier one."""

@@ -10,6 +10,9 @@ from experiments.results import Cell, Results
 from experiments.selection import Edge, edges
 from experiments.table import Column, Row, Table
 
+# Beside figures of runs whose start was made again.
+AGAIN = "†"
+
 
 def report(table: Table, results: Path) -> str:
     """Return all parts of the report under the table's title."""
@@ -60,9 +63,15 @@ def seeds_table(found: Results) -> str:
         low, high = test.interval_95
         chances = [_chance(found.p_value(cell, baseline)) for baseline in baselines]
         interval = f"{low:.2f}–{high:.2f}"
-        lines.append([*_names(cell), f"{test.bleu:.2f}", interval, *chances, f"{test.tokenised_bleu:.2f}"])
+        mark = AGAIN if cell.record is not None and cell.record.starts else ""
+        lines.append([*_names(cell), f"{test.bleu:.2f}{mark}", interval, *chances, f"{test.tokenised_bleu:.2f}"])
     head = ["loss", "row", "seed", "BLEU", "95 % interval", *(f"p against {each.title}" for each in baselines)]
     note = "p: approximate randomisation of sentences, 10,000 trials, two-sided."
+    if any(AGAIN in str(line[3]) for line in lines):
+        note += (
+            f" {AGAIN}: from a warm start (or a teacher) that was made again by the same command on another machine, "
+            "which rounds otherwise; there is no p between runs of different warm starts."
+        )
     return f"### Every seed\n\n{markdown([*head, 'BLEU, tokenised'], lines)}\n\n{note}"
 
 
@@ -107,12 +116,12 @@ def starts_table(found: Results) -> str:
     if found.table.fresh:
         return ""
     lines = [
-        [row.title, seed, "" if column is None else column.title, _dev(record), _update(record)]
+        [row.title, seed, "" if column is None else column.title, _dev(record), _update(record), record.machine.cpu]
         for row in found.table.rows
         for seed in row.seeds
         for column, record in found.starts(row, seed)
     ]
-    return f"### Warm starts\n\n{markdown(['row', 'seed', 'of a single loss', 'dev', 'at update'], lines)}"
+    return f"### Warm starts\n\n{markdown(['row', 'seed', 'of a single loss', 'dev', 'at update', 'processor'], lines)}"
 
 
 # Time -----------------------------------------------------------------------------

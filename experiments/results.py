@@ -62,8 +62,8 @@ class Results:
 
     def starts(self, row: Row, seed: int) -> list[tuple[Column | None, Record]]:
         """Return the records of the warm start of all columns (None) and of those that have their own."""
-        found = [(column, self._records.read(start.name)) for column, start in self._starts(row, seed)]
-        return [(column, record) for column, record in found if record is not None]
+        starts = self._starts(row, seed)
+        return [(column, record) for column, start in starts for record in self._records.versions(start.name)]
 
     def step_s(self, row: Row, column: Column) -> float | None:
         """Return the median of seconds a step over all runs of a column on a row."""
@@ -77,9 +77,16 @@ class Results:
         return statistics.median(seconds) if seconds else None
 
     def p_value(self, cell: Cell, baseline: Column) -> float | None:
-        """Return the p of a cell against a baseline of the same row and seed; None if one of them is not decoded."""
+        """Return the p of a cell against a baseline of the same row and seed.
+
+        Returns:
+            None if one of them is not decoded, or if they have different warm starts.
+        """
         other = self._at(cell.row, cell.seed, baseline)
         if other is None or cell.column == baseline or not _is_decoded(cell.record) or not _is_decoded(other.record):
+            return None
+        assert cell.record is not None and other.record is not None
+        if cell.record.warm_start != other.record.warm_start:
             return None
         return self._tested(cell.name, other.name)
 
@@ -93,7 +100,7 @@ class Results:
         """Yield the records of all students, and the averages and warm starts that belong to the table."""
         for row in self.table.rows:
             for seed in row.seeds:
-                names = [start.name for _, start in self._starts(row, seed)]
+                names = [record.run for _, record in self.starts(row, seed)]
                 for column in self.table.columns:
                     names += [student_task(self.table, row, seed, column, each).name for each in column.settings]
                 names += [cell.name + AVERAGE_MARK for cell in self._cells if (cell.row, cell.seed) == (row, seed)]

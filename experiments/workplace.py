@@ -94,13 +94,17 @@ class Workplace:
         While it is made again, they are there as soon as its best one is saved; those of a student when it ends,
         since the last ones may be averaged.
         """
-        record = self.records.read(task.record) if task.kind in TRAININGS else None
-        if record is None:
+        versions = self.records.versions(task.record) if task.kind in TRAININGS else []
+        if not versions:
             return False
         log = read_log(log_of(task, self.out))
-        alike = bleus_of(log.curve).items() <= bleus_of(record.curve).items()
-        saved = log.finished or (task.kind != "student" and record.best_update in log.saved)
-        return not (alike and saved and (folder_of(task, self.out) / BEST).is_file())
+        curve = bleus_of(log.curve).items()
+        there = any(
+            curve <= bleus_of(record.curve).items()
+            and (log.finished or (task.kind != "student" and record.best_update in log.saved))
+            for record in versions
+        )
+        return not (there and (folder_of(task, self.out) / BEST).is_file())
 
     def pending(self, tasks: Sequence[Task]) -> list[Task]:
         """Return the tasks without a result, and lost trainings whose checkpoints these need, in their order."""

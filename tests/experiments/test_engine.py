@@ -222,12 +222,45 @@ def test_a_deleted_checkpoint_is_made_again_beside_a_finished_log(place, lost):
     assert begun(work(lost, jobs=1)) == [f"{FIRST}/plain/lr-1", f"{FIRST}/plain/lr-1+average"]
 
 
-def test_a_training_that_comes_out_as_another_is_refused(place, lost):
+def test_a_warm_start_that_comes_out_as_another_is_recorded_beside_the_first(place, lost):
     path = place.records.path(f"{FIRST}/warm")
+    path.write_text(path.read_text().replace("31.3", "31.4"))
+    first = path.read_text()
+    for mark in ("", "+average"):
+        place.records.path(f"{FIRST}/plain/lr-1{mark}").unlink()
+    said = work(lost, jobs=1)
+    assert begun(said) == [f"{FIRST}/warm", *(f"{FIRST}/plain/lr-1{mark}" for mark in ("", "+test", "+average"))]
+    assert path.read_text() == first
+    versions = place.records.versions(f"{FIRST}/warm")
+    assert [(each.run, each.curve[0].bleu) for each in versions] == [(f"{FIRST}/warm", 31.4), (f"{FIRST}/warm+2", 31.3)]
+    for mark in ("", "+average"):
+        made = place.records.read(f"{FIRST}/plain/lr-1{mark}")
+        assert made.starts == (f"{FIRST}/warm+2",) and made.warm_start == f"{FIRST}/warm+2"
+    assert place.records.read(f"{FIRST}/plain/lr-0.3").starts == ()
+    # Once more: it is known by now.
+    shutil.rmtree(place.out / FIRST / "warm")
+    shutil.rmtree(place.out / FIRST / "plain")
+    place.records.path(f"{FIRST}/plain/lr-1").unlink()
+    work(lost, jobs=1)
+    assert len(place.records.versions(f"{FIRST}/warm")) == 2
+
+
+def test_a_warm_start_that_ended_as_another_before_it_was_recorded_is_not_made_once_more(place, lost):
+    work(lost)
+    path = place.records.path(f"{FIRST}/warm")
+    path.write_text(path.read_text().replace("31.3", "31.4"))
+    place.records.path(f"{FIRST}/plain/lr-1").unlink()
+    shutil.rmtree(place.out / FIRST / "plain")
+    assert f"{FIRST}/warm" not in begun(work(lost, jobs=1))
+    assert place.records.read(f"{FIRST}/plain/lr-1").starts == (f"{FIRST}/warm+2",)
+
+
+def test_a_student_that_comes_out_as_another_is_refused(place, lost):
+    path = place.records.path(f"{FIRST}/plain/lr-1")
     path.write_text(path.read_text().replace("31.3", "31.4"))
     before = path.read_text()
     said: list[str] = []
-    with pytest.raises(StateError, match=f"{FIRST}/warm"):
+    with pytest.raises(StateError, match=f"{FIRST}/plain/lr-1"):
         Engine(lost, Recorder(place, "abc", 1), 1, said.append).work()
     (failed,) = [line for line in said if line.startswith("FAILED")]
     for words in ("not the one of its record", "31.4 at 3", "31.3 at 3", "delete its record"):

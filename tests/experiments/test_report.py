@@ -91,7 +91,7 @@ def test_footnotes_list_what_the_figures_hold_for(records, tmp_path):
     records.write(made)
     # 3 warm starts; 5 tuning runs; 2 further seeds or rows of 2 columns; 6 averages.
     assert "records: 18, of which 0 diverged" in text
-    assert lines(text, "Warm starts")[2] == ["A", "1", "", "28.00", "6"]
+    assert lines(text, "Warm starts")[2] == ["A", "1", "", "28.00", "6", "a processor"]
 
 
 def test_an_empty_table_has_no_figures(tmp_path):
@@ -110,3 +110,19 @@ def test_a_part_of_a_table_says_so(records, tmp_path):
 def test_a_diverged_setting_is_named(records, tmp_path):
     records.write(record(student(TABLE.rows[0], 1, TABLE.columns[0], at(lr=1)), None))
     assert lines(report(TABLE, tmp_path), "Tuning")[2][2] == "lr 1: diverged"
+
+
+def test_runs_of_another_warm_start_are_marked_and_have_no_p_against_those_of_the_first(records, tmp_path):
+    fill(records)
+    name = "arch_a/seed-1/taught/lr-1"
+    made = records.read(name)
+    records.write(replace(made, starts=("arch_a/seed-1/warm+2", "arch_a/seed-1/teacher+2")))
+    text = report(TABLE, tmp_path)
+    found = {tuple(row[:3]): row[3:] for row in lines(text, "Every seed")[2:]}
+    assert found["taught loss", "A", "1"][0] == "36.10†" and found["taught loss", "A", "1"][2] == ""
+    assert found["taught loss", "A", "2"][0] == "36.20" and found["taught loss", "A", "2"][2] != ""
+    assert "†: from a warm start" in text
+    # A teacher alone leaves the warm start what it was.
+    records.write(replace(made, starts=("arch_a/seed-1/teacher+2",)))
+    found = {tuple(row[:3]): row[3:] for row in lines(report(TABLE, tmp_path), "Every seed")[2:]}
+    assert found["taught loss", "A", "1"][0] == "36.10†" and found["taught loss", "A", "1"][2] != ""
