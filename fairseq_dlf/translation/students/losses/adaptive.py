@@ -22,7 +22,7 @@ from fairseq_dlf.core.teaching.estimators import ESTIMATORS, Reinforce
 from fairseq_dlf.core.teaching.forms import FORMS, Form
 from fairseq_dlf.core.teaching.loop.online import OnlineAdaptation
 from fairseq_dlf.core.teaching.loss import DynamicLoss
-from fairseq_dlf.core.teaching.teacher_file import TeacherHeader, read_teacher, write_teacher
+from fairseq_dlf.core.teaching.teacher_file import TeacherFile, TeacherHeader, read_teacher, write_teacher
 from fairseq_dlf.core.teaching.teachers import TEACHERS, StochasticTeacher, untaught_teacher
 from fairseq_dlf.translation.bleu.decoding import unwrapped
 from fairseq_dlf.translation.bleu.type_facts import type_facts
@@ -48,7 +48,6 @@ OPTIONS = {
     "estimator": "--estimator",
     "form": "--form",
     "label_smoothing": "--label-smoothing",
-    "rate": "--controller-lr",
     "teacher": "--controller",
     "valid_subset": "--valid-subset",
     "window": "--window",
@@ -126,6 +125,8 @@ class AdaptiveCriterion(StudentCriterion):
         # Neither is a module: the student's optimiser must not train the controller.
         self._sample: Optional[DevSample] = None
         self._adaptation: Optional[OnlineAdaptation] = None
+        # What the signature calls the controller that the run begins with.
+        self._origin = cfg.controller or CONTROLLER
 
     def require_effect(self) -> None:
         cfg = self.cfg
@@ -173,7 +174,10 @@ class AdaptiveCriterion(StudentCriterion):
         """Return the controller that the run begins with."""
         cfg, form, types = self.cfg, self.loss.form, len(self.task.target_dictionary)
         if cfg.controller_from:
-            return _read_controller(cfg.controller_from, form, types)
+            read = _read_controller(cfg.controller_from, form, types)
+            self._origin = f"{read.header.kind} {read.digest}"
+            assert isinstance(read.teacher, StochasticTeacher)
+            return read.teacher
         kind, options = TEACHERS.parse(cfg.controller or CONTROLLER)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(mixed_seed(cfg.seed, _SALT))
@@ -187,13 +191,14 @@ class AdaptiveCriterion(StudentCriterion):
     def _signature(self) -> Signature:
         cfg = self.cfg
         options = {
-            "controller": cfg.controller_from or cfg.controller or CONTROLLER,
+            "controller": self._origin,
             "window": cfg.window,
             "controller_lr": cfg.controller_lr,
             "dev_bleu_sentences": cfg.dev_bleu_sentences,
             "seed": cfg.seed,
         }
-        return Signature.of("dlf-adaptive", self.loss.signature, self._estimator.signature, options)
+        found = Signature.of("dlf-adaptive", self.loss.signature, self._estimator.signature, options)
+        return found.without("steps", "collapse_share")  # of lessons, which there are none of
 
     def _report(self, adaptation: OnlineAdaptation) -> None:
         """Log a window that begins, and write the controller's file."""
@@ -246,7 +251,7 @@ def _require_controller(spec: str) -> None:
         )
 
 
-def _read_controller(path: str, form: Form, types: int) -> StochasticTeacher:
+def _read_controller(path: str, form: Form, types: int) -> TeacherFile:
     """Return the controller of a file.
 
     Raises:
@@ -260,5 +265,4 @@ def _read_controller(path: str, form: Form, types: int) -> StochasticTeacher:
             f"but the form {form.spec} has {form.size(types):,}: pass --form {read.header.form}",
             setting="controller_from",
         )
-    assert isinstance(read.teacher, StochasticTeacher)
-    return read.teacher
+    return read

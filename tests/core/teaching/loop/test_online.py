@@ -77,14 +77,14 @@ def test_it_learns_what_reinforce_learns_of_the_same_records():
     torch.manual_seed(2)
     teacher = CoefficientController.untaught(START.double(), 3, beta=0.25)
     optimizer, memory, records, average = torch.optim.Adam(teacher.parameters(), 0.05), teacher.begin(9, True), [], 0.0
-    reached = None
+    reached, decision = None, None
     for update in range(UPDATES):
         if update % WINDOW == 0:
             before, reached = reached, student.measure()
             if before is not None:
                 reward = (reached > before) - (reached < before)
-                log_prob = float(teacher.log_prob(*decision))  # noqa: F821
-                records = [*records, (decision, log_prob, reward - average)][-6:]  # noqa: F821
+                log_prob = float(teacher.log_prob(*decision))
+                records = [*records, (decision, log_prob, reward - average)][-6:]
                 average = 0.9 * average + 0.1 * reward
                 draws = torch.Generator().manual_seed(mixed_seed(9, update // WINDOW))
                 loss = 0.0
@@ -106,7 +106,9 @@ def test_it_learns_what_reinforce_learns_of_the_same_records():
             assert (made.figures.reached, made.figures.reward) == (reached, reward)
             assert made.figures.baseline == pytest.approx(average, abs=1e-10)
     untaught = adaptation(dtype=torch.float64).teacher
-    assert max(float((a - b).abs().max()) for a, b in zip(teacher.parameters(), untaught.parameters(), strict=True)) > 0.01
+    assert (
+        max(float((a - b).abs().max()) for a, b in zip(teacher.parameters(), untaught.parameters(), strict=True)) > 0.01
+    )
     for mine, wanted in zip(made.teacher.parameters(), teacher.parameters(), strict=True):
         torch.testing.assert_close(mine, wanted, rtol=0, atol=1e-10)
 
@@ -152,7 +154,9 @@ def test_a_state_of_another_policy_is_refused():
     other = OnlineAdaptation(
         CoefficientController.untaught(torch.ones(3), 4), Reinforce(EpisodePlan(WINDOW)), WINDOW, 0.05, seed=9
     )
-    with pytest.raises(InputError, match="policy of the run that is resumed does not fit this one .*: pass the options"):
+    with pytest.raises(
+        InputError, match="policy of the run that is resumed does not fit this one .*: pass the options"
+    ):
         other.restore(state)
     with pytest.raises(InputError, match="does not fit this one"):
         adaptation().restore({name: value for name, value in state.items() if name != "values"})
@@ -160,7 +164,6 @@ def test_a_state_of_another_policy_is_refused():
 
 @pytest.mark.parametrize(("options", "words"), [({"window": 0}, "window is 0"), ({"rate": -1.0}, "rate is -1.0")])
 def test_wrong_settings_are_named(options, words):
+    made, given = adaptation(), {"window": WINDOW, "rate": 0.1, **options}
     with pytest.raises(InputError, match=words):
-        adaptation(**{"window": WINDOW, **options}) if "rate" in options else OnlineAdaptation(
-            adaptation().teacher, Reinforce(EpisodePlan(1)), 0, 0.1, 1
-        )
+        OnlineAdaptation(made.teacher, made.estimator, **given, seed=1)

@@ -43,7 +43,11 @@ def test_coefficients_move_by_themselves():
     made = controller(beta=0.25)
     found = made(progress_of(8), made.begin(3, explores=True))[0].detach()
     assert len({tuple(row) for row in (found - START).t().tolist()}) == 4
-    assert set(torch.cat([found[:1] - START, found.diff(dim=0)]).round(decimals=4).flatten().tolist()) <= {-0.25, 0, 0.25}
+    assert set(torch.cat([found[:1] - START, found.diff(dim=0)]).round(decimals=4).flatten().tolist()) <= {
+        -0.25,
+        0,
+        0.25,
+    }
 
 
 @pytest.mark.parametrize("untaught", [True, False])
@@ -68,7 +72,9 @@ def test_its_tensors_make_it_again():
 
 
 def test_wrong_numbers_of_statistics_are_named():
-    with pytest.raises(ValueError, match="each of 4 coefficients reads a statistic of its own, but there are 2 statist"):
+    with pytest.raises(
+        ValueError, match="each of 4 coefficients reads a statistic of its own, but there are 2 statist"
+    ):
         controller(features=3)
     with pytest.raises(ValueError, match="coefficient_controller is 3, but must be 0 or 1"):
         controller(sampled=3)
