@@ -116,7 +116,7 @@ def test_every_loss_of_students_is_described():
     losses = {name for name, kind in CRITERION_REGISTRY.items() if issubclass(kind, StudentCriterion)}
     assert len(losses) > 8
     described = set(re.findall(r"^\| `(dlf_[a-z_]+)` \|", section("Losses to compare with"), re.M))
-    assert losses - {"dlf", "dlf_criterion"} == described
+    assert losses - {"dlf", "dlf_criterion", "dlf_adaptive"} == described
 
 
 def test_experiments_commands_parse():

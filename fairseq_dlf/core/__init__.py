@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     from fairseq_dlf.core.teaching.loop.adaptation import Adaptation as Adaptation
     from fairseq_dlf.core.teaching.loop.adaptation import Child as Child
     from fairseq_dlf.core.teaching.loop.adaptation import Family as Family
+    from fairseq_dlf.core.teaching.loop.online import OnlineAdaptation as OnlineAdaptation
     from fairseq_dlf.core.teaching.loop.steps import TeachingPlan as TeachingPlan
     from fairseq_dlf.core.teaching.loop.steps import Validation as Validation
     from fairseq_dlf.core.teaching.loop.teaching import School as School
@@ -85,6 +86,7 @@ if TYPE_CHECKING:
     from fairseq_dlf.core.teaching.teacher_file import write_teacher as write_teacher
     from fairseq_dlf.core.teaching.teachers import TEACHERS as TEACHERS
     from fairseq_dlf.core.teaching.teachers import AttentionTeacher as AttentionTeacher
+    from fairseq_dlf.core.teaching.teachers import CoefficientController as CoefficientController
     from fairseq_dlf.core.teaching.teachers import ControllerTeacher as ControllerTeacher
     from fairseq_dlf.core.teaching.teachers import LSTMTeacher as LSTMTeacher
     from fairseq_dlf.core.teaching.teachers import Memory as Memory
@@ -132,6 +134,7 @@ _MODULES = {
     "teaching.teachers": (
         "TEACHERS",
         "AttentionTeacher",
+        "CoefficientController",
         "ControllerTeacher",
         "LSTMTeacher",
         "Memory",
@@ -143,6 +146,7 @@ _MODULES = {
         "untaught_teacher",
     ),
     "teaching.loop.adaptation": ("Adaptation", "Child", "Family"),
+    "teaching.loop.online": ("OnlineAdaptation",),
     "teaching.loop.steps": ("TeachingPlan", "Validation"),
     "teaching.loop.teaching": ("School", "Teaching"),
 }

@@ -10,6 +10,7 @@ from fairseq_dlf.translation.students import archs as _archs  # noqa: F401
 from fairseq_dlf.translation.students import schedules as _schedules  # noqa: F401
 from fairseq_dlf.translation.students import task as _student_task  # noqa: F401
 from fairseq_dlf.translation.students.losses import actor_critic as _actor_critic  # noqa: F401
+from fairseq_dlf.translation.students.losses import adaptive as _adaptive  # noqa: F401
 from fairseq_dlf.translation.students.losses import dynamic as _dynamic  # noqa: F401
 from fairseq_dlf.translation.students.losses import r_drop as _r_drop  # noqa: F401
 from fairseq_dlf.translation.students.losses import reinforce as _reinforce  # noqa: F401

@@ -78,8 +78,8 @@ class DlfTeacherModel(BaseFairseqModel):
         kind, within = TEACHERS.parse(cfg.teacher_kind)
         if TEACHERS[kind].statistics != "progress":
             raise InputError(
-                f"the teacher {kind} reads the {TEACHERS[kind].statistics} of classes, which students of translation "
-                "do not have: take another teacher",
+                f"the teacher {kind} reads the statistics {TEACHERS[kind].statistics!r}, but students of dlf_teaching "
+                "have 'progress': take another teacher",
                 setting="teacher_kind",
             )
         require_match(ESTIMATORS[ESTIMATORS.parse(task.cfg.estimator)[0]], TEACHERS[kind])

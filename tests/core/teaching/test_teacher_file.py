@@ -82,7 +82,10 @@ def test_a_missing_file_is_named_with_what_to_pass(path):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"kind": "oracle"}, "no teacher named 'oracle': wanted one of attention, controller, lstm, schedule, static"),
+        (
+            {"kind": "oracle"},
+            "no teacher named 'oracle': wanted one of attention, coefficient_controller, controller, lstm",
+        ),
         ({"kind": 3}, "kind is 3, wanted text"),
         ({"kind": "static"}, "a static teacher needs the tensor 'phi'"),
         ({"form": "cube"}, "no form named 'cube': wanted one of bins, diagonal, loss_network, matrix"),

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -19,7 +19,7 @@ from fairseq_dlf.core.teaching.estimators.estimator import ESTIMATORS, Estimate,
 from fairseq_dlf.core.teaching.estimators.replay import Replay
 from fairseq_dlf.core.teaching.guidance import Guidance
 from fairseq_dlf.core.teaching.lesson import Lesson
-from fairseq_dlf.core.teaching.teachers.stochastic import StochasticTeacher
+from fairseq_dlf.core.teaching.teachers.stochastic import Decision, StochasticTeacher
 from fairseq_dlf.core.teaching.window import Window
 
 
@@ -139,27 +139,44 @@ class Reinforce:
         weights = (scores.detach() - batch.log_probs).exp().clamp(max=self.weight_limit)
         return (weights * batch.advantages * scores).mean()
 
+    def places(self, updates: int) -> list[int]:
+        """Return after how many updates of an interval the measure is taken, ascending; the last is its end."""
+        points = min(self.points, updates)
+        return [round(updates * place / points) for place in range(1, points + 1)]
+
+    def level(self, values: Sequence[float]) -> float:
+        """Return M_i, the discounted mean of the measure at the places of an interval."""
+        weights = [self.gamma ** (len(values) - place) for place in range(1, len(values) + 1)]
+        return sum(weight * value for weight, value in zip(weights, values, strict=True)) / sum(weights)
+
+    def remember(self, teacher: StochasticTeacher, decision: Decision, reward: float) -> None:
+        """Keep a decision of the present policy and its reward, and move the baseline."""
+        with torch.no_grad():
+            log_prob = float(teacher.log_prob(*decision))
+        self.memory.add(decision, log_prob, reward, reward - self.average[0])
+        self.average[0] = self.baseline * self.average[0] + (1.0 - self.baseline) * reward
+
     def _record(self, teacher: StochasticTeacher, guidance: Guidance, rewards: list[float]) -> None:
         for begin, reward in zip(guidance.observed(), rewards, strict=True):
-            decision = teacher.decision(guidance.progress[begin], guidance.memory(begin))
-            with torch.no_grad():
-                log_prob = float(teacher.log_prob(*decision))
-            self.memory.add(decision, log_prob, reward, reward - self.average[0])
-            self.average[0] = self.baseline * self.average[0] + (1.0 - self.baseline) * reward
+            self.remember(teacher, teacher.decision(guidance.progress[begin], guidance.memory(begin)), reward)
+
+
+def sign_of_change(before: float, after: float) -> float:
+    """Return the reward of an action: 1, −1, or 0 without a change."""
+    return float((after > before) - (after < before))
 
 
 class _Measured:
     """The measure at the places of a lesson, taken on the forward pass."""
 
     def __init__(self, estimator: Reinforce, lesson: Lesson, guidance: Guidance):
-        self.lesson, self.guidance, self.gamma = lesson, guidance, estimator.gamma
+        self.lesson, self.guidance, self.estimator = lesson, guidance, estimator
         self.values: dict[int, float] = {}
         # Of each interval, the updates before which it is measured, the last one its end.
         self.places = []
         for begin in guidance.observed():
             length = min(lesson.interval, lesson.updates - begin)
-            points = min(estimator.points, length)
-            self.places.append([begin + round(length * place / points) for place in range(1, points + 1)])
+            self.places.append([begin + place for place in estimator.places(length)])
         self._due = {0, *(place for places in self.places for place in places)}
 
     def observe(self, t: int, params: Tensor, buffers: Buffers) -> None:
@@ -177,9 +194,7 @@ class _Measured:
             reached = self.lesson.reached
         rewards = []
         for places in self.places:
-            weights = [self.gamma ** (len(places) - place) for place in range(1, len(places) + 1)]
-            total = sum(weight * self.values[place] for weight, place in zip(weights, places, strict=True))
-            mean = total / sum(weights)
-            rewards.append(float((mean > reached) - (mean < reached)))
-            reached = mean
+            level = self.estimator.level([self.values[place] for place in places])
+            rewards.append(sign_of_change(reached, level))
+            reached = level
         return reached, rewards

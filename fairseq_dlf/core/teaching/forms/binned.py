@@ -35,6 +35,7 @@ class Binned(Form):
     _of_type: Tensor | None = field(default=None, init=False, repr=False, compare=False)
     reads_sum = True
     portable = True
+    tallied = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -63,6 +64,11 @@ class Binned(Form):
         if self._of_type is None:
             raise StateError(f"the form {self.name} does not know the target types: fit it to them first (form.fitted)")
         return self._of_type.to(target.device)[target]
+
+    def summed_by_bin(self, values: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Return sums of values of tokens, (n,), in the bins of their targets, and numbers of tokens, (bins,) each."""
+        place, nothing = self.bin_of(target), values.new_zeros(self.bins)
+        return nothing.index_add(0, place, values), nothing.index_add(0, place, torch.ones_like(values))
 
 
 def bins_of(form: Binned, facts: TypeFacts) -> Tensor:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from fairseq_dlf.core.teaching.forms.binned import Binned
@@ -34,3 +35,10 @@ class Bins(Binned):
         place = self.bin_of(log_probs.target)
         target, rest = coefficients.chunk(2)
         return smoothed_reward(target[place], rest[place], log_probs)
+
+    def tallies(self, log_probs: LogProbs) -> tuple[Tensor, Tensor]:
+        """Return what each coefficient multiplies, negated: −log p(y) for a_k, −mean_j log p(j) for b_k."""
+        assert log_probs.summed is not None
+        rest = log_probs.summed / log_probs.logits.size(-1)
+        sums, tokens = self.summed_by_bin(-log_probs.of_target, log_probs.target)
+        return torch.cat([sums, self.summed_by_bin(-rest, log_probs.target)[0]]), torch.cat([tokens, tokens])

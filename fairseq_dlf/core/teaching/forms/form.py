@@ -27,6 +27,7 @@ class Form(ABC):
         name: in `FORMS`, which sets it.
         reads_sum, reads_every: which fields of `LogProbs` the form needs besides log p(y).
         portable: whether the coefficients have a meaning for other target types, too.
+        tallied: whether `tallies` says how a student does where each coefficient acts.
         starts_neutral: whether reward = log p(y) at `neutral`, with default options; False where teaching starts at
             random, so that multiples of the start mean nothing.
 
@@ -40,6 +41,7 @@ class Form(ABC):
     reads_sum: ClassVar[bool] = False
     reads_every: ClassVar[bool] = False
     portable: ClassVar[bool] = False
+    tallied: ClassVar[bool] = False
     starts_neutral: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -106,6 +108,16 @@ class Form(ABC):
         Args:
             coefficients: Φ, (size,), in the dtype of the log-probabilities.
         """
+
+    def tallies(self, log_probs: LogProbs) -> tuple[Tensor, Tensor]:
+        """Return sums over tokens and the numbers of these tokens, (size,) each, which a policy reads as means.
+
+        The mean of a coefficient is small where the student does well at what the coefficient acts on.
+
+        Raises:
+            NotImplementedError: the form is not `tallied`.
+        """
+        raise NotImplementedError(f"the form {self.name} has no statistics of its coefficients")
 
     def losses(self, coefficients: Tensor, log_probs: LogProbs) -> Tensor:
         """Return the loss of each token, (n,)."""

@@ -40,3 +40,7 @@ class Shares(Binned):
     def reward(self, coefficients: Tensor, log_probs: LogProbs) -> Tensor:
         share = coefficients[self.bin_of(log_probs.target)]
         return smoothed_reward(1.0 - share, share, log_probs)
+
+    def tallies(self, log_probs: LogProbs) -> tuple[Tensor, Tensor]:
+        """Return −log p(y) in the bin of each coefficient."""
+        return self.summed_by_bin(-log_probs.of_target, log_probs.target)

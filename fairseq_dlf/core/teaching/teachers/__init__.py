@@ -1,6 +1,7 @@
 """Teachers, one file each; importing this package registers them all."""
 
 from fairseq_dlf.core.teaching.teachers.attention import AttentionTeacher
+from fairseq_dlf.core.teaching.teachers.coefficient_controller import CoefficientController
 from fairseq_dlf.core.teaching.teachers.controller import ControllerTeacher
 from fairseq_dlf.core.teaching.teachers.lstm import LSTMTeacher
 from fairseq_dlf.core.teaching.teachers.schedule import ScheduleTeacher
@@ -12,6 +13,7 @@ from fairseq_dlf.core.teaching.teachers.teacher import TEACHERS, Memory, Teacher
 __all__ = [
     "TEACHERS",
     "AttentionTeacher",
+    "CoefficientController",
     "ControllerTeacher",
     "LSTMTeacher",
     "Memory",

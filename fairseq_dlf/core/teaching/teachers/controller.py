@@ -25,7 +25,7 @@ _BUFFERS = ("opening", "low", "high", "beta", "sampled", "pairs")
 _GREEDY = -1
 
 
-class _Elements(NamedTuple):
+class Elements(NamedTuple):
     """What the policy acts on: each element's coefficients and statistics by number.
 
     Attributes:
@@ -110,15 +110,21 @@ class ControllerTeacher(StochasticTeacher):
             reach: how far Φ may move from its start.
             sampled: 1 draws actions also where the teacher only guides, 0 takes the most probable.
         """
-        require_positive(beta=beta, reach=reach)
-        if sampled not in (0, 1):
-            raise InputError(
-                f"the option sampled of the teacher controller is {sampled}, but must be 0 or 1", "teacher"
-            )
         if features < 2:
             raise InputError("a controller reads statistics of the student, but there are none", setting="teacher")
         pairs = _are_pairs(len(neutral), features)
-        statistics = 2 if pairs else features - 1
+        return cls._uniform(neutral, 2 if pairs else features - 1, pairs, beta, reach, sampled)
+
+    @classmethod
+    def _uniform(
+        cls, neutral: Tensor, statistics: int, pairs: bool, beta: float, reach: float, sampled: int
+    ) -> "ControllerTeacher":
+        """Return a controller whose actions are all equally probable, of elements that read so many statistics."""
+        require_positive(beta=beta, reach=reach)
+        if sampled not in (0, 1):
+            raise InputError(
+                f"the option sampled of the teacher {cls.kind} is {sampled}, but must be 0 or 1", "teacher"
+            )
         sizes = [statistics * (PAST + 1) + 2, HIDDEN, HIDDEN, len(DIRECTIONS)]
         layers: dict[str, Tensor] = {}
         for place, (inside, outside) in enumerate(zip(sizes, sizes[1:], strict=False), start=1):
@@ -142,7 +148,12 @@ class ControllerTeacher(StochasticTeacher):
 
     @property
     def features(self) -> int:
-        return 1 + (self.coefficients if bool(self.pairs) else _statistics_of(self.weight_1))
+        return 1 + (self.coefficients if bool(self.pairs) else self._read)
+
+    @property
+    def _read(self) -> int:
+        """How many statistics an element reads, by the weights of the first layer."""
+        return (self.weight_1.size(1) - 2) // (PAST + 1)
 
     def start(self) -> Memory:
         return self._memory(_GREEDY)
@@ -164,6 +175,10 @@ class ControllerTeacher(StochasticTeacher):
 
     def log_prob(self, states: Tensor, actions: Tensor) -> Tensor:
         return self._log_probs(states, actions).sum(dim=-1)
+
+    def entropy(self, states: Tensor) -> Tensor:
+        log_probs = torch.log_softmax(self._logits(states), dim=-1)
+        return -(log_probs.exp() * log_probs).sum(dim=-1).mean(dim=-1)
 
     def bound(self, low: Tensor, high: Tensor) -> None:
         with torch.no_grad():
@@ -227,15 +242,15 @@ class ControllerTeacher(StochasticTeacher):
         values = of_elements.unsqueeze(1).expand_as(places)
         return torch.zeros_like(self.opening).index_put((places.flatten(),), values.flatten())
 
-    def _elements(self) -> _Elements:
+    def _elements(self) -> Elements:
         device = self.opening.device
         if bool(self.pairs):
             classes = math.isqrt(self.coefficients)
             one, other = torch.triu_indices(classes, classes, offset=1, device=device)
             pairs = torch.stack([one * classes + other, other * classes + one], dim=1)
-            return _Elements(pairs, pairs)
+            return Elements(pairs, pairs)
         each = torch.arange(self.coefficients, device=device).unsqueeze(1)
-        return _Elements(each, torch.arange(self.features - 1, device=device).expand(len(each), -1))
+        return Elements(each, torch.arange(self.features - 1, device=device).expand(len(each), -1))
 
     def _require_fit(self) -> None:
         """Raise InputError unless the tensors fit one another."""
@@ -249,15 +264,10 @@ class ControllerTeacher(StochasticTeacher):
         wrong = [name for (name, each), shape in zip(wanted.items(), shapes, strict=True) if each.shape != shape]
         if wrong or number < 1 or states < PAST + 3 or (states - 2) % (PAST + 1):
             raise InputError(f"a controller's tensors do not fit one another: {', '.join(wrong) or 'weight_1'}")
-        if bool(self.pairs) and (_statistics_of(self.weight_1) != 2 or not _are_pairs(number, number + 1)):
+        if bool(self.pairs) and (self._read != 2 or not _are_pairs(number, number + 1)):
             raise InputError(f"a controller of pairs of classes has {number} coefficients, which are no square matrix")
         if bool((self.low > self.opening).any() or (self.opening > self.high).any()) or not float(self.beta) > 0:
             raise InputError("a controller's Φ starts outside of its bounds, or its steps are not positive")
-
-
-def _statistics_of(weight: Tensor) -> int:
-    """Return how many statistics an element reads, from the weights of the first layer."""
-    return (weight.size(1) - 2) // (PAST + 1)
 
 
 def _are_pairs(coefficients: int, features: int) -> bool:

@@ -51,3 +51,7 @@ class StochasticTeacher(Teacher):
     @abstractmethod
     def log_prob(self, states: Tensor, actions: Tensor) -> Tensor:
         """Return log π_θ of decisions, with a graph to θ: (…,) from (…, elements, state) and (…, elements)."""
+
+    @abstractmethod
+    def entropy(self, states: Tensor) -> Tensor:
+        """Return the entropy of the policy in nats, the mean over elements, with a graph to θ: (…,) from states."""

@@ -21,7 +21,8 @@ class Teacher(nn.Module, ABC):
         kind: its name in `TEACHERS`, which sets it, and in the headers of teacher files.
         reads_progress: whether s_t matters; where it does not, nobody measures it.
         statistics: what s_t holds of the student, beside the share of the run, by the name that front ends know:
-            "progress" (the paper's) or "confusion" (of classes, in mean negative log-likelihood).
+            "progress" (the paper's), "confusion" (of classes, in mean negative log-likelihood) or "tallies" (of each
+            coefficient, as the form gives them).
         acts_when_observed: whether Φ changes only where the student is observed: then `forward` is asked for one step
             an interval, not for one an update.
         portable: whether θ has a meaning for other classes of the same number.

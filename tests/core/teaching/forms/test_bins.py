@@ -53,3 +53,27 @@ def test_bins_of_unknown_types_are_refused():
 def test_bins_and_networks_are_portable_and_others_are_not():
     portable = {name for name in FORMS if FORMS[name].portable}
     assert portable == {"bins", "loss_network", "shares", "token_network"}
+
+
+@pytest.mark.parametrize("spec", ["bins(number=2)", "shares(number=2)"])
+def test_tallies_are_those_of_the_tokens_of_a_bin(spec):
+    torch.manual_seed(1)
+    logits, target = torch.randn(5, 4, dtype=torch.float64), torch.tensor([2, 0, 1, 3, 3])
+    form = FORMS.make(spec).fitted(facts([9.0, 1.0, 8.0, 2.0]))
+    place, table = [0, 1, 1, 1], torch.log_softmax(logits, -1)
+    sums, tokens = [0.0] * form.size(4), [0.0] * form.size(4)
+    for i, y in enumerate(target.tolist()):
+        sums[place[y]] -= float(table[i, y])
+        tokens[place[y]] += 1
+        if form.name == "bins":
+            sums[2 + place[y]] -= float(table[i].mean())
+            tokens[2 + place[y]] += 1
+    found = form.tallies(log_probs(logits, target, summed=True))
+    torch.testing.assert_close(found[0], torch.tensor(sums, dtype=torch.float64), rtol=0, atol=1e-10)
+    assert found[1].tolist() == tokens
+
+
+def test_forms_with_bins_have_tallies_and_others_say_that_they_have_none():
+    assert {name for name in FORMS if FORMS[name].tallied} == {"bins", "shares"}
+    with pytest.raises(NotImplementedError, match="the form diagonal has no statistics of its coefficients"):
+        FORMS.make("diagonal").tallies(log_probs(torch.randn(2, 4), torch.tensor([0, 3])))

@@ -53,7 +53,7 @@ def test_options_are_those_of_untaught():
 @pytest.mark.parametrize(
     ("kind", "options", "words"),
     [
-        ("oracle", {}, "no teacher named 'oracle': wanted one of attention, controller, lstm, schedule, static"),
+        ("oracle", {}, "no teacher named 'oracle': wanted one of attention, coefficient_controller, controller, lstm"),
         ("static", {"keys": 3}, "the teacher static has no option keys: its options are none"),
         ("attention", {"depth": 3}, "no option depth: its options are keys=5, key_scale=0.1"),
     ],
