@@ -1,10 +1,13 @@
 """Hooks of MkDocs: puts the generated parts into the pages that ask for them."""
 
+import logging
 import re
 from typing import Any
 
 from documentation.reference import SECTIONS
 
+# fairseq's import makes every logger talk.
+logging.getLogger("MARKDOWN").setLevel(logging.WARNING)
 _MARK = re.compile(r"^<!-- generated: (.+) -->$", re.M)
 
 

@@ -4,6 +4,7 @@
 """
 
 import argparse
+import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, Field, fields
@@ -21,6 +22,7 @@ from experiments import source_use
 from experiments.choice import command_line as choice
 from experiments.command_line import TABLES
 from experiments.command_line import build_parser as build_experiments_parser
+from fairseq_dlf import core
 from fairseq_dlf.core.support.registry import Registry
 from fairseq_dlf.core.teaching.estimators import ESTIMATORS
 from fairseq_dlf.core.teaching.forms import FORMS
@@ -40,10 +42,8 @@ ROOT = Path(__file__).parents[1]
 # A default that a help tells; and what is code in a help: an option, and a name such as greedy_bleu, though not s_t.
 _TOLD = re.compile(r" \(default: ([^)]*)\)")
 _CODE = re.compile(r"(`[^`]*`|(?<![\w-])--[a-z][\w-]*|\b[a-z]\w*_[a-z]{2,}\w*(?:\([^)]*\))?)")
-# `dlf_criterion` is the long name of `dlf`.
-STUDENT_LOSSES = sorted(
-    name for name, kind in CRITERION_REGISTRY.items() if issubclass(kind, StudentCriterion) and name != "dlf_criterion"
-)
+# The dynamic losses, which have sections of their own; `dlf_criterion` is the long name of `dlf`.
+DYNAMIC = ("dlf", "dlf_criterion", "dlf_adaptive")
 
 
 # Options of fairseq's commands: fields of dataclasses -------------------------------
@@ -79,12 +79,12 @@ def _help_of(each: "Field[Any]") -> str:
 
 
 def student_losses() -> str:
-    """Return a section for each criterion of students but `dlf`."""
+    """Return a section for each criterion of students that is no dynamic loss."""
     parts = []
-    for name in STUDENT_LOSSES:
-        if name != "dlf":
-            parts.append(f"### Criterion `{name}`\n\n{_first_line(CRITERION_REGISTRY[name])}\n")
-            parts.append(options_of(CRITERION_DATACLASS_REGISTRY[name]))
+    for name, kind in sorted(CRITERION_REGISTRY.items()):
+        if issubclass(kind, StudentCriterion) and name not in DYNAMIC:
+            table = options_of(CRITERION_DATACLASS_REGISTRY[name])
+            parts.append(f"### Criterion `{name}`\n\n{_first_line(kind)}\n\n{table}")
     return "\n".join(parts)
 
 
@@ -161,6 +161,21 @@ def names(registry: Registry[Any], describe: Callable[[Any], str] | None = None)
     return _table((registry.sort, "options with defaults", "what it is"), rows)
 
 
+# The public names of the core --------------------------------------------------------
+
+
+def python_names(part: str) -> str:
+    """Return what mkdocstrings replaces by the documentation of the classes and functions of a part of the core."""
+    found = []
+    for name in core.__all__:
+        entry = getattr(core, name)
+        if inspect.isclass(entry) or inspect.isfunction(entry):
+            path = f"{entry.__module__}.{name}"
+            if path.startswith(f"{core.__name__}.{part}."):
+                found.append(path)
+    return "\n".join(f"::: {path}\n" for path in sorted(found))
+
+
 # Markdown ---------------------------------------------------------------------------
 
 
@@ -218,6 +233,7 @@ SECTIONS: Mapping[str, Callable[[], str]] = {
         TASK_DATACLASS_REGISTRY["dlf_teaching"], MODEL_DATACLASS_REGISTRY["dlf_teacher"]
     ),
     "dlf": lambda: options_of(CRITERION_DATACLASS_REGISTRY["dlf"]),
+    "dlf_adaptive": lambda: options_of(CRITERION_DATACLASS_REGISTRY["dlf_adaptive"]),
     "dlf_translation": lambda: options_of(TASK_DATACLASS_REGISTRY["dlf_translation"]),
     "student losses": student_losses,
     "optimisers": optimisers,
@@ -235,5 +251,8 @@ SECTIONS: Mapping[str, Callable[[], str]] = {
     "translation measures": lambda: names(TRANSLATION_MEASURES),
     "image measures": lambda: names(IMAGE_MEASURES),
     "regularisers": lambda: names(REGULARISERS),
+    "core.hypergradient": lambda: python_names("hypergradient"),
+    "core.teaching": lambda: python_names("teaching"),
+    "core.support": lambda: python_names("support"),
     "image losses": lambda: names(LOSSES, lambda family: _sentence(family.help)),
 }
