@@ -18,6 +18,7 @@ from fairseq.registry import REGISTRIES
 from fairseq.tasks import TASK_DATACLASS_REGISTRY
 
 import fairseq_dlf.translation.plugins  # noqa: F401  Registers what the tables list.
+from benchmarks.__main__ import build_parser as build_benchmarks_parser
 from experiments import source_use
 from experiments.choice import command_line as choice
 from experiments.command_line import TABLES
@@ -115,7 +116,8 @@ def command(parser: argparse.ArgumentParser, without: Iterable[str] = ()) -> str
             continue
         text = (action.help or "").replace("%(default)s", shown(action.default)).replace("%%", "%")
         told = _TOLD.search(text)
-        default = "required" if action.required else told[1] if told else shown(action.default)
+        # argparse calls a list of nothing or more required, too.
+        default = "required" if action.required and action.nargs != "*" else told[1] if told else shown(action.default)
         text = _with_choices(_TOLD.sub("", text), action.choices or ())
         rows.append((f"`{_name_of(action)}`", default, text))
     return _table(("option", "default", "meaning"), rows)
@@ -245,6 +247,7 @@ SECTIONS: Mapping[str, Callable[[], str]] = {
     "experiments": lambda: command(build_experiments_parser(TABLES)),
     "choice": lambda: command(choice.build_parser()),
     "source-use": lambda: command(source_use.build_parser()),
+    "benchmarks": lambda: command(build_benchmarks_parser()),
     "forms": lambda: names(FORMS),
     "teachers": lambda: names(TEACHERS),
     "estimators": lambda: names(ESTIMATORS),

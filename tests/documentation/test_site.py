@@ -1,0 +1,31 @@
+"""The site builds without a warning, where the extra [docs] is installed (`make docs`)."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.documentation.pages import DOCS, ROOT
+from tests.forking import TIMEOUT_S
+
+pytest.importorskip("material")
+pytest.importorskip("mkdocstrings")
+pytest.importorskip("fairseq")
+
+
+def test_the_site_builds_strictly(tmp_path):
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
+    variables = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, encoding="utf-8", timeout=TIMEOUT_S)
+    assert done.returncode == 0, done.stderr[-3000:]
+    for page in DOCS.glob("*.md"):
+        folder = tmp_path / "site" / ("" if page.stem == "index" else page.stem)
+        assert (folder / "index.html").stat().st_size > 5000
+    commands = (tmp_path / "site" / "commands" / "index.html").read_text(encoding="utf-8")
+    assert "--student-steps" in commands and "generated:" not in commands
+    api = (tmp_path / "site" / "api" / "index.html").read_text(encoding="utf-8")
+    assert 'id="fairseq_dlf.core.hypergradient.episode.run_episode"' in api
+    assert "Teach the student from" in api and "<strong>Cost</strong>" in api
+    results = (tmp_path / "site" / "results" / "index.html").read_text(encoding="utf-8")
+    assert "What the teacher finds" in results
