@@ -139,5 +139,5 @@ def test_options_in_running_text_exist():
     commanded = {word for _, words in COMMANDS for word in words}  # each of which is parsed by another test
     for page, text in PAGES.items():
         code = " ".join(re.findall(r"`([^`\n]+)`", without_fences(text)))
-        unknown = set(re.findall(r"(?<![\w-])(--[a-z][\w-]*)", code)) - known - commanded
+        unknown = set(re.findall(r"(?<![\w-])(--[a-z][\w-]*\w)(?![\w-])", code)) - known - commanded
         assert not unknown, f"{page}: {unknown}"
