@@ -106,6 +106,13 @@ def test_files_of_the_repository_in_running_text_exist():
     assert named - here - {"report.md"} == set()
 
 
+def test_what_builds_the_site_is_pinned():
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    wanted = re.findall(r"[\"']([\w-]+)[\[>=]", re.search(r"^docs = \[(.*)\]$", project, re.M)[1])
+    pinned = re.findall(r"^([\w-]+)==", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.M)
+    assert len(wanted) == 3 and set(wanted) <= set(pinned)
+
+
 def test_the_figure_of_the_pages_is_that_of_its_script():
     from documentation import figure
 
