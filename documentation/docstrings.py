@@ -1,11 +1,12 @@
-"""Our docstrings' one-line notes (Cost, Paper, Source), for griffe: it would take those of several lines for boxes."""
+"""Our docstrings' notes (Cost, Paper, Source), for griffe: it would take those of several lines for boxes."""
 
 import re
 from typing import Any
 
 import griffe
 
-_NOTE = re.compile(r"^(Cost|Paper|Source): ((?:.+)(?:\n[ \t]+\S.*)*(?:\n(?!\n|[A-Z]\w+: ?)\S.*)*)", re.M)
+# Up to a blank line, or to a line that begins another note or section.
+_NOTE = re.compile(r"^(Cost|Paper|Source): (.+(?:\n(?![A-Z]\w*:)[ \t]*\S.*)*)", re.M)
 
 
 class Notes(griffe.Extension):
@@ -13,8 +14,9 @@ class Notes(griffe.Extension):
 
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
         if obj.docstring is not None:
-            obj.docstring.value = _NOTE.sub(_paragraph, obj.docstring.value)
+            obj.docstring.value = with_paragraphs(obj.docstring.value)
 
 
-def _paragraph(found: "re.Match[str]") -> str:
-    return f"\n**{found[1]}**: {' '.join(found[2].split())}\n"
+def with_paragraphs(docstring: str) -> str:
+    """Return a docstring with its notes as paragraphs."""
+    return _NOTE.sub(lambda found: f"\n**{found[1]}**: {' '.join(found[2].split())}\n", docstring)

@@ -29,3 +29,11 @@ def test_the_site_builds_strictly(tmp_path):
     assert "Teach the student from" in api and "<strong>Cost</strong>" in api
     results = (tmp_path / "site" / "results" / "index.html").read_text(encoding="utf-8")
     assert "What the teacher finds" in results
+
+
+def test_notes_of_docstrings_become_paragraphs():
+    from documentation.docstrings import with_paragraphs
+
+    docstring = "Do it.\n\nCost: one step,\n    or two.\nPaper: Eq 3.\n\nRaises:\n    E: no."
+    paragraphs = "Do it.\n\n\n**Cost**: one step, or two.\n\n\n**Paper**: Eq 3.\n\n\nRaises:\n    E: no."
+    assert with_paragraphs(docstring) == paragraphs
