@@ -52,7 +52,7 @@ lint: $(READY)
 
 docs: $(DOCS_READY)
 	$(BIN)/python -m documentation.figure
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@echo "the documentation is in build/docs: open build/docs/index.html, or run $(BIN)/python -m mkdocs serve"
 
 bench: $(BENCH_READY)
