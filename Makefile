@@ -5,6 +5,7 @@
 #   make test-robustness   of those, the kills, broken files, full disks
 #   make mutants    the share of one-line changes of the sources that the tests notice (about half an hour)
 #   make lint       ruff and mypy
+#   make docs       the documentation, into build/docs
 #   make bench      speed, memory and error in small sizes (about ten minutes); bench-full: every size (hours)
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -14,6 +15,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 BENCH_READY := $(VENV)/bench-ready
 MUTANTS_READY := $(VENV)/mutants-ready
+DOCS_READY := $(VENV)/docs-ready
 # Where torch comes from, if not from pip's default index.
 TORCH_INDEX ?=
 # Options of `make mutants`, as `--sample 50 --only core/teaching`.
@@ -23,7 +25,7 @@ DEMO_IMAGES_OUT ?= runs/digits
 # One worker a core, each file's tests in one of them; every worker takes up to a gigabyte of memory.
 SPREAD := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo demo-images test test-slow test-robustness mutants lint bench bench-full clean
+.PHONY: demo demo-images test test-slow test-robustness mutants lint docs bench bench-full clean
 
 demo: $(READY)
 	recipes/toy.sh --python $(BIN)/python --out $(DEMO_OUT)
@@ -48,6 +50,11 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(DOCS_READY)
+	$(BIN)/python -m documentation.figure
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	@echo "the documentation is in build/docs: open build/docs/index.html, or run $(BIN)/python -m mkdocs serve"
+
 bench: $(BENCH_READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks
 
@@ -60,6 +67,10 @@ $(BENCH_READY): $(READY)
 
 $(MUTANTS_READY): $(READY)
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[mutants]'
+	touch $@
+
+$(DOCS_READY): $(READY)
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[docs]'
 	touch $@
 
 # torch goes first: building or checking fairseq against another torch would install two. On Linux, pip's default is a

@@ -2,6 +2,8 @@
 
 import re
 
+import pytest
+
 from tests.examples.run import main_of, path_of
 
 LINE = re.compile(r"weights ([\d.]+), ([\d.]+), ([\d.]+), dev [\d.]+, test accuracy ([\d.]+)%")
@@ -22,9 +24,10 @@ def test_the_example_is_short():
     assert len([line for line in code.splitlines() if line.strip()]) <= 45
 
 
-def test_the_readme_shows_lines_of_the_example():
+@pytest.mark.parametrize("page", ["README.md", "docs/own-model.md"])
+def test_a_page_shows_lines_of_the_example(page):
     code = {line.strip() for line in path_of("class_weights").read_text(encoding="utf-8").splitlines()}
-    readme = (path_of("class_weights").parents[1] / "README.md").read_text(encoding="utf-8")
-    shown = readme.split("```python\ndef weighted", 1)[1].split("```", 1)[0].splitlines()[1:]
+    text = (path_of("class_weights").parents[1] / page).read_text(encoding="utf-8")
+    shown = text.split("```python\ndef weighted", 1)[1].split("```", 1)[0].splitlines()[1:]
     assert len(shown) > 10
     assert [line for line in shown if line.strip() not in code] == []
