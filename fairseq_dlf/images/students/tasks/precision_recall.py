@@ -65,8 +65,9 @@ def recalls_at(logits: Tensor, labels: Tensor, precisions: Tensor) -> tuple[Tens
     """
     found = curves(logits, labels)
     enough = found.precision.unsqueeze(0) >= precisions.view(-1, 1, 1)  # (anchors, n, classes)
+    # Of equal recalls, the first, whose threshold is the greatest.
     recall, place = torch.where(enough, found.recall, 0.0).max(dim=1)
-    return recall, found.scores.gather(0, torch.where(recall > 0, place, 0))
+    return recall, found.scores.gather(0, place)
 
 
 def _last_of_equal(scores: Tensor) -> Tensor:
