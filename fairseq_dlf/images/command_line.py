@@ -1,4 +1,4 @@
-"""Command line of image classification: check, teach, adapt, train, table, plot."""
+"""Command line of students of images: check, teach, adapt, train, table, plot."""
 
 import argparse
 import importlib
@@ -24,12 +24,12 @@ from fairseq_dlf.core.files.run_folder import only_run_in
 from fairseq_dlf.core.support.allocation import keep_freed_memory
 from fairseq_dlf.core.teaching.loop.collapse import CollapsedError
 from fairseq_dlf.images.data.splits import ImageData, load_image_data
-from fairseq_dlf.images.losses.registry import LOSSES
 from fairseq_dlf.images.records.training import find_runs
 from fairseq_dlf.images.reports.plots import plot
 from fairseq_dlf.images.reports.table import markdown, table, to_json
 from fairseq_dlf.images.students.files import read_student
 from fairseq_dlf.images.students.settings import StudentSettings, chosen_device, paper_settings, use_threads
+from fairseq_dlf.images.students.tasks import CLASSIFICATION, TASKS
 from fairseq_dlf.images.teachers.check import findings
 from fairseq_dlf.images.teachers.files import ce_share_of, read_teacher
 from fairseq_dlf.images.teachers.school import ImageSchool, teaching_of
@@ -113,16 +113,19 @@ def _adapt(options: argparse.Namespace) -> None:
 def _train(options: argparse.Namespace) -> None:
     data = _data(options)
     teacher = None if options.teacher_file is None else read_teacher(options.teacher_file, data)
-    loss_options = LOSSES.parse_options(options.loss_options)
-    if teacher is not None and "ce_share" in LOSSES.options(options.loss) and "ce_share" not in loss_options:
+    losses = TASKS.make(options.task).losses
+    loss, loss_options = options.loss or next(iter(losses)), losses.parse_options(options.loss_options)
+    takes_share = loss in losses and "ce_share" in losses.options(loss)
+    if teacher is not None and takes_share and "ce_share" not in loss_options:
         loss_options["ce_share"] = ce_share_of(teacher)
     rates = options.rates or [paper_settings(data.name, options.model)["learning_rate"]]
     settings = TrainingSettings(
         _student_settings(options, data.name, rates[0]),
-        options.loss,
+        loss,
         loss_options,
         teacher,
         None if options.student is None else read_student(options.student),
+        options.task,
     )
     seeds = range(options.first_seed, options.first_seed + options.seeds)
     with only_run_in(options.out):
@@ -172,7 +175,7 @@ def _add_check(commands) -> None:  # type: ignore[no-untyped-def]
     )
     parser.add_argument("--out", type=place, help="as for `teach`; nothing is written there")
     _add_run_options(parser, without=())
-    _add_teacher_options(parser)
+    _add_teacher_options(parser, without=("task",))
     add_settings(parser.add_argument_group("check"), CheckSettings)
 
 
@@ -180,7 +183,7 @@ def _add_teach(commands) -> None:  # type: ignore[no-untyped-def]
     parser = _command(commands, "teach", _teach, "train a teacher in lessons, each of which trains a student", RESUMED)
     _add_folder(parser)
     _add_run_options(parser, without=())
-    _add_teacher_options(parser)
+    _add_teacher_options(parser, without=("task",))
 
 
 def _add_adapt(commands) -> None:  # type: ignore[no-untyped-def]
@@ -193,7 +196,7 @@ def _add_adapt(commands) -> None:  # type: ignore[no-untyped-def]
     add_settings(parser.add_argument_group("adaptation"), AdaptationSettings)
 
 
-def _add_teacher_options(parser: argparse.ArgumentParser, without: Sequence[str] = ()) -> None:
+def _add_teacher_options(parser: argparse.ArgumentParser, without: Sequence[str]) -> None:
     group = parser.add_argument_group("teacher")
     add_settings(group, TeachingSettings, without=without)
     group.add_argument("--student", type=place, metavar="FILE", help="start of every lesson (default: fresh weights)")
@@ -203,8 +206,16 @@ def _add_train(commands) -> None:  # type: ignore[no-untyped-def]
     parser = _command(commands, "train", _train, "train students and test the best epoch of each once", RESUMED)
     _add_folder(parser)
     _add_run_options(parser, without=("learning_rate",))
-    listed = "; ".join(f"{name}: {LOSSES[name].help}" for name in LOSSES)
-    parser.add_argument("--loss", choices=list(LOSSES), default="cross_entropy", help=listed.replace("%", "%%"))
+    known = {name: TASKS.make(name).losses for name in TASKS}
+    listed = ". ".join(
+        f"For {task}: {'; '.join(f'{name}: {losses[name].help}' for name in losses)}" for task, losses in known.items()
+    )
+    parser.add_argument("--task", choices=list(TASKS), default=CLASSIFICATION, help="what students are trained for")
+    parser.add_argument(
+        "--loss",
+        choices=[name for losses in known.values() for name in losses],
+        help=f"{listed} (default: the first)".replace("%", "%%"),
+    )
     parser.add_argument("--loss-options", default="", metavar="NAME=VALUE,…", help="options of the loss")
     parser.add_argument(
         "--teacher", dest="teacher_file", type=place, metavar="FILE", help="the teacher.safetensors of `teach`, for dlf"

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from pathlib import Path
 
 import pytest
 
@@ -64,6 +65,20 @@ def test_adapt_teaches_a_policy_that_guides_other_students(in_a_folder, capsys):
     assert len(capsys.readouterr().out.split()) >= 4
 
 
+def test_adapt_and_train_for_aucpr(capsys):
+    ala = "--teacher 'coefficient_controller(beta=0.1)' --estimator reinforce --teacher-lr 0.01"
+    assert run(f"adapt --task aucpr {SMALL} --epochs 4 --lr 0.3 {ala} --window 10 --children 2 --out ala/seed1") == 0
+    assert "dev AUCPR" in capsys.readouterr().err
+    assert run(f"train --task aucpr {SMALL} --epochs 4 --lr 0.3 --out bce") == 0
+    assert run(f"train --task aucpr --loss eban --loss-options anchors=5 {SMALL} --epochs 4 --lr 0.3 --out eban") == 0
+    assert run("table bce ala eban --json table.json") == 0
+    shown = capsys.readouterr().out
+    assert "| bce (baseline) | digits, AUCPR | mlp-20 | binary_cross_entropy |" in shown
+    assert "| eban | digits, AUCPR | mlp-20 | eban(anchors=5) |" in shown and "| adaptive_eban |" in shown
+    errors = [row["test_error_mean"] for row in json.loads(Path("table.json").read_text())["rows"]]
+    assert all(0.0 < error < 40.0 for error in errors)  # chance is 90
+
+
 def test_the_same_command_again_does_nothing_and_other_settings_are_refused(capsys):
     assert run(f"train {SMALL} --epochs 1 --out ce") == 0
     assert run(f"train {SMALL} --epochs 1 --out ce") == 0
@@ -105,6 +120,12 @@ def test_what_is_not_given_is_the_papers(in_a_folder):
         ),
         ("train --loss smooth --loss-options margin=2 --out x", "has no option margin: its options are sharpness=50"),
         ("train --loss smooth --loss-options fifty --out x", "wanted NAME=NUMBER"),
+        ("train --loss eban --out x", "no loss eban: pass --task aucpr, or take one of"),
+        ("train --task aucpr --loss dlf --out x", "no loss dlf: pass --task classification, or take one of"),
+        ("train --task aucpr --loss adaptive_eban --out x", "is adapted while a student trains: use `adapt` (--loss)"),
+        ("train --task aucpr --loss eban --loss-options anchors=0 --out x", "anchors is 0, but must be at least 1"),
+        ("adapt --task aucpr --out x", "the teacher attention does not read: take coefficient_controller (--teacher)"),
+        ("adapt --task pixels --out x", "there is no task named 'pixels': wanted one of"),
         ("train --teacher nowhere.safetensors --loss dlf --out x", "does not exist: pass the teacher.safetensors"),
         ("train --student nowhere.safetensors --out x", "does not exist: pass the best.safetensors"),
         ("train --batch-size 5000 --out x", "the batch size is 5,000"),

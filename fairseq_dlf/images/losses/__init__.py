@@ -1,6 +1,6 @@
 """Losses that students minimise, one file per family; importing this package registers them all."""
 
-from fairseq_dlf.images.losses import cross_entropy, dynamic, large_margin, smooth
+from fairseq_dlf.images.losses import aucpr, cross_entropy, dynamic, large_margin, smooth
 from fairseq_dlf.images.losses.registry import (
     LOSSES,
     Loss,
@@ -15,6 +15,7 @@ __all__ = [
     "Loss",
     "LossFamily",
     "LossInput",
+    "aucpr",
     "cross_entropy",
     "dynamic",
     "large_margin",

@@ -29,7 +29,7 @@ def large_margin(
     Source: Liu et al., "Large-Margin Softmax Loss", 2016, with the paper's constants.
     """
     weight = _lambda(given.iteration, given.iterations, gamma, power, lambda_min, annealing)
-    logits, features, rows = given.scores
+    logits, features, rows = given.scores[:3]
     labels = given.labels.unsqueeze(1)
     score = logits.gather(1, labels).squeeze(1)
     squared = features.square().sum(dim=1) * rows[given.labels].square().sum(dim=1)

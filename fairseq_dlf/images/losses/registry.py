@@ -20,11 +20,13 @@ class Scores(NamedTuple):
         logits: (n, classes).
         features: input of the last layer, (n, width).
         weight: of the last layer, (classes, width).
+        of_loss: parameters of the loss itself, which are trained with the model; None where it has none.
     """
 
     logits: Tensor
     features: Tensor
     weight: Tensor
+    of_loss: Tensor | None = None
 
 
 class LossInput(NamedTuple):
@@ -59,11 +61,13 @@ class LossFamily:
         function: (given, *, options) → mean loss.
         needs_teacher: whether its coefficients come from a teacher.
         head_bias: whether the model's last layer has a bias.
+        start: (classes, **options) → parameters of the loss itself before training; None where it has none.
     """
 
     function: Callable[..., Tensor]
     needs_teacher: bool
     head_bias: bool
+    start: Callable[..., Tensor] | None = None
 
     @property
     def help(self) -> str:
@@ -80,27 +84,42 @@ class Losses(Registry[Loss]):
     def options(self, name: str) -> dict[str, Any]:
         return options_of(self[name].function)
 
+    def start(self, name: str, classes: int, options: Mapping[str, float]) -> Tensor | None:
+        """Return the parameters of a loss itself before training; None where it has none."""
+        family: LossFamily = self[name]
+        return None if family.start is None else family.start(classes, **{**self.options(name), **options})
 
+
+# Those of classification; another task has a registry of its own.
 LOSSES = Losses("loss", options_setting="loss_options")
 
 
 def loss_family(
-    name: str, *, needs_teacher: bool = False, head_bias: bool = True
+    name: str,
+    *,
+    needs_teacher: bool = False,
+    head_bias: bool = True,
+    start: Callable[..., Tensor] | None = None,
+    losses: Losses = LOSSES,
 ) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]]:
-    """Register a function `(given: LossInput, *, option=default, …) -> Tensor` as a loss; a decorator."""
+    """Register a function `(given: LossInput, *, option=default, …) -> Tensor` as a loss; a decorator.
+
+    Args:
+        losses: the registry of the task that the loss is for.
+    """
 
     def register(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-        LOSSES.register(name)(LossFamily(function, needs_teacher, head_bias))
+        losses.register(name)(LossFamily(function, needs_teacher, head_bias, start))
         return function
 
     return register
 
 
-def make_loss(name: str, options: Mapping[str, float] | None = None) -> Loss:
+def make_loss(name: str, options: Mapping[str, float] | None = None, losses: Losses = LOSSES) -> Loss:
     """Return the loss of a name with its options set.
 
     Raises:
         InputError: there is no such loss, or it has no such option.
     """
-    LOSSES.require_options(name, options or {})
-    return LOSSES.maker(name)(**(options or {}))
+    losses.require_options(name, options or {})
+    return losses.maker(name)(**(options or {}))

@@ -15,6 +15,8 @@ from fairseq_dlf.core.support.signature import Signature
 from fairseq_dlf.images.records.signatures import read_signature
 
 RECORD_NAME = "record.json"
+# The measure of classification, which records of classification do not name.
+ACCURACY = "accuracy"
 _AGAIN = "delete it and train again"
 
 
@@ -26,7 +28,7 @@ class EpochFigures:
         epoch: number of the epoch, from 1.
         updates: number of updates up to its end.
         train_loss: mean of what the student minimised, over the epoch; not finite where it diverged.
-        train_accuracy: on a fixed part of train, in [0, 1].
+        train_accuracy: on a fixed part of train, in [0, 1]; of other tasks, their measure.
         dev_accuracy: on all of dev, in [0, 1].
         learning_rate: at the epoch's start.
     """
@@ -58,11 +60,12 @@ class RunRecord:
         parameters: number of the student's parameters.
         curve: one row per epoch.
         best_epoch: the epoch with the greatest dev accuracy, whose student was tested.
-        dev_error, test_error: of that student, in per cent.
+        dev_error, test_error: of that student, in per cent: 100 minus the measure.
         test_images: number of test images.
-        test_wrong: places of the test images that were classified wrongly, ascending.
+        test_wrong: places of the test images that were classified wrongly, ascending; none with another measure.
         elapsed_s: seconds of the updates.
         version: of this package.
+        measure: what `dev_accuracy` and the errors are of.
     """
 
     signature: str
@@ -83,6 +86,7 @@ class RunRecord:
     test_wrong: tuple[int, ...]
     elapsed_s: float
     version: str
+    measure: str = ACCURACY
 
     def __post_init__(self) -> None:
         require_positive(test_images=self.test_images, parameters=self.parameters, learning_rate=self.learning_rate)
@@ -108,12 +112,16 @@ class RunRecord:
 
     def _require_errors(self) -> None:
         """Raise InputError unless the errors agree with the wrongly classified images and with the best epoch."""
-        wrong = self.test_wrong
+        wrong, counted = self.test_wrong, self.measure == ACCURACY
+        if not counted:
+            require_between(0.0, 100.0, test_error=self.test_error)
+        if wrong and not counted:
+            raise InputError(f"test_wrong has {len(wrong)} images, but the measure {self.measure} counts none")
         if list(wrong) != sorted(set(wrong)) or (wrong and not 0 <= wrong[0] <= wrong[-1] < self.test_images):
             raise InputError(f"test_wrong must be places of the {self.test_images} test images, ascending, each once")
         best = self.curve[self.best_epoch - 1]
         for name, wanted in (
-            ("test_error", 100.0 * len(wrong) / self.test_images),
+            ("test_error", 100.0 * len(wrong) / self.test_images if counted else self.test_error),
             ("dev_error", 100.0 * (1.0 - best.dev_accuracy)),
         ):
             if not math.isclose(getattr(self, name), wanted, abs_tol=1e-6):
@@ -130,8 +138,11 @@ class Run(NamedTuple):
 
 def write_record(path: Path, record: RunRecord) -> None:
     """Write a record as JSON; a failure leaves no half-written file behind."""
+    fields = asdict(record)
+    if record.measure == ACCURACY:
+        del fields["measure"]
     with replacing(path) as partial:
-        partial.write_text(json.dumps(asdict(record), indent=1) + "\n", encoding="utf-8")
+        partial.write_text(json.dumps(fields, indent=1) + "\n", encoding="utf-8")
 
 
 def read_record(path: Path) -> RunRecord:

@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 
 from fairseq_dlf.core.support.errors import InputError, StateError
-from fairseq_dlf.images.records.training import Run, RunRecord
+from fairseq_dlf.images.records.training import ACCURACY, Run, RunRecord
 
 BASELINE_LOSS = "cross_entropy"
+# The runs that others of the same measure are compared with.
+_BASELINES = {ACCURACY: BASELINE_LOSS, "AUCPR": "binary_cross_entropy"}
 
 # Test error, per cent, by data, model and loss. Paper: Tables 1 and 2.
 _PAPER_LOSSES = (BASELINE_LOSS, "smooth", "large_margin", "dlf")
@@ -46,6 +48,7 @@ class Row:
         difference: mean test error minus that of the baseline, in points.
         p_images: as `p_over_images` against the baseline.
         p_seeds: as `p_over_seeds` against the baseline.
+        measure: what the errors are 100 minus of.
     """
 
     name: str
@@ -64,17 +67,18 @@ class Row:
     difference: float | None
     p_images: float | None
     p_seeds: float | None
+    measure: str = ACCURACY
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows grouped by data and model, each group's baseline first."""
+    """Rows grouped by data, model and measure, each group's baseline first."""
 
     rows: tuple[Row, ...]
 
 
 def table(runs: Sequence[Run], baseline: str | None = None) -> Table:
-    """Compare runs with the baseline of the same data and model.
+    """Compare runs with the baseline of the same data, model and measure.
 
     Args:
         runs: as from `find_runs`.
@@ -90,9 +94,10 @@ def table(runs: Sequence[Run], baseline: str | None = None) -> Table:
             f"no run is named {baseline!r}: pass one of {', '.join(sorted({run.name for run in runs}))}",
             setting="baseline",
         )
-    groups: dict[tuple[str, str], list[Run]] = {}
+    groups: dict[tuple[str, str, str], list[Run]] = {}
     for run in runs:
-        groups.setdefault((run.records[0].data, run.records[0].model), []).append(run)
+        first = run.records[0]
+        groups.setdefault((first.data, first.model, first.measure), []).append(run)
     rows: list[Row] = []
     for members in groups.values():
         _require_comparable(members)
@@ -127,7 +132,7 @@ def p_over_seeds(records: Sequence[RunRecord], baseline: Sequence[RunRecord]) ->
         StateError: scipy is missing.
     """
     theirs = {record.seed: record for record in baseline}
-    pairs = [(len(mine.test_wrong), len(theirs[mine.seed].test_wrong)) for mine in records if mine.seed in theirs]
+    pairs = [(_missed(mine), _missed(theirs[mine.seed])) for mine in records if mine.seed in theirs]
     differences = {mine - other for mine, other in pairs}
     if len(pairs) < 2 or (len(differences) == 1 and 0 not in differences):
         return None
@@ -138,6 +143,11 @@ def p_over_seeds(records: Sequence[RunRecord], baseline: Sequence[RunRecord]) ->
     except ImportError as error:
         raise StateError("the test over seeds needs scipy: pip install '.[images]'") from error
     return float(ttest_rel(*zip(*pairs, strict=True)).pvalue)
+
+
+def _missed(record: RunRecord) -> float:
+    """Return how many images are wrong, a whole number, which is exact; of other measures the error."""
+    return len(record.test_wrong) if record.measure == ACCURACY else record.test_error
 
 
 def markdown(compared: Table) -> str:
@@ -192,11 +202,12 @@ def _images_of(run: Run) -> tuple[int | str, ...]:
 
 def _baseline_of(members: Sequence[Run], name: str | None) -> Run | None:
     named = [run for run in members if run.name == name]
-    plain = named or [run for run in members if _loss_text(run.records[0]) == BASELINE_LOSS]
+    record = members[0].records[0]
+    loss = _BASELINES.get(record.measure, BASELINE_LOSS)
+    plain = named or [run for run in members if _loss_text(run.records[0]) == loss]
     if len(plain) > 1:
-        record = plain[0].records[0]
         raise InputError(
-            f"{len(plain)} runs on {record.data} {record.model} are of {BASELINE_LOSS} "
+            f"{len(plain)} runs on {record.data} {record.model} are of {loss} "
             f"({', '.join(run.name for run in plain)}): choose one of them as the baseline",
             setting="baseline",
         )
@@ -226,8 +237,9 @@ def _row(run: Run, reference: Run | None) -> Row:
         # The paper's students were taught on their own model.
         paper_error=_paper_error(first) if taught_on is None else None,
         difference=mean - statistics.fmean(record.test_error for record in against) if compared else None,
-        p_images=p_over_images(records, against) if compared else None,
+        p_images=p_over_images(records, against) if compared and first.measure == ACCURACY else None,
         p_seeds=p_over_seeds(records, against) if compared else None,
+        measure=first.measure,
     )
 
 
@@ -264,7 +276,7 @@ def _cells(row: Row) -> list[str]:
     error = f"{row.test_error_mean:.2f}"
     return [
         row.name + (" (baseline)" if row.is_baseline else ""),
-        row.data,
+        row.data + ("" if row.measure == ACCURACY else f", {row.measure}"),
         row.model,
         row.loss + (f", taught on {row.taught_on}" if row.taught_on is not None else ""),
         str(len(row.seeds)),

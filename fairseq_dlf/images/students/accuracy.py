@@ -18,6 +18,11 @@ def predictions(student: Student, params: Tensor, buffers: Buffers, images: Tens
     return _evaluated(student, params, buffers, images, lambda logits: logits.argmax(dim=-1))
 
 
+def scores(student: Student, params: Tensor, buffers: Buffers, images: Tensor) -> Tensor:
+    """Return the score of every class, (images, classes), by the running figures of batch normalisation."""
+    return _evaluated(student, params, buffers, images, lambda logits: logits)
+
+
 def log_probabilities(student: Student, params: Tensor, buffers: Buffers, images: Tensor) -> Tensor:
     """Return log p of every class, (images, classes), by the running figures of batch normalisation."""
     return _evaluated(student, params, buffers, images, lambda logits: torch.log_softmax(logits, dim=-1))

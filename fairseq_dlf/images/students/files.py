@@ -40,7 +40,7 @@ class StudentFile:
         Raises:
             InputError: the module is of another kind or size.
         """
-        wanted = module.state_dict()
+        wanted = _state(module)
         misfit = self._misfit(wanted)
         if misfit is not None:
             raise InputError(
@@ -48,7 +48,7 @@ class StudentFile:
                 f"the model {self.model} and the data that it was trained on",
                 setting="model",
             )
-        module.load_state_dict(dict(self.tensors))
+        module.load_state_dict(dict(self.tensors), strict=False)
 
     def _misfit(self, wanted: Mapping[str, Tensor]) -> str | None:
         """Return the first thing that does not fit, in words; None if everything fits."""
@@ -69,9 +69,14 @@ class _Header:
     model: str
 
 
+def _state(module: nn.Module) -> dict[str, Tensor]:
+    """Return the module's state by name, without what belongs to the loss: students are the same for every loss."""
+    return {name: tensor for name, tensor in module.state_dict().items() if name != "of_loss"}
+
+
 def write_student(path: Path, module: nn.Module, model: str) -> None:
     """Write the module's state as safetensors."""
-    write_tensor_file(path, "student", module.state_dict(), {"model": model})
+    write_tensor_file(path, "student", _state(module), {"model": model})
 
 
 def read_student(path: Path) -> StudentFile:

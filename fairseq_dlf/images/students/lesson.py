@@ -22,7 +22,8 @@ from fairseq_dlf.images.records.coefficients import CoefficientPath
 from fairseq_dlf.images.students.files import StudentFile
 from fairseq_dlf.images.students.models import build_model
 from fairseq_dlf.images.students.settings import StudentSettings
-from fairseq_dlf.images.students.statistics import PROGRESS, statistics_of
+from fairseq_dlf.images.students.statistics import PROGRESS
+from fairseq_dlf.images.students.tasks import CLASSIFICATION, TASKS, Task
 
 # Salts keep a run's sources of randomness apart.
 MODEL_SALT, BATCH_SALT, STEP_SALT = 1, 2, 3
@@ -57,6 +58,8 @@ class ImageCourse:
         head_bias: whether the last layer has a bias.
         form: how Φ acts, for losses that read it.
         statistics: what the teacher reads of the student, as `Teacher.statistics`.
+        task: what the student is trained for; classification by default.
+        of_loss: parameters of the loss itself, before training, which are trained with the student's.
 
     Attributes:
         student: the student, its module in training mode.
@@ -75,9 +78,13 @@ class ImageCourse:
         head_bias: bool = True,
         form: Form = PAPER_FORM,
         statistics: str = PROGRESS,
+        task: Task | None = None,
+        of_loss: Tensor | None = None,
     ):
+        self.task = TASKS.make(CLASSIFICATION) if task is None else task
         device = data.train.images.device
-        module = build_model(settings.model, data.shape, data.classes, mixed_seed(seed, MODEL_SALT), head_bias)
+        weights = mixed_seed(seed, MODEL_SALT)
+        module = build_model(settings.model, data.shape, data.classes, weights, head_bias, of_loss)
         if warm is not None:
             warm.load_into(module)
         form = form.fitted(_class_facts(data))
@@ -91,7 +98,8 @@ class ImageCourse:
         # Rounded up, so that there are never more intervals than points.
         self.interval = -(-self.updates // settings.progress_points)
         sample = slice(settings.progress_images or None)
-        self._statistics = statistics_of(statistics, data.train.at(sample), data.dev.at(sample), data.classes, form)
+        samples = data.train.at(sample), data.dev.at(sample)
+        self._statistics = self.task.statistics(statistics, *samples, data.classes, form)
         self._seed = mixed_seed(seed, STEP_SALT)
 
     @property
@@ -137,14 +145,15 @@ class ImageLesson(ImageCourse):
         warm: StudentFile | None = None,
         form: Form = PAPER_FORM,
         statistics: str = PROGRESS,
+        task: Task | None = None,
     ):
-        super().__init__(data, settings, loss, seed, warm, exact=True, form=form, statistics=statistics)
+        super().__init__(data, settings, loss, seed, warm, exact=True, form=form, statistics=statistics, task=task)
         self.measure = measure(self.student, measured)
 
 
 def coefficient_path(course: ImageCourse, guidance: Guidance, data: ImageData) -> CoefficientPath | None:
     """Return Φ of a finished run at the updates where its progress was measured; None if Φ is not a matrix."""
-    if not isinstance(course.form, Matrix):
+    if not (course.task.has_forms and isinstance(course.form, Matrix)):
         return None
     updates = guidance.observed()
     coefficients = torch.stack([guidance.coefficients(t) for t in updates]).cpu()

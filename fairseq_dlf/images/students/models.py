@@ -21,19 +21,23 @@ class Classifier(nn.Module):
     Args:
         body: (n, channels, height, width) → (n, width).
         head: (n, width) → (n, classes).
+        of_loss: parameters of the loss itself, which are trained with the rest; None without any.
     """
 
-    def __init__(self, body: nn.Module, head: nn.Linear):
+    def __init__(self, body: nn.Module, head: nn.Linear, of_loss: Tensor | None = None):
         super().__init__()
         self.body = body
         self.head = head
+        self.of_loss = None if of_loss is None else nn.Parameter(of_loss)
 
     def forward(self, images: Tensor) -> Scores:
         features = self.body(images)
-        return Scores(self.head(features), features, self.head.weight)
+        return Scores(self.head(features), features, self.head.weight, self.of_loss)
 
 
-def build_model(name: str, shape: Shape, classes: int, seed: int, head_bias: bool = True) -> Classifier:
+def build_model(
+    name: str, shape: Shape, classes: int, seed: int, head_bias: bool = True, of_loss: Tensor | None = None
+) -> Classifier:
     """Build a model with fresh weights, without a change to the global generator.
 
     Convolutions of networks with batch normalisation start as in He et al. 2015 (normal, by
@@ -44,6 +48,7 @@ def build_model(name: str, shape: Shape, classes: int, seed: int, head_bias: boo
         shape: (channels, height, width) of an image.
         seed: of the weights.
         head_bias: whether the last layer has a bias.
+        of_loss: parameters of the loss itself, before training.
 
     Raises:
         InputError: there is no such model, it does not fit the images, or it is too large.
@@ -52,7 +57,7 @@ def build_model(name: str, shape: Shape, classes: int, seed: int, head_bias: boo
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         body, width = _body(name, shape)
-        model = Classifier(body, nn.Linear(width, classes, bias=head_bias))
+        model = Classifier(body, nn.Linear(width, classes, bias=head_bias), of_loss)
         for module in model.modules():
             if isinstance(module, nn.Conv2d) and _is_normalised(name):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

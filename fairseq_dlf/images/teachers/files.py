@@ -9,17 +9,20 @@ from fairseq_dlf.core.teaching.teacher_file import TeacherFile, TeacherHeader
 from fairseq_dlf.core.teaching.teachers import TEACHERS
 from fairseq_dlf.images.data.splits import ImageData
 from fairseq_dlf.images.students.statistics import features_of
+from fairseq_dlf.images.students.tasks import CLASSIFICATION, Task
 
 # The form of teachers whose header does not name it.
 FIRST_FORM = "matrix"
 _ADVICE = "pass the teacher.safetensors that `python -m fairseq_dlf.images teach` has written"
 
 
-def header_of(data: ImageData, model: str, kind: str, form: str, ce_share: float, signature: str) -> TeacherHeader:
+def header_of(
+    data: ImageData, model: str, kind: str, form: str, ce_share: float, signature: str, task: Task
+) -> TeacherHeader:
     """Return the header of a teacher that was taught on these data with this model."""
     fits = {"class_names": list(data.class_names), "data": data.name, "model": model, "ce_share": ce_share}
-    seen = features_of(TEACHERS[kind].statistics, data.classes, FORMS.make(form))
-    return TeacherHeader(kind, form, seen, signature, fits)
+    seen = task.features(TEACHERS[kind].statistics, data.classes, FORMS.make(form))
+    return TeacherHeader(kind, form, seen, signature, {**fits, **task.signature})
 
 
 def read_teacher(path: Path, data: ImageData) -> TeacherFile:
@@ -27,7 +30,7 @@ def read_teacher(path: Path, data: ImageData) -> TeacherFile:
 
     Raises:
         MissingFileError: there is no such file.
-        InputError: it is damaged, of another kind, or for other classes.
+        InputError: it is damaged, of another kind or task, or for other classes.
     """
     read = teacher_file.read_teacher(path, FIRST_FORM, _ADVICE)
     _require_fit(read, data)
@@ -48,6 +51,12 @@ def model_of(read: TeacherFile) -> str:
 
 def _require_fit(read: TeacherFile, data: ImageData) -> None:
     header, teacher, path = read.header, read.teacher, read.path
+    if "task" in header.fits:
+        raise InputError(
+            f"teacher {path} moves the loss of the task {header.fits['task']} in `adapt`, and guides no other student: "
+            f"pass one that was taught on {CLASSIFICATION}",
+            setting="teacher",
+        )
     names = tuple(map(str, header.fit("class_names", list, path)))
     if len(names) != data.classes:
         raise InputError(

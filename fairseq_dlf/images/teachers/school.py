@@ -3,15 +3,16 @@
 import logging
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 import fairseq_dlf
-from fairseq_dlf.core.hypergradient.episode import EpisodePlan
+from fairseq_dlf.core.hypergradient.episode import EpisodePlan, Measure
 from fairseq_dlf.core.hypergradient.graph import graph_bytes
-from fairseq_dlf.core.hypergradient.student import Point
+from fairseq_dlf.core.hypergradient.student import Buffers, Point, Student
 from fairseq_dlf.core.hypergradient.trajectory import TrajectoryPlan, record_bytes
 from fairseq_dlf.core.hypergradient.unroll import Watch, unroll
 from fairseq_dlf.core.support.byte_sizes import human_size, size_in_bytes
@@ -31,12 +32,10 @@ from fairseq_dlf.images.data.splits import ImageData, ImageSet
 from fairseq_dlf.images.losses import make_loss
 from fairseq_dlf.images.measures import MEASURES
 from fairseq_dlf.images.records.coefficients import PATH_NAME, write_coefficients
-from fairseq_dlf.images.students.accuracy import accuracy
 from fairseq_dlf.images.students.files import StudentFile
 from fairseq_dlf.images.students.lesson import ImageCourse, ImageLesson, coefficient_path
 from fairseq_dlf.images.students.models import parameter_count
 from fairseq_dlf.images.students.settings import StudentSettings
-from fairseq_dlf.images.students.statistics import features_of
 from fairseq_dlf.images.teachers.files import header_of
 from fairseq_dlf.images.teachers.settings import TeachingSettings
 
@@ -87,9 +86,6 @@ class ImageSchool:
         data, student, settings, warm: as for `teaching_of`.
     """
 
-    measure_name = "expected dev accuracy"
-    value_name = "dev accuracy"
-
     def __init__(
         self, data: ImageData, student: StudentSettings, settings: TeachingSettings, warm: StudentFile | None = None
     ):
@@ -99,8 +95,11 @@ class ImageSchool:
         self.warm = warm
         self.form = FORMS.make(settings.form)
         self.statistics = TEACHERS[settings.chosen_teacher.name].statistics
-        self.features = features_of(self.statistics, data.classes, self.form)
-        self.loss = make_loss("dlf", {"ce_share": settings.ce_share})
+        self.task = settings.chosen_task
+        self.measure_name, self.value_name = self.task.measure_name, f"dev {self.task.value_name}"
+        self.features = self.task.features(self.statistics, data.classes, self.form)
+        options = {"ce_share": settings.ce_share} if self.task.has_forms else {}
+        self.loss = make_loss(self.task.adapted, options, self.task.losses)
         self._record_bytes = record_bytes(student.rule, parameter_count(student.model, data.shape, data.classes))
         self.measured, self.held_out = self._parts_of_dev()
         if settings.measure_images > len(self.measured.labels):
@@ -113,7 +112,7 @@ class ImageSchool:
     def untaught(self) -> Teacher:
         """Return the teacher before its first step."""
         settings, (kind, options) = self.settings, self.settings.chosen_teacher
-        start = self.form.start_times(settings.phi_start, self.data.classes)
+        start = self.task.start(self.form, settings.phi_start, self.data.classes)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(mixed_seed(settings.seed, TEACHER_SALT))
             teacher = untaught_teacher(kind, start, len(self.features), options)
@@ -179,13 +178,12 @@ class ImageSchool:
 
     def lesson(self, step: int) -> ImageLesson:
         seed = mixed_seed(self.settings.seed, LESSON_SALT, step)
-        name, options = self.settings.chosen_measure
-        measure = partial(MEASURES.maker(name), **options)
         return ImageLesson(
-            *(self.data, self.student, self.loss, seed, measure, self._drawn(seed)),
+            *(self.data, self.student, self.loss, seed, self._measure, self._drawn(seed)),
             warm=self.warm,
             form=self.form,
             statistics=self.statistics,
+            task=self.task,
         )
 
     def validate(self, teacher: Teacher) -> Validation:
@@ -204,7 +202,7 @@ class ImageSchool:
                     watch=bar,
                     observe=guidance.observe,
                 )
-            values.append(accuracy(course.student, done.final.params, done.buffers, self.held_out))
+            values.append(self.value(course.student, done.final.params, done.buffers))
             path = path or coefficient_path(course, guidance, self.data)
 
         def keep(folder: Path) -> None:
@@ -213,10 +211,15 @@ class ImageSchool:
 
         return Validation(sum(values) / len(values), keep)
 
+    def value(self, student: Student, params: Tensor, buffers: Buffers) -> float:
+        """Return how good a student is on the dev images that choose the best one."""
+        return self.task.value(student, params, buffers, self.held_out)
+
     def header(self, signature: str) -> TeacherHeader:
         settings = self.settings
         kind = settings.chosen_teacher.name
-        return header_of(self.data, self.student.model, kind, self.form.spec, settings.ce_share, signature)
+        told = self.student.model, kind, self.form.spec, settings.ce_share, signature
+        return header_of(self.data, *told, self.task)
 
     def watch(self, label: str, lesson: Lesson) -> AbstractContextManager[Watch]:
         first = lesson.updates - self.settings.truncate if self.settings.truncate else 0
@@ -236,7 +239,11 @@ class ImageSchool:
 
     def _course(self, seed: int) -> ImageCourse:
         run = self.data, self.student, self.loss, seed, self.warm
-        return ImageCourse(*run, exact=True, form=self.form, statistics=self.statistics)
+        return ImageCourse(*run, exact=True, form=self.form, statistics=self.statistics, task=self.task)
+
+    def _measure(self, student: Student, dev: ImageSet) -> Measure:
+        own, (name, options) = self.task.measure(student, dev), self.settings.chosen_measure
+        return MEASURES.maker(name)(student, dev, **options) if own is None else own
 
     def _parts_of_dev(self) -> tuple[ImageSet, ImageSet]:
         """Return the images of M̃, and those that choose the best θ."""

@@ -15,6 +15,8 @@ from fairseq_dlf.core.teaching.estimators import ESTIMATORS, learns_from, requir
 from fairseq_dlf.core.teaching.forms import FORMS, Matrix
 from fairseq_dlf.core.teaching.teachers import TEACHERS, StochasticTeacher
 from fairseq_dlf.images.measures import MEASURES
+from fairseq_dlf.images.students.tasks import CLASSIFICATION, TASKS, Task
+from fairseq_dlf.images.students.tasks.task import bounds_of
 
 # N in the paper (section 5.1).
 PAPER_KEYS = 10
@@ -26,7 +28,9 @@ _WITHOUT_EFFECT = ("teacher_steps", "trajectory_memory")
 _OF_THE_ESTIMATOR = ("estimator", "truncate", "clip_cotangent", "collapse_share", "growth_limit")
 # What has an effect only where an estimator goes back through the run.
 _OF_THE_WAY_BACK = ("truncate", "trajectory_memory", "clip_cotangent", "growth_limit")
-_CHOSEN = ("teacher", "keys", "key_scale", "measure", "sharpness")
+_CHOSEN = ("task", "teacher", "keys", "key_scale", "measure", "sharpness")
+# What has an effect only where Φ acts through a form.
+_OF_FORMS = ("form", "ce_share", "phi_diagonal", "phi_off_diagonal", "measure", "sharpness")
 
 
 class Chosen(NamedTuple):
@@ -87,6 +91,7 @@ class TeachingSettings:
     validate_every: int = _option(5, "teacher steps between two validations")
     validation_students: int = _option(1, "number of students in a validation, whose accuracies are averaged")
     seed: int = _option(1, "seed of everything random")
+    task: str = _option(CLASSIFICATION, f"what students are trained for: {', '.join(TASKS)}")
 
     def __post_init__(self) -> None:
         require_at_least(
@@ -111,6 +116,7 @@ class TeachingSettings:
             require_positive(sharpness=self.sharpness)
         _ = self.chosen_measure  # raises an error for a name that does not exist
         self._require_pair()
+        self._require_task()
         self._require_bounds()
 
     def _require_pair(self) -> None:
@@ -123,6 +129,22 @@ class TeachingSettings:
             if getattr(self, name) != self.__dataclass_fields__[name].default:
                 text = f"{name} has no effect, since the estimator {estimator} does not go back: leave it out"
                 raise InputError(text, setting=name)
+
+    def _require_task(self) -> None:
+        """Raise InputError where the teacher does not read what the task offers, or an option has no effect on it."""
+        task, kind = self.chosen_task, self.chosen_teacher.name
+        wanted = task.statistics_read
+        if wanted is not None and TEACHERS[kind].statistics != wanted:
+            fit = ", ".join(name for name in TEACHERS if TEACHERS[name].statistics == wanted)
+            raise InputError(
+                f"the task {task.name} has a statistic for each coefficient, which the teacher {kind} does not read: "
+                f"take {fit}",
+                setting="teacher",
+            )
+        for name in () if task.has_forms else _OF_FORMS:
+            if getattr(self, name) != self.__dataclass_fields__[name].default:
+                text = f"{name} has no effect, since the task {task.name} has a loss and a measure of its own"
+                raise InputError(f"{text}: leave it out", setting=name)
 
     def _require_bounds(self) -> None:
         limits = {"phi_diagonal": (self.phi_diagonal, self.phi_start), "phi_off_diagonal": (self.phi_off_diagonal, 0.0)}
@@ -139,6 +161,11 @@ class TeachingSettings:
                 )
 
     @property
+    def chosen_task(self) -> Task:
+        """What students are trained for."""
+        return TASKS.make(self.task)
+
+    @property
     def chosen_teacher(self) -> Chosen:
         """The kind of teacher and its options: those given, else the paper's."""
         paper = {"keys": PAPER_KEYS} if self.teacher.startswith("attention") else {}
@@ -146,13 +173,16 @@ class TeachingSettings:
 
     @property
     def chosen_measure(self) -> Chosen:
-        """The measure and its options."""
+        """The measure and its options; that of a task without forms is its own."""
+        if not self.chosen_task.has_forms:
+            return Chosen(self.task, {})
         return _chosen(MEASURES, self.measure, {}, sharpness=self.sharpness)
 
     @property
     def signature(self) -> Part:
         """What of these settings changes the teacher, but for the number of steps and the estimator's part."""
-        others = part_of(self, without=(*_WITHOUT_EFFECT, *_OF_THE_ESTIMATOR, *_CHOSEN))
+        without = () if self.chosen_task.has_forms else _OF_FORMS
+        others = part_of(self, without=(*_WITHOUT_EFFECT, *_OF_THE_ESTIMATOR, *_CHOSEN, *without))
         teacher, measure = self.chosen_teacher, self.chosen_measure
         return {
             "teacher": teacher.name,
@@ -160,14 +190,13 @@ class TeachingSettings:
             "measure": measure.name,
             "measure_options": measure.options or None,
             **others,
+            **self.chosen_task.signature,
         }
 
     def bounds(self, classes: int) -> tuple[Tensor, Tensor] | None:
         """Return the least and the greatest Φ, (coefficients,) each; None if Φ has no bounds."""
         if self.phi_diagonal is None and self.phi_off_diagonal is None:
-            form = FORMS.make(self.form)
-            low, high = (torch.full((form.size(classes),), bound) for bound in form.bounds(classes))
-            return (low, high) if bool((low.isfinite() | high.isfinite()).any()) else None
+            return bounds_of(self.chosen_task, FORMS.make(self.form), classes)
         infinite = (float("-inf"), float("inf"))
         low, high = (
             torch.full((classes, classes), (self.phi_off_diagonal or infinite)[side]).fill_diagonal_(

@@ -25,7 +25,6 @@ from fairseq_dlf.core.teaching.teacher_file import TeacherHeader
 from fairseq_dlf.images.bar import EpisodeBar
 from fairseq_dlf.images.records.coefficients import PATH_NAME, CoefficientPath, write_coefficients
 from fairseq_dlf.images.records.training import RECORD_NAME, EpochFigures, RunRecord, read_record, write_record
-from fairseq_dlf.images.students.accuracy import accuracy, predictions
 from fairseq_dlf.images.students.files import read_student, write_student
 from fairseq_dlf.images.students.lesson import ImageLesson
 from fairseq_dlf.images.teachers.school import ImageSchool
@@ -79,14 +78,14 @@ class ImageFamily:
         return self.school.lesson(place + 1)
 
     def value(self, lesson: Lesson, params: Tensor, buffers: Buffers) -> float:
-        """Return the accuracy on the dev images that choose the best student."""
-        return accuracy(lesson.student, params, buffers, self.school.held_out)
+        return self.school.value(lesson.student, params, buffers)
 
     def keep(self, folder: Path, name: str, lesson: Lesson, child: Child) -> None:
         lesson.student.load_flat_params(child.params)
         lesson.student.load_buffers(child.buffers)
         write_student(folder / f"{name}.safetensors", lesson.student.module, self.school.student.model)
-        if name == BEST_STUDENT and isinstance(self.school.form, Matrix) and len(child.path):
+        has_matrix = self.school.task.has_forms and isinstance(self.school.form, Matrix)
+        if name == BEST_STUDENT and has_matrix and len(child.path):
             write_coefficients(folder / PATH_NAME, self._path(child))
 
     def header(self, signature: str) -> TeacherHeader:
@@ -133,7 +132,7 @@ class ImageAdaptation:
         self.signature = Signature.of(
             "dlf-images-adapt",
             school.signature(self.family.estimator).without("progress_points", "validation_students").fields,
-            {"loss": "dlf", **settings.signature},
+            {"loss": school.task.adapted, **settings.signature},
         )
         family, teacher = self.family, school.untaught()
         self.loop = Adaptation(family, teacher, family.estimator, plan, self.signature, folder)
@@ -162,7 +161,7 @@ class ImageAdaptation:
         school, student = self.school, self.loop.lessons[0].student
         read_student(self.folder / f"{BEST_STUDENT}.safetensors").load_into(student.module)
         params, buffers = student.flat_params(), student.buffers()
-        wrong = predictions(student, params, buffers, school.data.test.images) != school.data.test.labels
+        lost = school.task.lost(student, params, buffers, school.data.test)
         part = school.data.train.at(slice(len(school.data.dev.labels)))
         rows, best = read_steps(self.folder / LOG_NAME), self.loop.best_step
         losses = [row.student_loss for row in rows if row.step == best and row.student_loss is not None]
@@ -170,7 +169,7 @@ class ImageAdaptation:
             epoch=1,
             updates=max(1, min(best * self.family.window, school.updates)),
             train_loss=losses[0] if losses else math.nan,
-            train_accuracy=accuracy(student, params, buffers, part),
+            train_accuracy=school.task.value(student, params, buffers, part),
             dev_accuracy=self.loop.best_value,
             learning_rate=school.student.learning_rate,
         )
@@ -178,7 +177,7 @@ class ImageAdaptation:
             signature=str(self.signature),
             data=school.data.name,
             model=school.student.model,
-            loss="dlf",
+            loss=school.task.adapted,
             teacher=str(self.signature),
             taught_on=school.student.model,
             seed=school.settings.seed,
@@ -188,9 +187,10 @@ class ImageAdaptation:
             curve=(row,),
             best_epoch=1,
             dev_error=100.0 * (1.0 - self.loop.best_value),
-            test_error=100.0 * float(wrong.double().mean()),
-            test_images=len(wrong),
-            test_wrong=tuple(wrong.nonzero().flatten().tolist()),
+            test_error=100.0 * float(lost.double().mean()),
+            test_images=len(school.data.test.labels),
+            test_wrong=school.task.wrong(lost),
             elapsed_s=sum(each.elapsed_s for each in rows),
             version=fairseq_dlf.__version__,
+            measure=school.task.value_name,
         )

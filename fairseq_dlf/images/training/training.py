@@ -15,7 +15,6 @@ from fairseq_dlf.images.bar import EpisodeBar
 from fairseq_dlf.images.data.splits import ImageData
 from fairseq_dlf.images.records.coefficients import PATH_NAME, write_coefficients
 from fairseq_dlf.images.records.training import RECORD_NAME, EpochFigures, RunRecord, read_record, write_record
-from fairseq_dlf.images.students.accuracy import accuracy, predictions
 from fairseq_dlf.images.students.files import read_student, write_student
 from fairseq_dlf.images.students.lesson import coefficient_path
 from fairseq_dlf.images.teachers.files import model_of
@@ -119,7 +118,7 @@ class Training:
         # Only a fixed part of train, as large as dev: all of it would cost a fifth of an epoch.
         part = slice(len(self.data.dev.labels))
         train_accuracy, dev_accuracy = (
-            accuracy(self.course.student, state.params, state.buffers, split.at(part))
+            self.course.task.value(self.course.student, state.params, state.buffers, split.at(part))
             for split in (self.data.train, self.data.dev)
         )
         return EpochFigures(
@@ -132,9 +131,9 @@ class Training:
         )
 
     def _report(self) -> None:
-        row = self.state.curve[-1]
+        row, name = self.state.curve[-1], self.course.task.value_name
         logger.info(
-            f"epoch {row.epoch}: loss {row.train_loss:.4f}, train accuracy {row.train_accuracy:.2%}, dev accuracy "
+            f"epoch {row.epoch}: loss {row.train_loss:.4f}, train {name} {row.train_accuracy:.2%}, dev {name} "
             f"{row.dev_accuracy:.2%} (best {self.state.best_accuracy:.2%}), rate {row.learning_rate:g}, "
             f"{self.state.elapsed_s:.0f} s"
         )
@@ -142,8 +141,7 @@ class Training:
     def _record(self) -> RunRecord:
         course, teacher = self.course, self.settings.teacher
         params, buffers = self._read_best()
-        predicted = predictions(course.student, params, buffers, self.data.test.images)
-        wrong = (predicted != self.data.test.labels).nonzero().flatten().tolist()
+        lost = course.task.lost(course.student, params, buffers, self.data.test)
         path = None if teacher is None else coefficient_path(course, self.guidance, self.data)
         if path is not None:
             write_coefficients(self.folder / PATH_NAME, path)
@@ -161,11 +159,12 @@ class Training:
             curve=tuple(self.state.curve),
             best_epoch=self.state.best_epoch,
             dev_error=100.0 * (1.0 - self.state.best_accuracy),
-            test_error=100.0 * len(wrong) / len(predicted),
-            test_images=len(predicted),
-            test_wrong=tuple(wrong),
+            test_error=100.0 * float(lost.double().sum()) / len(lost),
+            test_images=len(self.data.test.labels),
+            test_wrong=course.task.wrong(lost),
             elapsed_s=self.state.elapsed_s,
             version=fairseq_dlf.__version__,
+            measure=course.task.value_name,
         )
 
     # The folder -------------------------------------------------------------------

@@ -23,6 +23,18 @@ def test_a_record_is_read_as_written(tmp_path):
     assert [found.name for found in tmp_path.iterdir()] == ["record.json"]
 
 
+def test_a_record_names_its_measure_unless_that_is_accuracy(tmp_path):
+    path, plain = tmp_path / "record.json", record(wrong=())
+    other = dataclasses.replace(plain, measure="AUCPR", test_error=12.3)
+    write_record(path, other)
+    assert read_record(path) == other
+    write_record(path, plain)
+    assert "measure" not in path.read_text()
+    for changes, words in (({"test_error": 101.0}, "test_error is 101"), ({"test_wrong": (3,)}, "AUCPR counts none")):
+        with pytest.raises(InputError, match=words):
+            dataclasses.replace(other, **changes)
+
+
 def test_a_failure_leaves_the_old_record_and_nothing_else(tmp_path, monkeypatch):
     path = tmp_path / "record.json"
     write_record(path, record(seed=1))

@@ -14,7 +14,7 @@ from fairseq_dlf.core.teaching.teachers import AttentionTeacher
 from fairseq_dlf.images.records.training import RECORD_NAME
 from fairseq_dlf.images.students.files import StudentFile, read_student
 from fairseq_dlf.images.students.models import build_model
-from fairseq_dlf.images.training import training
+from fairseq_dlf.images.students.tasks import classification
 from fairseq_dlf.images.training.seeds import train_seeds
 from fairseq_dlf.images.training.settings import TrainingSettings
 from fairseq_dlf.images.training.training import BEST_NAME, Training
@@ -84,16 +84,16 @@ def _flat(module):
 
 def test_the_best_by_dev_is_tested_and_test_is_read_once(data, student, tmp_path, monkeypatch):
     images, read, tested = data(), [], []
-    plain = training.predictions
+    plain = classification.predictions
 
     def watched(student, params, buffers, pixels):
         read.append(pixels is images.test.images)
         tested.append(params.clone())
         return plain(student, params, buffers, pixels)
 
-    monkeypatch.setattr(training, "predictions", watched)
+    monkeypatch.setattr(classification, "predictions", watched)
     values = iter([0.2, 0.2, 0.2, 0.9, 0.2, 0.9, 0.2, 0.5])  # train and dev of four epochs
-    monkeypatch.setattr(training, "accuracy", lambda *given: next(values))
+    monkeypatch.setattr(classification, "accuracy", lambda *given: next(values))
     made = Training(images, TrainingSettings(student(epochs=4.0), "cross_entropy"), 1, tmp_path)
     states = []
     plain_epoch = made._epoch
@@ -119,8 +119,8 @@ def test_the_best_by_dev_is_tested_and_test_is_read_once(data, student, tmp_path
 
 def test_of_several_rates_the_best_by_dev_is_taken_for_all_seeds(data, student, tmp_path, monkeypatch):
     images, seen = data(), []
-    plain = training.predictions
-    monkeypatch.setattr(training, "predictions", lambda *given: seen.append(1) or plain(*given))
+    plain = classification.predictions
+    monkeypatch.setattr(classification, "predictions", lambda *given: seen.append(1) or plain(*given))
     settings = TrainingSettings(student(epochs=4.0), "cross_entropy")
     records = train_seeds(images, settings, [1e-6, 0.1, 1e-5], [1, 2], tmp_path)
     assert [(record.seed, record.learning_rate) for record in records] == [(1, 0.1), (2, 0.1)]
@@ -175,7 +175,7 @@ def test_a_folder_of_other_settings_is_refused(data, student, tmp_path):
 
 def test_dev_and_a_part_of_train_as_large_are_measured_after_every_epoch(data, student, tmp_path, monkeypatch):
     images, seen = data(), []
-    monkeypatch.setattr(training, "accuracy", lambda *given: seen.append(given[-1]) or 0.5)
+    monkeypatch.setattr(classification, "accuracy", lambda *given: seen.append(given[-1]) or 0.5)
     Training(images, TrainingSettings(student(), "cross_entropy"), 1, tmp_path).run()
     assert len(seen) == 4
     for train, dev in (seen[:2], seen[2:]):
