@@ -1,12 +1,14 @@
 """Two workers on the CPU: students, shared episodes, an episode each; the numbers are those of one worker."""
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
 import sys
 
 import pytest
+import torch
 
 from tests.end_to_end.commands import (
     LSTM,
@@ -68,6 +70,20 @@ def test_two_workers_get_the_past_self_back(work, tmp_path, train_by_two):
     printed = train_by_two(work, *options, "--save-dir", resumed)
     assert "Loaded checkpoint" in printed
     assert_same_parameters(resumed / "checkpoint_last.pt", straight / "checkpoint_last.pt")
+
+
+def test_two_workers_adapt_a_loss_alike(work, tmp_path, train_by_two):
+    """Each has a controller of its own; that of the second would lead the students apart if it moved otherwise."""
+    options = [*LSTM, *SGD, "--task=dlf_translation", "--no-dev-bleu", "--disable-validation", "--dropout=0"]
+    options += ["--criterion=dlf_adaptive", "--form=bins(number=2)", "--window=2", "--dev-bleu-sentences=16"]
+    options += ["--finetune-from-model", work.warm, "--controller-lr=0.05", "--max-update=7"]
+    one = train(work, *options, "--cpu", "--update-freq=2", "--save-dir", tmp_path / "one")
+    two = train_by_two(work, *options, "--save-dir", tmp_path / "two")
+    windows = [re.findall(r"window from update (.*)", printed) for printed in (one, two)]
+    assert windows[0] == windows[1] and len(set(windows[0])) == 4
+    found, wanted = (parameters(tmp_path / name / "checkpoint_last.pt") for name in ("two", "one"))
+    for name, tensor in wanted.items():
+        torch.testing.assert_close(found[name], tensor, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("way", ["exact", "forward"])
