@@ -36,7 +36,7 @@ from fairseq_dlf.translation.measures import MEASURES as TRANSLATION_MEASURES
 from fairseq_dlf.translation.regularisers import REGULARISERS
 from fairseq_dlf.translation.reports import command as report
 from fairseq_dlf.translation.students.losses.criterion import StudentCriterion
-from fairseq_dlf.translation.tools import average, compare
+from fairseq_dlf.translation.tools import average, compare, student
 
 PACKAGE = "fairseq_dlf"
 ROOT = Path(__file__).parents[1]
@@ -242,6 +242,7 @@ SECTIONS: Mapping[str, Callable[[], str]] = {
     "dlf-prepare": lambda: commands(prepare.build_parser(), "dlf-prepare"),
     "dlf-compare": lambda: command(compare.build_parser()),
     "dlf-average": lambda: command(average.build_parser()),
+    "dlf-student": lambda: command(student.build_parser()),
     "dlf-teacher": lambda: command(report.build_parser()),
     "images": lambda: commands(build_images_parser(), "python -m fairseq_dlf.images", "teach", ("check", "adapt")),
     "experiments": lambda: command(build_experiments_parser(TABLES)),

@@ -47,6 +47,7 @@ ARROWS = {
     "translation/corpus": ["command_line", "core/files", "core/support"],
     "translation/tools": [
         "translation/plugins",
+        "translation/teachers",
         "translation/episodes",
         "translation/bleu",
         "translation/hooks",

@@ -174,6 +174,7 @@ COMMANDS = {
     "dlf-check": "fairseq_dlf.translation.tools.check",
     "dlf-compare": "fairseq_dlf.translation.tools.compare",
     "dlf-prepare": "fairseq_dlf.translation.corpus.prepare",
+    "dlf-student": "fairseq_dlf.translation.tools.student",
     "dlf-teacher": "fairseq_dlf.translation.reports.command",
 }
 # Each takes a good part of a second to import, or many.

@@ -24,7 +24,7 @@ from fairseq_dlf.translation.measures import MEASURES
 from fairseq_dlf.translation.regularisers import REGULARISERS
 from fairseq_dlf.translation.reports import command as report
 from fairseq_dlf.translation.students.losses.criterion import StudentCriterion
-from fairseq_dlf.translation.tools import average, compare
+from fairseq_dlf.translation.tools import average, compare, student
 from fairseq_dlf.translation.tools.teaching_task import TEACHING
 from tests.documentation.pages import COMMANDS, PAGES, ROOT, section
 
@@ -38,6 +38,7 @@ DLF = {
     "dlf-prepare": prepare.build_parser,
     "dlf-compare": compare.build_parser,
     "dlf-average": average.build_parser,
+    "dlf-student": student.build_parser,
     "dlf-teacher": report.build_parser,
 }
 # What sets up the environment, and is not this package's.

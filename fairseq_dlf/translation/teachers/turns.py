@@ -79,14 +79,14 @@ class Turns:
 
     def state(self) -> dict[str, Tensor]:
         """Return the students to continue with, on the CPU."""
-        return {_kept_as(member): student.cpu() for member, student in self.continued.items()}
+        return {kept_as(member): student.cpu() for member, student in self.continued.items()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continue with the students of `state`, among which there may be other entries."""
-        names = {member: _kept_as(member) for member in range(len(self._continues))}
+        names = {member: kept_as(member) for member in range(len(self._continues))}
         self.continued = {member: state[name] for member, name in names.items() if name in state}
 
 
-def _kept_as(member: int) -> str:
+def kept_as(member: int) -> str:
     """Return a member's name in a checkpoint; the first has that of versions with one student only."""
     return f"continued_student_{member + 1}" if member else "continued_student"

@@ -50,16 +50,16 @@ def average(inputs: Sequence[Path]) -> dict[str, Any]:
         name: (sums[name] / len(inputs)).to(tensor.dtype) if tensor.is_floating_point() else tensor
         for name, tensor in model.items()
     }
-    _drop_training_state(checkpoint)
-    return checkpoint
+    # It would be of the last checkpoint alone.
+    return without_training_state(checkpoint)
 
 
-def _drop_training_state(checkpoint: dict[str, Any]) -> None:
-    """Remove what only a resumed run reads; it would be of the last checkpoint alone."""
-    checkpoint.pop(OPTIMIZER_STATE, None)
-    extra_state = checkpoint.get("extra_state")
-    if isinstance(extra_state, dict):
-        extra_state.pop(EXTRA_STATE_KEY, None)
+def without_training_state(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a checkpoint without what only a resumed run reads."""
+    left = {name: value for name, value in checkpoint.items() if name != OPTIMIZER_STATE}
+    if isinstance(left.get("extra_state"), dict):
+        left["extra_state"] = {name: value for name, value in left["extra_state"].items() if name != EXTRA_STATE_KEY}
+    return left
 
 
 def save(checkpoint: Mapping[str, Any], path: Path) -> None:
