@@ -41,7 +41,6 @@ MODULES = {
     "fairseq-validate": "fairseq_cli.validate",
     "dlf-prepare": "fairseq_dlf.translation.corpus.prepare",
     "dlf-average": "fairseq_dlf.translation.tools.average",
-    "dlf-student": "fairseq_dlf.translation.tools.student",
 }
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.commands import LSTM, QUIET, SGD, last_number, parameters
+from tests.end_to_end.commands import LSTM, QUIET, SGD, last_number, parameters, teach
 from tests.forking import ONE_THREAD, REPOSITORY, TIMEOUT_S
 
 SCRIPTS = Path(sys.executable).parent
@@ -53,6 +53,13 @@ def test_dlf_compare(tmp_path):
     systems = [f"{name}={tmp_path / name}" for name in ("first", "second")]
     printed = run(SCRIPTS / "dlf-compare", "--references", tmp_path / "references", "--baseline", "first", *systems)
     assert "| first (baseline) | 100" in printed
+
+
+def test_dlf_student(work, tmp_path):
+    teach(work, tmp_path, "--student-start=continue", "--max-update=1")
+    printed = run(SCRIPTS / "dlf-student", tmp_path / "checkpoint_last.pt", "--output", tmp_path / "student.pt")
+    assert printed.count("\n") == 1 and printed.startswith("wrote the student of")
+    assert set(parameters(tmp_path / "student.pt")) == set(parameters(work.warm))
 
 
 def test_dlf_teacher(work, teacher, tmp_path):

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, Optional
 from fairseq import tasks
 from omegaconf import open_dict
 
+import fairseq_dlf.translation.plugins  # noqa: F401  First: it makes fairseq quiet, and checkpoints readable.
 from fairseq_dlf.core.hypergradient.student import Student
 from fairseq_dlf.core.support.errors import InputError, MissingFileError
 from fairseq_dlf.translation.episodes.checkpoints import StudentCheckpoint

@@ -4,6 +4,7 @@
 """
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -23,6 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(options: argparse.Namespace) -> None:
     """Write the student that the options name, and say so."""
+    logging.getLogger("fairseq").setLevel(logging.WARNING)
     # Takes seconds, for which --help and mistakes need not wait.
     from fairseq_dlf.translation.tools.checkpoints import save
     from fairseq_dlf.translation.tools.continued import continued_student
