@@ -36,20 +36,20 @@ def body(table: Table, results: Path) -> str:
 
 def main_table(found: Results) -> str:
     """Return losses by architectures: BLEU on test, mean and standard deviation over seeds."""
-    rows = found.table.rows
+    rows, cells = found.table.rows, found.chosen_cells()
+    averaged = [row for row in rows if any(cell.average is not None for cell in cells if cell.row == row)]
+    columns = [(row, is_average) for row in rows for is_average in (False, True) if not is_average or row in averaged]
     lines = [
-        [
-            column.title,
-            *(_mean_sd(_test_scores(found, row, column), len(found.table.seeds(row, column))) for row in rows),
-        ]
+        [column.title, *(_mean_of(found, row, column, is_average) for row, is_average in columns)]
         for column in found.table.columns
     ]
+    head = [f"{row.title}, average" if is_average else row.title for row, is_average in columns]
     note = (
-        "BLEU on test, detokenised and lower-cased, of the checkpoint that is best on dev; mean ± standard deviation "
-        f"over seeds ({_seeds(found)}). Settings were tuned on {rows[0].title}, seed {rows[0].seeds[0]}, by dev; "
-        "other rows and seeds take the same."
+        "BLEU on test, detokenised and lower-cased, of the checkpoint that is best on dev, and of the average of "
+        f"the last {found.table.last}; mean ± standard deviation over seeds ({_seeds(found)}). Settings were tuned on "
+        f"{rows[0].title}, seed {rows[0].seeds[0]}, by dev; other rows and seeds take the same."
     )
-    return f"### Test\n\n{markdown(['loss', *(row.title for row in rows)], lines)}\n\n{note}"
+    return f"### Test\n\n{markdown(['loss', *head], lines)}\n\n{note}"
 
 
 def seeds_table(found: Results) -> str:
@@ -196,9 +196,13 @@ def _names(cell: Cell) -> list[object]:
     return [cell.column.title, cell.row.title, cell.seed]
 
 
-def _test_scores(found: Results, row: Row, column: Column) -> list[float]:
-    cells = [cell for cell in found.chosen_cells() if cell.row == row and cell.column == column]
-    return [cell.record.test.bleu for cell in cells if cell.record is not None and cell.record.test is not None]
+def _mean_of(found: Results, row: Row, column: Column, is_average: bool) -> str:
+    """Return the mean on test over seeds, marked where one of them comes from another start."""
+    own = [cell for cell in found.chosen_cells() if cell.row == row and cell.column == column]
+    records = [cell.average if is_average else cell.record for cell in own]
+    tested = [record for record in records if record is not None and record.test is not None]
+    text = _mean_sd([record.test.bleu for record in tested if record.test], len(found.table.seeds(row, column)))
+    return text + (AGAIN if len(tested) > 1 and any(cell.record and cell.record.starts for cell in own) else "")
 
 
 def _mean_sd(scores: Sequence[float], wanted: int) -> str:

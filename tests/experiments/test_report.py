@@ -27,11 +27,11 @@ def lines(text, part):
 def test_test_has_mean_and_deviation_over_seeds(records, tmp_path):
     fill(records)
     found = lines(report(TABLE, tmp_path), "Test")
-    assert found[0] == ["loss", "A", "B"]
+    assert found[0] == ["loss", "A", "A, average", "B", "B, average"]
     deviation = f"{statistics.stdev([35.1, 35.2]):.2f}"
     assert found[2:] == [
-        ["plain loss", f"35.15 ± {deviation}", "35.50"],
-        ["taught loss", f"36.15 ± {deviation}", "36.50"],
+        ["plain loss", f"35.15 ± {deviation}", f"35.65 ± {deviation}", "35.50", "36.00"],
+        ["taught loss", f"36.15 ± {deviation}", f"36.65 ± {deviation}", "36.50", "37.00"],
     ]
 
 
@@ -103,8 +103,11 @@ def test_an_empty_table_has_no_figures(tmp_path):
 
 def test_a_part_of_a_table_says_so(records, tmp_path):
     fill(records, rows=1)
-    records.path("arch_a/seed-2/taught/lr-1").unlink()
-    assert lines(report(TABLE, tmp_path), "Test")[3] == ["taught loss", "36.10 (1 of 2 seeds)", "–"]
+    for name in ("lr-1", "lr-1+average"):
+        records.path(f"arch_a/seed-2/taught/{name}").unlink()
+    found = lines(report(TABLE, tmp_path), "Test")
+    assert found[0] == ["loss", "A", "A, average", "B"]
+    assert found[3] == ["taught loss", "36.10 (1 of 2 seeds)", "36.60 (1 of 2 seeds)", "–"]
 
 
 def test_a_diverged_setting_is_named(records, tmp_path):
@@ -122,6 +125,8 @@ def test_runs_of_another_warm_start_are_marked_and_have_no_p_against_those_of_th
     assert found["taught loss", "A", "1"][0] == "36.10†" and found["taught loss", "A", "1"][2] == ""
     assert found["taught loss", "A", "2"][0] == "36.20" and found["taught loss", "A", "2"][2] != ""
     assert "†: from a warm start" in text
+    deviation = f"{statistics.stdev([35.1, 35.2]):.2f}"
+    assert lines(text, "Test")[3][1:3] == [f"36.15 ± {deviation}†", f"36.65 ± {deviation}†"]
     # A teacher alone leaves the warm start what it was.
     records.write(replace(made, starts=("arch_a/seed-1/teacher+2",)))
     found = {tuple(row[:3]): row[3:] for row in lines(report(TABLE, tmp_path), "Every seed")[2:]}
