@@ -23,7 +23,7 @@ def test_the_report_needs_no_folder_of_runs(call, tmp_path):
     fill(Records(tmp_path / "results" / "small"))
     status, printed, _ = call("--report", out=False)
     assert status == 0
-    assert printed.startswith("## Small\n\n### Test\n\n| loss | A | B |")
+    assert printed.startswith("## Small\n\n### Test\n\n| loss | A | A, average | B | B, average |")
 
 
 def test_a_report_goes_into_a_document(call, tmp_path):
