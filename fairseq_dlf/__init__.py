@@ -7,7 +7,7 @@ gradient of the student's dev measure, carried back through its own updates.
 
 import sys
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # `--user-dir fairseq_dlf` imports this file from within fairseq, where the
 # plug-ins must register. Whoever wants the core alone does not pay for fairseq.

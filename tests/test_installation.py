@@ -1,5 +1,6 @@
 """What `pip install .` brings on which machine: core and images everywhere, translation where fairseq can be had."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -43,6 +44,28 @@ def test_each_machine_gets_what_it_can_install(system, machine, version, transla
     assert by_hand == TRANSLATION | (set() if translation else {"fairseq-fixed"})
 
 
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="tomllib is new in Python 3.11")
+def test_what_core_and_images_need_is_said_twice_alike():
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    text = (ROOT / "requirements-core.txt").read_text(encoding="utf-8")
+    wanted = [*project["dependencies"][: len(CORE)], *project["optional-dependencies"]["images"]]
+    assert {Requirement(line).name for line in wanted} >= CORE
+    assert [line for line in text.splitlines() if not line.startswith("#")] == wanted
+
+
+def test_hosted_tests_are_those_of_every_other_machine():
+    text = (ROOT / ".github" / "workflows" / "tests.yml").read_text(encoding="utf-8")
+    assert "- run: .ci/run\n" in text and (ROOT / ".ci" / "run").stat().st_mode & 0o111
+
+
+def test_the_image_has_the_torch_that_the_tests_have():
+    pinned = re.findall("^torch==.*$", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.MULTILINE)
+    for name in ("Dockerfile", "Makefile"):
+        assert re.findall(r"\btorch==[\w.]+", (ROOT / name).read_text(encoding="utf-8")) == pinned
+
+
 @pytest.fixture(scope="module")
 def distributions(tmp_path_factory):
     """Names of the files in the sdist and in the wheel, without their versions, and of those that git knows."""
@@ -83,3 +106,9 @@ def test_the_wheel_holds_the_package_alone(distributions):
 def test_the_citation_is_of_this_version():
     text = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     assert f"\nversion: {fairseq_dlf.__version__}\n" in text
+
+
+def test_the_changelog_begins_with_this_version():
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    dated = re.findall(r"^## \[(.+)\] - \d{4}-\d\d-\d\d$", text, re.MULTILINE)
+    assert dated[0] == fairseq_dlf.__version__

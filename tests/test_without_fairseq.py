@@ -71,6 +71,20 @@ def test_a_teacher_is_learnt_and_used(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_clone_is_used_without_installing_it(tmp_path):
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "new"], check=True)
+    new = str(tmp_path / "new" / "bin" / "python")
+    wanted = ["-c", "constraints.txt", "-r", "requirements-core.txt"]
+    subprocess.run([new, "-m", "pip", "install", "-q", *wanted], cwd=REPOSITORY, check=True)
+    short = ["--epochs", "1", "--model", "mlp-3", "--lr", "0.1", "--out", tmp_path / "student"]
+    train = [new, "-m", "fairseq_dlf.images", "train", *short]
+    done = subprocess.run(train, cwd=REPOSITORY, capture_output=True, encoding="utf-8", timeout=TIMEOUT_S)
+    assert done.returncode == 0, done.stderr
+    listed = subprocess.run([new, "-m", "pip", "list"], capture_output=True, encoding="utf-8", check=True).stdout
+    assert "torch " in listed and "fairseq" not in listed
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", ["core", "images"])
 def test_the_tests_of_core_and_images_pass(folder):
     # hydra, which is hidden, brings a plugin of pytest.
