@@ -6,6 +6,7 @@
 #   make mutants    the share of one-line changes of the sources that the tests notice (about half an hour)
 #   make lint       ruff and mypy
 #   make docs       the documentation, into build/docs
+#   make gpu        everything that needs a GPU, within half an hour, into benchmarks/out/gpu; GPU="--data cifar10:DIR"
 #   make bench      speed, memory and error in small sizes (about ten minutes); bench-full: every size (hours)
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -20,12 +21,14 @@ DOCS_READY := $(VENV)/docs-ready
 TORCH_INDEX ?=
 # Options of `make mutants`, as `--sample 50 --only core/teaching`.
 MUTANTS ?=
+# Options of `make gpu`.
+GPU ?=
 DEMO_OUT ?= runs/toy
 DEMO_IMAGES_OUT ?= runs/digits
 # One worker a core, each file's tests in one of them; every worker takes up to a gigabyte of memory.
 SPREAD := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo demo-images test test-slow test-robustness mutants lint docs bench bench-full clean
+.PHONY: demo demo-images test test-slow test-robustness mutants lint docs gpu bench bench-full clean
 
 demo: $(READY)
 	recipes/toy.sh --python $(BIN)/python --out $(DEMO_OUT)
@@ -54,6 +57,9 @@ docs: $(DOCS_READY)
 	$(BIN)/python -m documentation.figure
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@echo "the documentation is in build/docs: open build/docs/index.html, or run $(BIN)/python -m mkdocs serve"
+
+gpu: $(READY)
+	$(BIN)/python -m benchmarks.gpu $(GPU)
 
 bench: $(BENCH_READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks

@@ -70,14 +70,23 @@ class Case:
         """Return Φ_1 … Φ_T, different in each step, (steps, coefficients)."""
         # Drawn in float32 for every precision, so that a student's copies see the same numbers.
         noise = torch.randn(steps, len(self.coefficients), generator=torch.Generator().manual_seed(3))
-        return self.coefficients + 0.1 * noise.to(self.coefficients.dtype)
+        return self.coefficients + 0.1 * noise.to(self.coefficients)
 
     def measure_gradient(self) -> Tensor:
         """Return the vector v, (parameters,): the measure of an episode is the inner product of v and ω_T."""
         if self.direction is not None:
-            return self.direction.to(self.coefficients.dtype)
+            return self.direction.to(self.coefficients)
         vector = torch.randn(self.parameters, generator=torch.Generator().manual_seed(4))
-        return vector.to(self.coefficients.dtype)
+        return vector.to(self.coefficients)
+
+    def on(self, device: torch.device) -> "Case":
+        """Return the same student on a device, with a separate module."""
+        return replace(
+            self,
+            module=copy.deepcopy(self.module).to(device),
+            batches=[_moved(batch, device) for batch in self.batches],
+            coefficients=self.coefficients.to(device),
+        )
 
     def double(self) -> "Case":
         """Return the same student in float64, with a separate module."""
@@ -143,6 +152,15 @@ def _mlp(size: Size) -> Case:
 
 def _lenet(size: Size) -> Case:
     return image_case("lenet", random_images(LENET_IMAGES[size], batches=8, side=16 if size == "small" else 28))
+
+
+def _moved(batch: Any, device: torch.device) -> Any:
+    """Return images, or sentences in fairseq's nested dictionaries, on a device."""
+    if isinstance(batch, Tensor):
+        return batch.to(device)
+    if isinstance(batch, TimedBatch):
+        return batch._replace(images=batch.images.to(device), labels=batch.labels.to(device))
+    return {key: _moved(part, device) for key, part in batch.items()} if isinstance(batch, dict) else batch
 
 
 def _double(batch: Any) -> Any:

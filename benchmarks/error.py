@@ -29,9 +29,9 @@ def run(quick: bool, students: Sequence[str] | None = None, steps: Sequence[int]
     size: Size = "quick" if quick else "full"
     rows = []
     for student in students or (QUICK_STUDENTS if quick else FULL_STUDENTS):
-        case = _trained(build(student, size))
+        case = trained(build(student, size))
         for t in steps or (QUICK_STEPS if quick else FULL_STEPS):
-            errors = _errors(case, t)
+            errors = errors_of(case, t)
             rows.append({"student": student, "steps": t, "n": 1, "errors": errors})
             progress(f"error: {student}, T = {t}: " + ", ".join(f"{way} {e:.1e}" for way, e in errors.items()))
     return {"rows": rows}
@@ -44,7 +44,7 @@ def table(result: dict[str, Any]) -> str:
     return markdown(["student", "T", *(f"{way}: relative error" for way in ways)], lines)
 
 
-def _trained(case: Case) -> Case:
+def trained(case: Case) -> Case:
     """Return the student after a warm start, measured along the gradient of a batch that teaching leaves out.
 
     Differences see little of an untrained student in a random direction, in which its loss
@@ -59,7 +59,8 @@ def _trained(case: Case) -> Case:
     return replace(case, batches=case.batches[:-1], direction=ours.gradient(case, held_out))
 
 
-def _errors(case: Case, steps: int) -> dict[str, float]:
+def errors_of(case: Case, steps: int) -> dict[str, float]:
+    """Return ‖dΦ − dΦ₆₄‖ / ‖dΦ₆₄‖ by each way to second-order products."""
     reference = case.double()
     with without_float32(reference.module):
         wanted = ours.episode(reference, steps)

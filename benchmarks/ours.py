@@ -16,7 +16,7 @@ from fairseq_dlf.core.hypergradient.episode import EpisodePlan, Measure, Measure
 from fairseq_dlf.core.hypergradient.probe import twice_differentiable
 from fairseq_dlf.core.hypergradient.reverse import reverse
 from fairseq_dlf.core.hypergradient.schedules import Binomial, Checkpoints, Everything
-from fairseq_dlf.core.hypergradient.storage import OnDisk
+from fairseq_dlf.core.hypergradient.storage import OnDisk, OnHost
 from fairseq_dlf.core.hypergradient.student import Buffers, Point, Student
 from fairseq_dlf.core.hypergradient.trajectory import TrajectoryPlan
 from fairseq_dlf.core.hypergradient.unroll import Step, unroll
@@ -46,13 +46,15 @@ FAR_FROM_COLLAPSE = 1e6
 OBSERVED = 2
 
 ALL_STATES = "everything"
+ON_HOST, ON_DISK = "everything on the host", "everything on disk"
 SOME_STATES = "checkpoints √T"
 FEWEST_STATES = "binomial √(2T)"
 ALL_GRAPHS = "everything and graphs"
 # Each plans the store of an episode of so many steps.
 TRAJECTORIES: dict[str, Callable[[int], TrajectoryPlan]] = {
     ALL_STATES: lambda steps: TrajectoryPlan(),
-    "everything on disk": lambda steps: TrajectoryPlan(Everything(), partial(OnDisk, folder=tempfile.gettempdir())),
+    ON_HOST: lambda steps: TrajectoryPlan(Everything(), OnHost),
+    ON_DISK: lambda steps: TrajectoryPlan(Everything(), partial(OnDisk, folder=tempfile.gettempdir())),
     SOME_STATES: lambda steps: TrajectoryPlan(Checkpoints(max(1, round(steps**0.5)))),
     FEWEST_STATES: lambda steps: TrajectoryPlan(Binomial(max(1, round((2 * steps) ** 0.5)))),
     ALL_GRAPHS: lambda steps: TrajectoryPlan(graphs=steps),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fairseq_dlf.command_line import (
     add_settings,
+    add_version,
     count,
     counts,
     numbers,
@@ -62,6 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=PROGRAM, description=__doc__)
+    add_version(parser)
     commands = parser.add_subparsers(dest="command", required=True)
     for add in (_add_check, _add_teach, _add_adapt, _add_train, _add_table, _add_plot):
         add(commands)
