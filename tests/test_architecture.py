@@ -90,7 +90,7 @@ ARROWS = {
         "images/bar",
         "core",
     ],
-    "images/command_line": ["images", "command_line", "core"],
+    "images/command_line": ["images", "figures", "command_line", "core"],
     "command_line": ["core/support"],
     "train_log": [],
     "figures": ["core/files", "core/support"],

@@ -28,6 +28,12 @@ def test_every_format_is_written_and_nothing_else(tmp_path):
     assert files[0].read_bytes().startswith(b"\x89PNG") and files[1].read_bytes().startswith(b"%PDF-")
 
 
+def test_what_embeds_fonts_does_not_tell_of_every_glyph(tmp_path, caplog):
+    with caplog.at_level("INFO"):
+        write_figures([("one", titled())], tmp_path, ["pdf"])
+    assert not caplog.records
+
+
 def test_lines_differ_beyond_the_colours():
     styles = [line_style(place) for place in range(4 * len(COLOURS))]
     assert len({(style["color"], style["ls"]) for style in styles}) == 4 * len(COLOURS)

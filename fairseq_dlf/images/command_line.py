@@ -12,6 +12,7 @@ from fairseq_dlf.command_line import (
     add_version,
     count,
     counts,
+    number,
     numbers,
     option_names,
     place,
@@ -24,8 +25,10 @@ from fairseq_dlf.core.files.replacement import replacing
 from fairseq_dlf.core.files.run_folder import only_run_in
 from fairseq_dlf.core.support.allocation import keep_freed_memory
 from fairseq_dlf.core.teaching.loop.collapse import CollapsedError
+from fairseq_dlf.figures import COLUMN_WIDTH, FORMATS, KNOWN_FORMATS, TEXT_WIDTH
 from fairseq_dlf.images.data.splits import ImageData, load_image_data
 from fairseq_dlf.images.records.training import find_runs
+from fairseq_dlf.images.reports.look import Look
 from fairseq_dlf.images.reports.plots import plot
 from fairseq_dlf.images.reports.table import markdown, table, to_json
 from fairseq_dlf.images.students.files import read_student
@@ -43,6 +46,7 @@ PROGRAM = "python -m fairseq_dlf.images"
 # Options of settings that the code names otherwise.
 _OTHER_NAMES = {"learning_rate": "--lr", "truncation": "--truncate", "teacher_rate": "--teacher-lr"}
 RESUMED = "stopped; the same command goes on from the last saved state"
+_WIDTH_HELP = f"inches: {TEXT_WIDTH:g}, the default, is a page's text, {COLUMN_WIDTH:g} a column of two"
 # Where lessons collapse again and again.
 _STABLER = (
     "Lower --teacher-lr or --lr, bound Φ (--phi-off-diagonal 0,1), raise --ce-share, set --clip-cotangent or --truncate"
@@ -145,7 +149,8 @@ def _table(options: argparse.Namespace) -> None:
 
 
 def _plot(options: argparse.Namespace) -> None:
-    for path in plot(options.folders, options.out, options.classes, options.epochs):
+    look = Look(options.width, options.titles, options.classes, options.epochs)
+    for path in plot(options.folders, options.out, look, options.formats):
         print(path)
 
 
@@ -242,11 +247,21 @@ def _add_table(commands) -> None:  # type: ignore[no-untyped-def]
 
 
 def _add_plot(commands) -> None:  # type: ignore[no-untyped-def]
-    parser = _command(commands, "plot", _plot, "draw the paper's Figures 3 and 4, and training curves, as PNG and PDF")
-    parser.add_argument("folders", nargs="+", type=place, help="--out folders of `teach` and `train`")
+    parser = _command(commands, "plot", _plot, "draw the paper's Figures 3 and 4, Φ along runs, and training curves")
+    parser.add_argument("folders", nargs="+", type=place, help="--out folders of `teach`, `adapt` and `train`")
     parser.add_argument("--out", type=place, default=Path("plots"), help="folder of the plots (default: plots)")
     parser.add_argument("--classes", type=counts, metavar="N[,N…]", help="rows of Φ to show (default: all)")
-    parser.add_argument("--epochs", type=numbers, metavar="E[,E…]", help="epochs of Φ (default: start, middle, end)")
+    parser.add_argument("--epochs", type=numbers, metavar="E[,E…]", help="epochs of Φ to show (default: the start)")
+    parser.add_argument(
+        "--format",
+        dest="formats",
+        type=lambda text: text.split(","),
+        default=list(FORMATS),
+        metavar="FORMAT[,FORMAT…]",
+        help=f"{', '.join(KNOWN_FORMATS)} (default: {','.join(FORMATS)})",
+    )
+    parser.add_argument("--width", type=number, default=TEXT_WIDTH, help=_WIDTH_HELP)
+    parser.add_argument("--no-titles", dest="titles", action="store_false", help="leave titles to the caption")
 
 
 def _command(commands, name: str, run, text: str, stopped: str = "stopped"):  # type: ignore[no-untyped-def]

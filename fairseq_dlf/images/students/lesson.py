@@ -12,13 +12,13 @@ from fairseq_dlf.core.hypergradient.probe import twice_differentiable
 from fairseq_dlf.core.hypergradient.student import Buffers, Forward, Objective, Student
 from fairseq_dlf.core.hypergradient.update_rules import SGD, StudentState
 from fairseq_dlf.core.support.seeds import mixed_seed
-from fairseq_dlf.core.teaching.forms import Form, Matrix, TypeFacts
+from fairseq_dlf.core.teaching.forms import Form, TypeFacts
 from fairseq_dlf.core.teaching.guidance import Guidance
 from fairseq_dlf.core.teaching.lesson import LessonStep
 from fairseq_dlf.images.data.batches import Batches
 from fairseq_dlf.images.data.splits import ImageData, ImageSet
 from fairseq_dlf.images.losses.registry import PAPER_FORM, Loss, LossInput
-from fairseq_dlf.images.records.coefficients import CoefficientPath
+from fairseq_dlf.images.records.coefficients import CoefficientPath, thinned
 from fairseq_dlf.images.students.files import StudentFile
 from fairseq_dlf.images.students.models import build_model
 from fairseq_dlf.images.students.settings import StudentSettings
@@ -151,18 +151,24 @@ class ImageLesson(ImageCourse):
         self.measure = measure(self.student, measured)
 
 
-def coefficient_path(course: ImageCourse, guidance: Guidance, data: ImageData) -> CoefficientPath | None:
-    """Return Φ of a finished run at the updates where its progress was measured; None if Φ is not a matrix."""
-    if not (course.task.has_forms and isinstance(course.form, Matrix)):
-        return None
-    updates = guidance.observed()
-    coefficients = torch.stack([guidance.coefficients(t) for t in updates]).cpu()
+def coefficient_path(
+    course: ImageCourse, guidance: Guidance, data: ImageData, phi_start: float | None
+) -> CoefficientPath:
+    """Return Φ of a finished run at updates where its progress was measured.
+
+    Args:
+        phi_start: Φ before teaching, as a multiple of the neutral one; None where it is not known.
+    """
+    observed = guidance.observed()
+    updates = [observed[place] for place in thinned(len(observed), guidance.teacher.coefficients)]
     return CoefficientPath(
-        coefficients=coefficients.view(-1, data.classes, data.classes),
+        coefficients=torch.stack([guidance.coefficients(t) for t in updates]).cpu(),
         epochs=torch.tensor(updates) / course.batches.steps_per_epoch,
         class_names=data.class_names,
         data=data.name,
         model=course.settings.model,
+        form=course.form.spec if course.task.has_forms else None,
+        phi_start=phi_start,
     )
 
 

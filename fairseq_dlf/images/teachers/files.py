@@ -17,10 +17,18 @@ _ADVICE = "pass the teacher.safetensors that `python -m fairseq_dlf.images teach
 
 
 def header_of(
-    data: ImageData, model: str, kind: str, form: str, ce_share: float, signature: str, task: Task
+    data: ImageData,
+    model: str,
+    kind: str,
+    form: str,
+    ce_share: float,
+    signature: str,
+    task: Task,
+    phi_start: float,
 ) -> TeacherHeader:
     """Return the header of a teacher that was taught on these data with this model."""
-    fits = {"class_names": list(data.class_names), "data": data.name, "model": model, "ce_share": ce_share}
+    names = list(data.class_names)
+    fits = {"class_names": names, "data": data.name, "model": model, "ce_share": ce_share, "phi_start": phi_start}
     seen = task.features(TEACHERS[kind].statistics, data.classes, FORMS.make(form))
     return TeacherHeader(kind, form, seen, signature, {**fits, **task.signature})
 
@@ -47,6 +55,11 @@ def model_of(read: TeacherFile) -> str:
     """Return the name of the model that a teacher was taught on."""
     model: str = read.header.fit("model", str, read.path)
     return model
+
+
+def phi_start_of(read: TeacherFile) -> float | None:
+    """Return Φ before teaching, as a multiple of the neutral one; None where the first version wrote the file."""
+    return float(read.header.fit("phi_start", float, read.path)) if "phi_start" in read.header.fits else None
 
 
 def _require_fit(read: TeacherFile, data: ImageData) -> None:

@@ -203,7 +203,7 @@ class ImageSchool:
                     observe=guidance.observe,
                 )
             values.append(self.value(course.student, done.final.params, done.buffers))
-            path = path or coefficient_path(course, guidance, self.data)
+            path = path or coefficient_path(course, guidance, self.data, self.settings.phi_start)
 
         def keep(folder: Path) -> None:
             if path is not None:
@@ -219,7 +219,7 @@ class ImageSchool:
         settings = self.settings
         kind = settings.chosen_teacher.name
         told = self.student.model, kind, self.form.spec, settings.ce_share, signature
-        return header_of(self.data, *told, self.task)
+        return header_of(self.data, *told, self.task, settings.phi_start)
 
     def watch(self, label: str, lesson: Lesson) -> AbstractContextManager[Watch]:
         first = lesson.updates - self.settings.truncate if self.settings.truncate else 0

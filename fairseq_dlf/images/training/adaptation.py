@@ -16,7 +16,6 @@ from fairseq_dlf.core.hypergradient.unroll import Watch
 from fairseq_dlf.core.support.checks import require_at_least
 from fairseq_dlf.core.support.signature import Part, Signature, part_of
 from fairseq_dlf.core.teaching.estimators import ESTIMATORS, takes_products
-from fairseq_dlf.core.teaching.forms import Matrix
 from fairseq_dlf.core.teaching.lesson import Lesson
 from fairseq_dlf.core.teaching.loop.adaptation import BEST_STUDENT, Adaptation, Child, windows_of
 from fairseq_dlf.core.teaching.loop.journal import LOG_NAME, read_steps
@@ -84,8 +83,7 @@ class ImageFamily:
         lesson.student.load_flat_params(child.params)
         lesson.student.load_buffers(child.buffers)
         write_student(folder / f"{name}.safetensors", lesson.student.module, self.school.student.model)
-        has_matrix = self.school.task.has_forms and isinstance(self.school.form, Matrix)
-        if name == BEST_STUDENT and has_matrix and len(child.path):
+        if name == BEST_STUDENT and len(child.path):
             write_coefficients(folder / PATH_NAME, self._path(child))
 
     def header(self, signature: str) -> TeacherHeader:
@@ -98,11 +96,13 @@ class ImageFamily:
         data = self.school.data
         epoch = self.school.updates / self.school.student.epochs
         return CoefficientPath(
-            coefficients=child.path.cpu().view(-1, data.classes, data.classes),
+            coefficients=child.path.cpu(),
             epochs=self.window * torch.arange(len(child.path)) / epoch,
             class_names=data.class_names,
             data=data.name,
             model=self.school.student.model,
+            form=self.school.form.spec if self.school.task.has_forms else None,
+            phi_start=self.school.settings.phi_start,
         )
 
 

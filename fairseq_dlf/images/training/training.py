@@ -17,7 +17,7 @@ from fairseq_dlf.images.records.coefficients import PATH_NAME, write_coefficient
 from fairseq_dlf.images.records.training import RECORD_NAME, EpochFigures, RunRecord, read_record, write_record
 from fairseq_dlf.images.students.files import read_student, write_student
 from fairseq_dlf.images.students.lesson import coefficient_path
-from fairseq_dlf.images.teachers.files import model_of
+from fairseq_dlf.images.teachers.files import model_of, phi_start_of
 from fairseq_dlf.images.training.settings import TrainingSettings
 from fairseq_dlf.images.training.state import TrainingState
 
@@ -142,7 +142,7 @@ class Training:
         course, teacher = self.course, self.settings.teacher
         params, buffers = self._read_best()
         lost = course.task.lost(course.student, params, buffers, self.data.test)
-        path = None if teacher is None else coefficient_path(course, self.guidance, self.data)
+        path = None if teacher is None else coefficient_path(course, self.guidance, self.data, phi_start_of(teacher))
         if path is not None:
             write_coefficients(self.folder / PATH_NAME, path)
         return RunRecord(

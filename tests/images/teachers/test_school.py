@@ -186,7 +186,8 @@ def test_a_header_says_what_the_teacher_is_and_what_it_was_taught_on(data, stude
     changes = {"ce_share": 0.25, "form": "diagonal", "teacher": "static", "keys": None, "key_scale": None}
     header = ImageSchool(data(), student(), dataclasses.replace(PLAIN, **changes)).header("signed")
     assert (header.kind, header.form, header.signature) == ("static", "diagonal", "signed")
-    assert header.fits == {"class_names": ["a", "b", "c"], "data": "mnist", "model": "mlp-5", "ce_share": 0.25}
+    fits = {"class_names": ["a", "b", "c"], "data": "mnist", "model": "mlp-5", "ce_share": 0.25, "phi_start": 1.0}
+    assert header.fits == fits
 
 
 def test_the_measure_can_take_some_dev_images_anew_each_time(data, student):

@@ -51,7 +51,7 @@ def test_the_best_student_is_tested_and_its_record_is_that_of_a_table(data, stud
     assert table(find_runs([tmp_path])).rows[0].test_error_mean == record.test_error
     path = read_coefficients(tmp_path / PATH_NAME)
     assert path.epochs.tolist() == pytest.approx([0.5 * window for window in range(len(path.epochs))])
-    assert torch.equal(path.coefficients, path.coefficients.transpose(1, 2)) and len(path.coefficients.unique()) > 2
+    assert torch.equal(path.matrices, path.matrices.transpose(1, 2)) and len(path.coefficients.unique()) > 2
     assert adaptation_in(tmp_path, data(), student()).finish() == record
 
 
