@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from benchmarks import ours
-from benchmarks.cases import Case, build
+from benchmarks.cases import Case, Size, build
 from benchmarks.error import errors_of, trained
 from benchmarks.gpu.check import Figures, Place, within
 from benchmarks.peers import CHECKED_STEPS, TOLERANCE, by_autograd, train_plainly
@@ -61,8 +61,8 @@ def speed(place: Place) -> Figures:
     """Time of an episode in units of plain training for the same steps, side by side."""
     figures: Figures = {}
     for name, steps in TIMED.items():
-        case = build(name, "full").on(place.device)
-        module = build(name, "full").on(place.device).module
+        size: Size = "full" if place.device.type == "cuda" else "quick"
+        case, module = build(name, size).on(place.device), build(name, size).on(place.device).module
         runs: dict[str, Callable[[], Any]] = {
             "plain": partial(train_plainly, case, module, steps),
             "states": partial(ours.episode, case, steps),

@@ -12,18 +12,21 @@ PAGES = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path 
 OWN_TEST = "docs/extending.md"
 
 
+def bash_lines(page):
+    """The commands of a page's fenced bash blocks, each on one line, as they stand there."""
+    blocks = re.findall(r"^```bash\n(.*?)^```", PAGES[page], re.M | re.S)
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    return [line for line in lines if shlex.split(line, comments=True)]
+
+
 def bash_commands():
-    """The commands of all fenced bash blocks, each with its page and as a list of words without redirections."""
+    """The commands of all pages, each with its page and as a list of words without redirections."""
     found = []
-    for page, text in PAGES.items():
+    for page in PAGES:
         if page != OWN_TEST:
-            for block in re.findall(r"^```bash\n(.*?)^```", text, re.M | re.S):
-                for line in block.replace("\\\n", " ").splitlines():
-                    words = shlex.split(line, comments=True)
-                    if ">" in words:
-                        words = words[: words.index(">")]
-                    if words:
-                        found.append((page, words))
+            for line in bash_lines(page):
+                words = shlex.split(line, comments=True)
+                found.append((page, words[: words.index(">")] if ">" in words else words))
     return found
 
 
