@@ -5,6 +5,7 @@ import importlib
 import logging
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from fairseq_dlf.command_line import (
@@ -38,9 +39,10 @@ from fairseq_dlf.images.teachers.check import findings
 from fairseq_dlf.images.teachers.files import ce_share_of, read_teacher
 from fairseq_dlf.images.teachers.school import ImageSchool, teaching_of
 from fairseq_dlf.images.teachers.settings import CheckSettings, TeachingSettings
-from fairseq_dlf.images.training.adaptation import AdaptationSettings, ImageAdaptation
-from fairseq_dlf.images.training.seeds import train_seeds
+from fairseq_dlf.images.training.adaptation import AdaptationSettings, adaptations
+from fairseq_dlf.images.training.seeds import run_seeds
 from fairseq_dlf.images.training.settings import TrainingSettings
+from fairseq_dlf.images.training.training import trainings
 
 PROGRAM = "python -m fairseq_dlf.images"
 # Options of settings that the code names otherwise.
@@ -108,10 +110,17 @@ def _adapt(options: argparse.Namespace) -> None:
     data = _data(options)
     settings = settings_of(TeachingSettings, options)
     warm = None if options.student is None else read_student(options.student)
+    rates = _rates(options, data.name)
+    students = {rate: _student_settings(options, data.name, rate) for rate in rates}
+
+    def school(rate: float, seed: int) -> ImageSchool:
+        return ImageSchool(data, students[rate], replace(settings, seed=seed), warm)
+
     with only_run_in(options.out):
-        school = ImageSchool(data, _student_settings(options, data.name), settings, warm)
         try:
-            ImageAdaptation(school, settings_of(AdaptationSettings, options), options.out).finish()
+            run_seeds(
+                adaptations(school, settings_of(AdaptationSettings, options), rates), _seeds(options), options.out
+            )
         except CollapsedError as error:
             raise CollapsedError(f"{error}. {_STEADIER}") from error
 
@@ -124,7 +133,7 @@ def _train(options: argparse.Namespace) -> None:
     takes_share = loss in losses and "ce_share" in losses.options(loss)
     if teacher is not None and takes_share and "ce_share" not in loss_options:
         loss_options["ce_share"] = ce_share_of(teacher)
-    rates = options.rates or [paper_settings(data.name, options.model)["learning_rate"]]
+    rates = _rates(options, data.name)
     settings = TrainingSettings(
         _student_settings(options, data.name, rates[0]),
         loss,
@@ -133,9 +142,8 @@ def _train(options: argparse.Namespace) -> None:
         None if options.student is None else read_student(options.student),
         options.task,
     )
-    seeds = range(options.first_seed, options.first_seed + options.seeds)
     with only_run_in(options.out):
-        train_seeds(data, settings, rates, seeds, options.out)
+        run_seeds(trainings(data, settings, rates), _seeds(options), options.out)
 
 
 def _table(options: argparse.Namespace) -> None:
@@ -164,6 +172,14 @@ def _data(options: argparse.Namespace) -> ImageData:
     if device.type == "cpu":
         keep_freed_memory()
     return load_image_data(options.data, options.split_seed, options.train_images, options.download).to(device)
+
+
+def _rates(options: argparse.Namespace, data: str) -> Sequence[float]:
+    return options.rates or [paper_settings(data, options.model)["learning_rate"]]
+
+
+def _seeds(options: argparse.Namespace) -> range:
+    return range(options.first_seed, options.first_seed + options.seeds)
 
 
 def _student_settings(options: argparse.Namespace, data: str, rate: float | None = None) -> StudentSettings:
@@ -198,9 +214,10 @@ def _add_adapt(commands) -> None:  # type: ignore[no-untyped-def]
     parser = _command(commands, "adapt", _adapt, text, RESUMED)
     _add_folder(parser)
     # A window is the interval between two measurements of s_t.
-    _add_run_options(parser, without=("progress_points",))
-    _add_teacher_options(parser, without=("teacher_steps", "validation_students"))
+    _add_run_options(parser, without=("progress_points", "learning_rate"))
+    _add_teacher_options(parser, without=("teacher_steps", "validation_students", "seed"))
     add_settings(parser.add_argument_group("adaptation"), AdaptationSettings)
+    _add_seeds(parser, "runs")
 
 
 def _add_teacher_options(parser: argparse.ArgumentParser, without: Sequence[str]) -> None:
@@ -228,7 +245,12 @@ def _add_train(commands) -> None:  # type: ignore[no-untyped-def]
         "--teacher", dest="teacher_file", type=place, metavar="FILE", help="the teacher.safetensors of `teach`, for dlf"
     )
     parser.add_argument("--student", type=place, metavar="FILE", help="best.safetensors to start from (default: fresh)")
-    parser.add_argument("--seeds", type=count, default=1, help="students to train, each with its seed (default: 1)")
+    _add_seeds(parser, "students")
+
+
+def _add_seeds(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add seeds and rates, of which the best on dev is taken."""
+    parser.add_argument("--seeds", type=count, default=1, help=f"{what} to train, each with its seed (default: 1)")
     parser.add_argument("--first-seed", type=whole, default=1, help="seed of the first (default: 1)")
     parser.add_argument(
         "--lr",

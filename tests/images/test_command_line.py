@@ -54,20 +54,25 @@ def test_check_takes_the_options_of_teach_and_writes_nothing(in_a_folder, capsys
 
 def test_adapt_teaches_a_policy_that_guides_other_students(in_a_folder, capsys):
     ala = "--teacher 'controller(beta=0.05)' --estimator reinforce --teacher-lr 0.01 --phi-start 0.2"
-    assert run(f"adapt {SMALL} --epochs 4 --lr 0.5 {ala} --window 10 --children 2 --out ala/seed1") == 0
+    adapt = f"adapt {SMALL} --epochs 4 --lr 0.1,0.5 --seeds 2 {ala} --window 10 --children 2 --out ala"
+    assert run(adapt) == 0
+    said = capsys.readouterr().err
+    assert "dev error by rate, seed 1: 0.1: " in said and said.count(": test error ") == 2
+    assert run(adapt) == 0 and "test error" not in capsys.readouterr().err
     assert run(f"train {SMALL} --epochs 2 --lr 0.3 --out ce") == 0
     train = f"train {SMALL.replace('mlp-20', 'mlp-30')} --epochs 2 --lr 0.3"
     assert run(f"{train} --loss dlf --teacher ala/seed1/teacher.safetensors --out dlf") == 0
     capsys.readouterr()
     assert run("table ce ala") == 0
-    assert "| ala | digits | mlp-20 | dlf | 1 |" in capsys.readouterr().out
-    assert run("plot ala/seed1 --out plots") == 0
-    assert len(capsys.readouterr().out.split()) >= 4
+    assert "| ala | digits | mlp-20 | dlf | 2 |" in capsys.readouterr().out
+    assert run("plot ala ala/seed1 --out plots --format svg") == 0
+    names = [Path(path).name for path in capsys.readouterr().out.split()]
+    assert names[:3] == ["figure3.svg", "figure4-ala.svg", "figure4-seed1.svg"] and "coefficients.svg" in names
 
 
 def test_adapt_and_train_for_aucpr(capsys):
     ala = "--teacher 'coefficient_controller(beta=0.1)' --estimator reinforce --teacher-lr 0.01"
-    assert run(f"adapt --task aucpr {SMALL} --epochs 4 --lr 0.3 {ala} --window 10 --children 2 --out ala/seed1") == 0
+    assert run(f"adapt --task aucpr {SMALL} --epochs 4 --lr 0.3 {ala} --window 10 --children 2 --out ala") == 0
     assert "dev AUCPR" in capsys.readouterr().err
     assert run(f"train --task aucpr {SMALL} --epochs 4 --lr 0.3 --out bce") == 0
     assert run(f"train --task aucpr --loss eban --loss-options anchors=5 {SMALL} --epochs 4 --lr 0.3 --out eban") == 0

@@ -2,8 +2,10 @@
 
 import logging
 import math
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +139,19 @@ class ImageAdaptation:
         family, teacher = self.family, school.untaught()
         self.loop = Adaptation(family, teacher, family.estimator, plan, self.signature, folder)
 
+    @property
+    def best_accuracy(self) -> float:
+        """The greatest value of a student on dev so far."""
+        return self.loop.best_value
+
+    def run(self) -> None:
+        """Adapt to the end, without reading test.
+
+        Raises:
+            CollapsedError: three windows in a row collapsed.
+        """
+        self.loop.run()
+
     def finish(self) -> RunRecord:
         """Adapt to the end, read test once with the best student, and write the record.
 
@@ -147,7 +162,7 @@ class ImageAdaptation:
         if path.exists():
             logger.info(f"{path} exists already: nothing to train")
             return read_record(path)
-        self.loop.run()
+        self.run()
         record = self._record()
         write_record(path, record)
         logger.info(
@@ -194,3 +209,18 @@ class ImageAdaptation:
             version=fairseq_dlf.__version__,
             measure=school.task.value_name,
         )
+
+
+def adaptations(
+    school: Callable[[float, int], ImageSchool], settings: AdaptationSettings, rates: Sequence[float]
+) -> dict[float, Callable[[int, Path], ImageAdaptation]]:
+    """Return what makes the adaptation of a seed in a folder, by the students' learning rate.
+
+    Args:
+        school: makes the lessons of a learning rate and a seed.
+    """
+
+    def made(rate: float, seed: int, folder: Path) -> ImageAdaptation:
+        return ImageAdaptation(school(rate, seed), settings, folder)
+
+    return {rate: partial(made, rate) for rate in rates}

@@ -1,56 +1,71 @@
-"""Students of several seeds, at the learning rate that is best on dev."""
+"""Runs of several seeds, at the learning rate that is best on dev."""
 
 import logging
 import shutil
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from fairseq_dlf.core.files.replacement import replacing_folder
-from fairseq_dlf.images.data.splits import ImageData
+from fairseq_dlf.core.teaching.loop.collapse import CollapsedError
 from fairseq_dlf.images.records.training import RunRecord
-from fairseq_dlf.images.training.settings import TrainingSettings
-from fairseq_dlf.images.training.training import DivergedError, Training
+from fairseq_dlf.images.training.training import DivergedError
 
 logger = logging.getLogger(__name__)
 
 RATES_NAME = "rates"
 
 
-def train_seeds(
-    data: ImageData, settings: TrainingSettings, rates: Sequence[float], seeds: Sequence[int], out: Path
-) -> list[RunRecord]:
-    """Train a student for every seed, at the learning rate that is best on dev.
+class SeedRun(Protocol):
+    """The run of a seed in a folder, where it can be resumed."""
 
-    With several rates, the first seed is trained at each of them, in `out`/rates, without reading
-    test; the rate with the greatest dev accuracy is used for all seeds.
+    @property
+    def best_accuracy(self) -> float:
+        """The greatest value on dev so far."""
+
+    def run(self) -> None:
+        """Train to the end, without reading test."""
+
+    def finish(self) -> RunRecord:
+        """Train to the end, read test once with the best student, and write the record."""
+
+
+# Makes the run of a seed in a folder.
+RunMaker = Callable[[int, Path], SeedRun]
+
+
+def run_seeds(runs: Mapping[float, RunMaker], seeds: Sequence[int], out: Path) -> list[RunRecord]:
+    """Finish a run of every seed, at the learning rate that is best on dev.
+
+    With several rates, the first seed is run at each of them, in `out`/rates, without reading
+    test; the rate with the greatest value on dev is used for all seeds.
+
+    Args:
+        runs: what makes a run, by learning rate.
     """
-    rate = rates[0] if len(rates) == 1 else _best_rate(data, settings, rates, seeds[0], out)
-    chosen = replace(settings, student=replace(settings.student, learning_rate=rate))
+    rate = next(iter(runs)) if len(runs) == 1 else _best_rate(runs, seeds[0], out)
     records = []
     for seed in seeds:
         folder = out / f"seed{seed}"
-        if len(rates) > 1 and seed == seeds[0] and not folder.exists():
+        if len(runs) > 1 and seed == seeds[0] and not folder.exists():
             _copy(out / RATES_NAME / f"{rate:g}", folder)
-        records.append(Training(data, chosen, seed, folder).finish())
+        records.append(runs[rate](seed, folder).finish())
     return records
 
 
-def _best_rate(data: ImageData, settings: TrainingSettings, rates: Sequence[float], seed: int, out: Path) -> float:
+def _best_rate(runs: Mapping[float, RunMaker], seed: int, out: Path) -> float:
     accuracies = {}
-    # All settings are built first, so that a wrong rate is noticed before the others are trained.
-    tried = {rate: replace(settings, student=replace(settings.student, learning_rate=rate)) for rate in rates}
-    for rate in rates:
-        training = Training(data, tried[rate], seed, out / RATES_NAME / f"{rate:g}")
+    for rate, made in runs.items():
+        run = made(seed, out / RATES_NAME / f"{rate:g}")
         try:
-            training.run()
-        except DivergedError as error:
-            logger.warning(str(error))
-        accuracies[rate] = training.state.best_accuracy
-    best = max(rates, key=lambda rate: accuracies[rate])
+            run.run()
+        except (DivergedError, CollapsedError) as error:
+            logger.warning(f"rate {rate:g}: {error}")
+        accuracies[rate] = run.best_accuracy
+    best = max(runs, key=lambda rate: accuracies[rate])
     listed = ", ".join(f"{rate:g}: {100 * (1 - value):.2f} %" for rate, value in accuracies.items())
     logger.info(f"dev error by rate, seed {seed}: {listed}; taking {best:g}")
-    if best in (min(rates), max(rates)) and len(rates) > 2:
+    if best in (min(runs), max(runs)) and len(runs) > 2:
         logger.warning(f"the best rate {best:g} is at the edge of those tried: one beyond it may be better")
     return best
 

@@ -2,7 +2,9 @@
 
 import logging
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -58,6 +60,11 @@ class Training:
             # The guidance goes on filling in its own rows; a copy of them would be saved as it was read.
             self.state = replace(saved, progress=self.guidance.progress)
             logger.info(f"going on in {folder} after {len(saved.curve)} epochs")
+
+    @property
+    def best_accuracy(self) -> float:
+        """The greatest dev accuracy so far."""
+        return self.state.best_accuracy
 
     def run(self) -> None:
         """Train from the folder's state to the end, without reading test images.
@@ -184,3 +191,15 @@ class Training:
             text = f"the best student of {self.folder} cannot be read ({error}): delete {self.folder} to train again"
             raise InputError(text) from error
         return student.flat_params(), student.buffers()
+
+
+def trainings(
+    data: ImageData, settings: TrainingSettings, rates: Sequence[float]
+) -> dict[float, Callable[[int, Path], Training]]:
+    """Return what makes the training of a seed in a folder, by learning rate.
+
+    Raises:
+        InputError: a rate is not positive.
+    """
+    tried = {rate: replace(settings, student=replace(settings.student, learning_rate=rate)) for rate in rates}
+    return {rate: partial(Training, data, chosen) for rate, chosen in tried.items()}

@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,15 +10,16 @@ import torch
 from fairseq_dlf.core.files.run_folder import STATE_NAME
 from fairseq_dlf.core.support.errors import InputError
 from fairseq_dlf.core.support.signature import Signature
+from fairseq_dlf.core.teaching.loop.collapse import CollapsedError
 from fairseq_dlf.core.teaching.teacher_file import TeacherFile, TeacherHeader
 from fairseq_dlf.core.teaching.teachers import AttentionTeacher
 from fairseq_dlf.images.records.training import RECORD_NAME
 from fairseq_dlf.images.students.files import StudentFile, read_student
 from fairseq_dlf.images.students.models import build_model
 from fairseq_dlf.images.students.tasks import classification
-from fairseq_dlf.images.training.seeds import train_seeds
+from fairseq_dlf.images.training.seeds import run_seeds
 from fairseq_dlf.images.training.settings import TrainingSettings
-from fairseq_dlf.images.training.training import BEST_NAME, Training
+from fairseq_dlf.images.training.training import BEST_NAME, Training, trainings
 
 
 @pytest.fixture
@@ -38,7 +40,7 @@ def settings_of(loss, student, taught):
 def test_every_loss_learns(data, student, taught, tmp_path, loss):
     rate = {"smooth": 0.002, "large_margin": 0.05}.get(loss, 0.2)
     settings = settings_of(loss, student(epochs=8.0, learning_rate=rate), taught)
-    (record,) = train_seeds(data(), settings, [rate], [1], tmp_path)
+    (record,) = run_seeds(trainings(data(), settings, [rate]), [1], tmp_path)
     assert record.test_error <= 15.0 and record.dev_error <= 15.0
     assert record.curve[-1].train_accuracy >= max(0.9, record.curve[0].train_accuracy)
     assert record.loss == loss and record.taught_on == ("mlp" if loss == "dlf" else None)
@@ -122,7 +124,7 @@ def test_of_several_rates_the_best_by_dev_is_taken_for_all_seeds(data, student, 
     plain = classification.predictions
     monkeypatch.setattr(classification, "predictions", lambda *given: seen.append(1) or plain(*given))
     settings = TrainingSettings(student(epochs=4.0), "cross_entropy")
-    records = train_seeds(images, settings, [1e-6, 0.1, 1e-5], [1, 2], tmp_path)
+    records = run_seeds(trainings(images, settings, [1e-6, 0.1, 1e-5]), [1, 2], tmp_path)
     assert [(record.seed, record.learning_rate) for record in records] == [(1, 0.1), (2, 0.1)]
     assert len(seen) == 2
     assert sorted(path.parent.name for path in tmp_path.glob("*/record.json")) == ["seed1", "seed2"]
@@ -134,22 +136,37 @@ def test_of_several_rates_the_best_by_dev_is_taken_for_all_seeds(data, student, 
 
 def test_a_rate_that_diverges_is_not_taken(data, student, tmp_path, caplog):
     settings = TrainingSettings(student(), "cross_entropy")
-    (record,) = train_seeds(data(), settings, [0.1, 1e25], [1], tmp_path)
+    (record,) = run_seeds(trainings(data(), settings, [0.1, 1e25]), [1], tmp_path)
     assert record.learning_rate == 0.1
     assert "is not finite after 6 updates: lower the learning rate" in caplog.text
-    again = train_seeds(data(), settings, [0.1, 1e25], [1], tmp_path)
+    again = run_seeds(trainings(data(), settings, [0.1, 1e25]), [1], tmp_path)
     assert again == [record]
 
 
 def test_a_wrong_rate_is_named_before_any_is_tried(data, student, tmp_path):
     with pytest.raises(InputError, match="learning_rate is -1.0, but must be positive"):
-        train_seeds(data(), TrainingSettings(student(), "cross_entropy"), [0.1, -1.0], [1], tmp_path)
+        run_seeds(trainings(data(), TrainingSettings(student(), "cross_entropy"), [0.1, -1.0]), [1], tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_rate_whose_lessons_collapse_is_not_taken(tmp_path, caplog):
+    def made(value, error=None):
+        def run():
+            if error is not None:
+                raise error
+
+        return lambda seed, folder: SimpleNamespace(best_accuracy=value, run=run, finish=lambda: (seed, value))
+
+    runs = {0.1: made(0.2), 0.3: made(0.5), 1.0: made(0.1, CollapsedError("three in a row"))}
+    for name in ("0.1", "0.3", "1"):
+        (tmp_path / "rates" / name).mkdir(parents=True)
+    assert run_seeds(runs, [4, 5], tmp_path) == [(4, 0.5), (5, 0.5)]
+    assert "rate 1: three in a row" in caplog.text and (tmp_path / "seed4").is_dir()
 
 
 def test_a_rate_at_the_edge_is_reported(data, student, tmp_path, caplog):
     settings = TrainingSettings(student(), "cross_entropy")
-    train_seeds(data(), settings, [1e-6, 1e-5, 0.1], [1], tmp_path)
+    run_seeds(trainings(data(), settings, [1e-6, 1e-5, 0.1]), [1], tmp_path)
     assert "0.1 is at the edge of those tried" in caplog.text
 
 
