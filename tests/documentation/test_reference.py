@@ -81,7 +81,7 @@ def test_every_option_of_our_commands_is_there():
 def test_a_command_like_another_lists_what_is_its_own():
     adapt = TABLES["images"].split("images adapt`")[1].split("\n### ")[0]
     assert set(rows(adapt)) == {"--out", "--task", "--window", "--children", "--seeds", "--first-seed"}
-    assert "without `--progress-points`, `--teacher-steps`, `--validation-students`, and:" in adapt
+    assert "without `--progress-points`, `--seed`, `--teacher-steps`, `--validation-students`, and:" in adapt
 
 
 def test_every_part_is_asked_for_once():
