@@ -28,6 +28,7 @@ from fairseq_dlf.core.support.allocation import keep_freed_memory
 from fairseq_dlf.core.teaching.loop.collapse import CollapsedError
 from fairseq_dlf.figures import COLUMN_WIDTH, FORMATS, KNOWN_FORMATS, TEXT_WIDTH
 from fairseq_dlf.images.data.splits import ImageData, load_image_data
+from fairseq_dlf.images.losses.registry import Losses
 from fairseq_dlf.images.records.training import find_runs
 from fairseq_dlf.images.reports.look import Look
 from fairseq_dlf.images.reports.plots import plot
@@ -107,7 +108,7 @@ def _teach(options: argparse.Namespace) -> None:
 
 
 def _adapt(options: argparse.Namespace) -> None:
-    data = _data(options)
+    data = TASKS.make(options.task).view(_data(options))
     settings = settings_of(TeachingSettings, options)
     warm = None if options.student is None else read_student(options.student)
     rates = _rates(options, data.name)
@@ -126,7 +127,7 @@ def _adapt(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    data = _data(options)
+    data = TASKS.make(options.task).view(_data(options))
     teacher = None if options.teacher_file is None else read_teacher(options.teacher_file, data)
     losses = TASKS.make(options.task).losses
     loss, loss_options = options.loss or next(iter(losses)), losses.parse_options(options.loss_options)
@@ -230,14 +231,17 @@ def _add_train(commands) -> None:  # type: ignore[no-untyped-def]
     parser = _command(commands, "train", _train, "train students and test the best epoch of each once", RESUMED)
     _add_folder(parser)
     _add_run_options(parser, without=("learning_rate",))
-    known = {name: TASKS.make(name).losses for name in TASKS}
+    tasks: dict[Losses, list[str]] = {}
+    for task in TASKS:
+        tasks.setdefault(TASKS.make(task).losses, []).append(task)
     listed = ". ".join(
-        f"For {task}: {'; '.join(f'{name}: {losses[name].help}' for name in losses)}" for task, losses in known.items()
+        f"For {', '.join(names)}: {'; '.join(f'{name}: {losses[name].help}' for name in losses)}"
+        for losses, names in tasks.items()
     )
     parser.add_argument("--task", choices=list(TASKS), default=CLASSIFICATION, help="what students are trained for")
     parser.add_argument(
         "--loss",
-        choices=[name for losses in known.values() for name in losses],
+        choices=[name for losses in tasks for name in losses],
         help=f"{listed} (default: the first)".replace("%", "%%"),
     )
     parser.add_argument("--loss-options", default="", metavar="NAME=VALUE,…", help="options of the loss")

@@ -70,6 +70,21 @@ def test_adapt_teaches_a_policy_that_guides_other_students(in_a_folder, capsys):
     assert names[:3] == ["figure3.svg", "figure4-ala.svg", "figure4-seed1.svg"] and "coefficients.svg" in names
 
 
+@pytest.mark.parametrize(
+    ("task", "loss"), [("metric", "triplet"), ("metric_margin", "margin"), ("metric_focal", "focal")]
+)
+def test_adapt_and_train_embeddings(capsys, task, loss):
+    ala = "--teacher 'coefficient_controller(beta=0.1)' --estimator reinforce --teacher-lr 0.01"
+    assert run(f"adapt --task {task} {SMALL} --epochs 2 --lr 0.3 {ala} --window 10 --out ala") == 0
+    assert "dev recall@1" in capsys.readouterr().err
+    assert run(f"train --task {task} --loss {loss} {SMALL} --epochs 2 --lr 0.3 --out plain") == 0
+    assert run("table plain ala --baseline plain --json table.json") == 0
+    shown = capsys.readouterr().out
+    assert f"| digits, recall@1 | mlp-20 | {loss} |" in shown and f"| adaptive_{loss} |" in shown
+    errors = [row["test_error_mean"] for row in json.loads(Path("table.json").read_text())["rows"]]
+    assert all(0.0 <= error < 60.0 for error in errors)  # chance is 80
+
+
 def test_adapt_and_train_for_aucpr(capsys):
     ala = "--teacher 'coefficient_controller(beta=0.1)' --estimator reinforce --teacher-lr 0.01"
     assert run(f"adapt --task aucpr {SMALL} --epochs 4 --lr 0.3 {ala} --window 10 --children 2 --out ala") == 0

@@ -1,6 +1,6 @@
 """Losses that students minimise, one file per family; importing this package registers them all."""
 
-from fairseq_dlf.images.losses import aucpr, cross_entropy, dynamic, large_margin, smooth
+from fairseq_dlf.images.losses import aucpr, cross_entropy, dynamic, large_margin, metric, smooth
 from fairseq_dlf.images.losses.registry import (
     LOSSES,
     Loss,
@@ -21,5 +21,6 @@ __all__ = [
     "large_margin",
     "loss_family",
     "make_loss",
+    "metric",
     "smooth",
 ]

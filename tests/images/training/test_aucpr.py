@@ -1,4 +1,4 @@
-"""Training and adaptation for AUCPR: records, resuming, students without what belongs to the loss, wrong settings."""
+"""Training and adaptation for tasks without forms, such as AUCPR: records, resuming, starts, wrong settings."""
 
 import dataclasses
 
@@ -32,8 +32,9 @@ ALA = TeachingSettings(
 )
 
 
-def adaptation_in(folder, data, student, window=3, children=2):
-    return ImageAdaptation(ImageSchool(data, student, ALA), AdaptationSettings(window, children), folder)
+def adaptation_in(folder, data, student, window=3, children=2, task="aucpr"):
+    settings = dataclasses.replace(ALA, task=task)
+    return ImageAdaptation(ImageSchool(data, student, settings), AdaptationSettings(window, children), folder)
 
 
 def training_in(folder, data, student, loss="eban", **more):
@@ -58,8 +59,9 @@ def test_a_controller_moves_multipliers_and_biases_while_students_train(data, st
     assert read_record(tmp_path / "record.json") == record
 
 
-def test_a_killed_adaptation_goes_on_as_the_straight_one(data, student, tmp_path, monkeypatch):
-    wanted = adaptation_in(tmp_path / "straight", data(), student()).finish()
+@pytest.mark.parametrize("task", ["aucpr", "metric", "metric_focal"])
+def test_a_killed_adaptation_goes_on_as_the_straight_one(data, student, tmp_path, monkeypatch, task):
+    wanted = adaptation_in(tmp_path / "straight", data(), student(), task=task).finish()
 
     def killed(folder, signature, state):
         if state["done"] == 3:
@@ -69,9 +71,9 @@ def test_a_killed_adaptation_goes_on_as_the_straight_one(data, student, tmp_path
     saved = state_of_a_run.save_state
     monkeypatch.setattr(state_of_a_run, "save_state", killed)
     with pytest.raises(KeyboardInterrupt):
-        adaptation_in(tmp_path / "killed", data(), student()).finish()
+        adaptation_in(tmp_path / "killed", data(), student(), task=task).finish()
     monkeypatch.undo()
-    found = adaptation_in(tmp_path / "killed", data(), student()).finish()
+    found = adaptation_in(tmp_path / "killed", data(), student(), task=task).finish()
     assert dataclasses.replace(found, elapsed_s=wanted.elapsed_s) == wanted
     for name in (BEST_NAME, LAST_NAME, "best.safetensors", "last.safetensors"):
         one, other = ((tmp_path / folder / name).read_bytes() for folder in ("straight", "killed"))

@@ -3,15 +3,14 @@
 import torch
 from torch import Tensor
 
-from fairseq_dlf.core.hypergradient.episode import MeasuredCotangent
-from fairseq_dlf.core.hypergradient.student import Buffers, Forward, Student
-from fairseq_dlf.core.support.errors import InputError
+from fairseq_dlf.core.hypergradient.student import Buffers, Student
 from fairseq_dlf.core.teaching.forms import Form
 from fairseq_dlf.images.data.splits import ImageSet
 from fairseq_dlf.images.losses.aucpr import ANCHORS, AUCPR_LOSSES, anchored_precisions
-from fairseq_dlf.images.students.accuracy import CHUNK, scores
+from fairseq_dlf.images.students.accuracy import scores
 from fairseq_dlf.images.students.statistics import Statistics
 from fairseq_dlf.images.students.tasks.precision_recall import average_precisions, recalls_at
+from fairseq_dlf.images.students.tasks.ranked import RankedMeasure
 from fairseq_dlf.images.students.tasks.task import TASKS, Task
 
 
@@ -47,15 +46,19 @@ class AucprTask(Task):
     def statistics(self, statistics: str, train: ImageSet, dev: ImageSet, classes: int, form: Form) -> Statistics:
         return AnchorStatistics(dev)
 
-    def measure(self, student: Student, dev: ImageSet) -> "DevAucpr":
-        return DevAucpr(student, dev)
+    def measure(self, student: Student, dev: ImageSet) -> RankedMeasure:
+        return RankedMeasure(student, dev, _lost, self.value_name)
 
     def value(self, student: Student, params: Tensor, buffers: Buffers, images: ImageSet) -> float:
         return 1.0 - float(self.lost(student, params, buffers, images).mean())
 
     def lost(self, student: Student, params: Tensor, buffers: Buffers, images: ImageSet) -> Tensor:
         """Return 1 − AUCPR of each class that has an image, (such classes,), float64."""
-        return 1.0 - average_precisions(scores(student, params, buffers, images.images), images.labels)
+        return _lost(scores(student, params, buffers, images.images), images.labels)
+
+
+def _lost(logits: Tensor, labels: Tensor) -> Tensor:
+    return 1.0 - average_precisions(logits, labels)
 
 
 class AnchorStatistics:
@@ -79,32 +82,3 @@ class AnchorStatistics:
         recall, threshold = recalls_at(logits, self.dev.labels, anchored_precisions(ANCHORS).to(logits.device))
         halves = recall.mean(dim=1), 1.0 + torch.sigmoid(threshold).double().mean(dim=1)
         return 0.5 * torch.cat(halves).float().cpu()
-
-
-class DevAucpr:
-    """M̃(ω), the AUCPR of dev images, mean over classes, with batch normalisation as in `ImageMeasure`; a `Measure`.
-
-    Args:
-        student: its module is in training mode.
-        images: dev images.
-
-    Cost: a forward pass over the images.
-    """
-
-    def __init__(self, student: Student, images: ImageSet):
-        self.student = student
-        self.images = images
-
-    def value(self, params: Tensor) -> float:
-        """Return M̃(ω), in [0, 1]."""
-
-        def of_all(forward: Forward) -> Tensor:
-            parts = -(-len(self.images.labels) // CHUNK)
-            return torch.cat([forward(chunk).logits for chunk in self.images.images.chunk(parts)])
-
-        with torch.no_grad():
-            return float(average_precisions(self.student.run(params, of_all), self.images.labels).mean())
-
-    def value_and_cotangent(self, params: Tensor) -> MeasuredCotangent:
-        """Raise InputError: ranks have no derivative."""
-        raise InputError("AUCPR has no derivative: take the estimator reinforce", setting="estimator")

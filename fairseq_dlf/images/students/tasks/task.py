@@ -11,7 +11,7 @@ from fairseq_dlf.core.support.errors import InputError
 from fairseq_dlf.core.support.registry import Registry
 from fairseq_dlf.core.support.signature import Part
 from fairseq_dlf.core.teaching.forms import Form
-from fairseq_dlf.images.data.splits import ImageSet
+from fairseq_dlf.images.data.splits import ImageData, ImageSet
 from fairseq_dlf.images.losses.registry import Losses
 from fairseq_dlf.images.students.statistics import Statistics
 
@@ -46,6 +46,10 @@ class Task(ABC):
     def signature(self) -> Part:
         """The field of a signature that tells the task from classification."""
         return {} if self.name == CLASSIFICATION else {"task": self.name}
+
+    def view(self, data: ImageData) -> ImageData:
+        """Return the data as the task takes them; by default as they are."""
+        return data
 
     # The coefficients ------------------------------------------------------------------
 

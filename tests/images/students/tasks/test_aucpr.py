@@ -7,7 +7,7 @@ from fairseq_dlf.core.teaching.forms import Matrix
 from fairseq_dlf.images.losses.aucpr import ANCHORS
 from fairseq_dlf.images.students.lesson import ImageCourse
 from fairseq_dlf.images.students.tasks import TASKS
-from fairseq_dlf.images.students.tasks.aucpr import AnchorStatistics, DevAucpr
+from fairseq_dlf.images.students.tasks.aucpr import AnchorStatistics
 from fairseq_dlf.images.students.tasks.precision_recall import average_precisions, recalls_at
 
 TASK = TASKS.make("aucpr")
@@ -45,7 +45,7 @@ def test_a_controller_reads_recall_and_threshold_of_each_anchor(data, course):
 def test_what_is_raised_and_reported_is_the_mean_over_classes(data, course):
     dev, params = data().dev, course.start.params
     wanted = float(average_precisions(logits_of(course, dev.images), dev.labels).mean())
-    assert DevAucpr(course.student, dev).value(params) == pytest.approx(wanted, abs=1e-12)
+    assert course.task.measure(course.student, dev).value(params) == pytest.approx(wanted, abs=1e-12)
     assert TASK.value(course.student, params, {}, dev) == pytest.approx(wanted, abs=1e-12)
     lost = TASK.lost(course.student, params, {}, dev)
     assert lost.shape == (3,) and float(lost.mean()) == pytest.approx(1 - wanted, abs=1e-12)
@@ -54,4 +54,4 @@ def test_what_is_raised_and_reported_is_the_mean_over_classes(data, course):
 
 def test_the_measure_has_no_derivative(data, course):
     with pytest.raises(ValueError, match="AUCPR has no derivative: take the estimator reinforce"):
-        DevAucpr(course.student, data().dev).value_and_cotangent(course.start.params)
+        course.task.measure(course.student, data().dev).value_and_cotangent(course.start.params)
