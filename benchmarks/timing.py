@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from fairseq_dlf.core.files.replacement import replacing
 from fairseq_dlf.core.support.allocation import keep_freed_memory
 
 ROOT = Path(__file__).parents[1]
@@ -149,7 +150,8 @@ def circumstances() -> dict[str, Any]:
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a mapping as JSON, and its folder if it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _commit() -> str:

@@ -15,7 +15,7 @@ from benchmarks.gpu import products, runs
 from benchmarks.gpu.check import Check, Place, UnmetError, WrongError
 from benchmarks.timing import ROOT, circumstances, markdown, progress, write_json
 from fairseq_dlf.command_line import any_number, place, run_command
-from fairseq_dlf.core.support.errors import StateError
+from fairseq_dlf.core.support.errors import StateError, UserError
 from fairseq_dlf.images.students.settings import chosen_device
 
 CHECKS: dict[str, Check] = {
@@ -34,16 +34,19 @@ PASSED, FAILED, LEFT_OUT = "passed", "failed", "left out"
 
 
 def main() -> int:
-    """Make the checks that the command names; return 1 where one failed."""
+    """Make the checks that the command names; return 1 where one failed. Without the device the status is 2."""
     parser = build_parser()
     options = parser.parse_args()
     unknown = [name for name in options.checks if name not in CHECKS]
     if unknown:
         parser.error(f"there is no check {unknown[0]!r}; choose from {', '.join(CHECKS)}")
+    try:
+        device = _device(options.device)
+    except UserError as error:
+        parser.exit(2, f"{parser.prog}: error: {error}\n")
     failed: list[str] = []
 
     def run() -> None:
-        device = _device(options.device)
         folder = options.out / _slug(_name(device))
         where = Place(device, folder, options.data, time.monotonic() + 60 * options.minutes)
         records = [_record(name, where, options.again) for name in options.checks or CHECKS]
@@ -79,7 +82,8 @@ def report(device: str, records: list[dict[str, Any]]) -> str:
         shown = [[name, f"{value:.3g}" if isinstance(value, float) else value] for name, value in figures.items()]
         if record["figures"]:
             parts += [f"## {record['check']}", _meaning(CHECKS[record["check"]])]
-            parts += [markdown(["figure", "value"], shown)] if shown else [record["figures"]["table"]]
+            parts += [markdown(["figure", "value"], shown)] if shown else []
+            parts += [record["figures"]["table"]] if "table" in record["figures"] else []
     made = records[0] if records else circumstances()
     parts.append(f"Commit {made['commit']}; versions: {', '.join(f'{n} {v}' for n, v in made['versions'].items())}.")
     return "\n\n".join(parts) + "\n"
@@ -87,20 +91,26 @@ def report(device: str, records: list[dict[str, Any]]) -> str:
 
 def _record(name: str, where: Place, again: bool) -> dict[str, Any]:
     """Return the record of a check that has passed, or make the check and write its record."""
-    path = where.folder / f"{name}.json"
+    path, now = where.folder / f"{name}.json", circumstances()
     if path.exists() and not again:
         before = json.loads(path.read_text(encoding="utf-8"))
-        if before["outcome"] == PASSED:
+        if before["outcome"] == PASSED and _alike(before, now, where):
             progress(f"{name}: passed before (--again repeats it)")
             return before
     progress(f"{name}: begins, {max(0.0, where.seconds_left) / 60:.0f} minutes left")
     began = time.monotonic()
     outcome, reason, figures = _outcome(CHECKS[name], where)
     record = {"check": name, "outcome": outcome, "reason": reason, "seconds": round(time.monotonic() - began, 1)}
-    record |= {"device": _name(where.device), **circumstances(), "figures": figures}
+    record |= {"device": _name(where.device), **now, "figures": figures}
     write_json(path, record)
     progress(f"{name}: {outcome}{f': {reason}' if reason else ''}")
     return record
+
+
+def _alike(before: dict[str, Any], now: dict[str, Any], where: Place) -> bool:
+    """Whether a record is of this commit, these versions and, where its check reads images, these images."""
+    same = all(before[key] == now[key] for key in ("commit", "versions"))
+    return same and before["figures"].get("data", where.data) == where.data
 
 
 def _outcome(check: Check, where: Place) -> tuple[str, str, dict[str, Any]]:

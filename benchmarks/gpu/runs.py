@@ -1,6 +1,8 @@
 """Whole commands on a device, as a user types them: teaching, resuming, bf16, two workers, images."""
 
+import math
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -28,6 +30,8 @@ TEACHER = (
     "--episodes-per-epoch 2 --log-interval 1"
 )
 UPDATES, FIRST_UPDATES = 4, 2
+# A command that hangs, as workers that wait for one another do, leaves time for the checks after it.
+COMMAND_MINUTES = 15
 # Sums of several workers are added in another order.
 WORKERS_LIMIT = 1e-3
 # What a run says that the guard, or the probe of the precision, ends.
@@ -53,14 +57,19 @@ def teaching(place: Place) -> Figures:
 
 
 def resume(place: Place) -> Figures:
-    """A teacher that goes on after two of four episodes is the teacher of four, as far as the device repeats itself."""
-    once, again = (_teach(place, name, UPDATES) for name in ("teacher", "teacher-again"))
+    """A teacher that goes on after two of four episodes is the teacher of four, where the device repeats itself."""
+    once, again = (_teach(place, name, UPDATES) for name in ("once", "again"))
     _teach(place, "resumed", FIRST_UPDATES)
-    resumed = _teach(place, "resumed", UPDATES)
-    figures: Figures = {"the same run twice": _distance(once, again), "resumed": _distance(once, resumed)}
-    if figures["the same run twice"] == 0.0 < figures["resumed"]:
-        raise WrongError("the resumed teacher differs, although the device repeats itself", figures)
-    return figures
+    resumed = _teach(place, "resumed", UPDATES, goes_on=True)
+    twice, after = _distance(once, again), _distance(once, resumed)
+    figures: Figures = {"the same run twice": twice, "resumed": after}
+    if twice == after == 0.0:
+        return figures
+    if twice == 0.0:
+        raise WrongError(f"the resumed teacher differs by {after:.1e}, although the device repeats itself", figures)
+    if not math.isfinite(twice + after):
+        raise WrongError("a teacher is not finite", figures)
+    raise UnmetError(f"the device does not repeat itself: the run twice {twice:.1e}, resumed {after:.1e} apart")
 
 
 def bf16(place: Place) -> Figures:
@@ -93,23 +102,31 @@ def images(place: Place) -> Figures:
     if kind not in IMAGE_RUNS:
         raise UnmetError(f"has no run for {place.data}: name {', '.join(IMAGE_RUNS)} by --data")
     model, students, episodes, rates = IMAGE_RUNS[kind]
-    where = ["--data", place.data, "--model", model, "--device", str(place.device)]
+    where = ["--data", place.data, "--model", model, "--device", place.device.type]
     folder = place.folder / kind
+    shutil.rmtree(folder, ignore_errors=True)
     _images(place, "teach", *where, *episodes.split(), *TEACH_IMAGES.split(), "--out", folder / "teacher")
     taught = ("--loss", "dlf", "--teacher", folder / "teacher" / "teacher.safetensors")
     for name, loss in {**IMAGE_LOSSES, "taught": taught}.items():
         more = (*students.split(), "--seeds", "2", "--lr", rates, "--out", folder / name)
         _images(place, "train", *where, *loss, *more)
     log = _images(place, "table", *(folder / name for name in (*IMAGE_LOSSES, "taught")))
-    return {"table": log.read_text(encoding="utf-8")}
+    return {"data": place.data, "table": log.read_text(encoding="utf-8")}
 
 
 # The generated corpus --------------------------------------------------------------
 
 
-def _teach(place: Place, name: str, updates: int, *options: str, devices: int = 1) -> Path:
-    """Teach as far as so many updates in the folder of this name, and return the teacher's file."""
+def _teach(place: Place, name: str, updates: int, *options: str, devices: int = 1, goes_on: bool = False) -> Path:
+    """Teach as far as so many updates in the folder of this name, and return the teacher's file.
+
+    Args:
+        goes_on: whether the run in the folder is resumed. Otherwise it is removed: a run that is finished would be
+            left as it is, and show nothing.
+    """
     folder = place.folder / name
+    if not goes_on:
+        shutil.rmtree(folder, ignore_errors=True)
     student = ["--student", _warm(place)]
     length = ["--max-update", str(updates), "--save-dir", folder]
     _train(place, f"{name}-{updates}", *TEACHER.split(), *student, *options, *length, devices=devices)
@@ -146,19 +163,28 @@ def _call(place: Place, name: str, words: Sequence[object], devices: int = 1) ->
     log.parent.mkdir(parents=True, exist_ok=True)
     variables = {**os.environ, "PYTHONPATH": str(ROOT)}
     if place.device.type == "cuda":
-        first = place.device.index or 0
-        variables["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, range(first, first + devices)))
-    left = min(place.seconds_left, 1e6)
+        variables["CUDA_VISIBLE_DEVICES"] = _visible(place.device, devices)
+    limit = max(0.0, min(place.seconds_left, 60 * COMMAND_MINUTES))
     with log.open("w", encoding="utf-8") as file:
         try:
             command = list(map(str, words))
-            done = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, env=variables, timeout=left)
+            done = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, env=variables, timeout=limit)
         except subprocess.TimeoutExpired:
-            raise UnmetError(f"{name} did not end in the {left:.0f} s that were left (log: {log})") from None
+            if place.seconds_left <= 0:
+                raise UnmetError(f"{name} did not end in the {limit:.0f} s that were left (log: {log})") from None
+            raise WrongError(f"{name} did not end within {COMMAND_MINUTES} minutes (log: {log})") from None
     if done.returncode != 0:
         last = log.read_text(encoding="utf-8", errors="replace").rstrip().rpartition("\n")[2]
         raise WrongError(f"{name} ended with status {done.returncode}: {last} (log: {log})")
     return log
+
+
+def _visible(device: torch.device, devices: int) -> str:
+    """Return CUDA_VISIBLE_DEVICES of a process whose first GPU is the device, of those that this process may use."""
+    allowed = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    names = allowed or list(map(str, range(torch.cuda.device_count())))
+    first = device.index or 0
+    return ",".join((names[first:] + names[:first])[:devices])
 
 
 # What runs left --------------------------------------------------------------------
@@ -174,7 +200,8 @@ def _learnt(checkpoint: Path) -> Figures:
 
 def _distance(first: Path, second: Path) -> float:
     ours, theirs = _parameters(first), _parameters(second)
-    return max(float((ours[name] - theirs[name]).abs().max()) for name in ours)
+    # In one tensor, whose maximum is not a number where one of the numbers is not.
+    return float(torch.stack([(ours[name] - theirs[name]).abs().max() for name in ours]).max())
 
 
 def _parameters(checkpoint: Path) -> dict[str, Tensor]:
