@@ -33,6 +33,12 @@ def names(requirements, system, machine, version):
     return {one.name for one in wanted if one.marker is None or one.marker.evaluate(environment)}
 
 
+def pins():
+    """The version of each package that the tests are run with."""
+    text = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+    return dict(re.findall(r"^([\w-]+)==(\S+)$", text, re.MULTILINE))
+
+
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="tomllib is new in Python 3.11")
 @pytest.mark.parametrize(("system", "machine", "version", "translation"), MACHINES.values(), ids=MACHINES)
 def test_each_machine_gets_what_it_can_install(system, machine, version, translation):
@@ -55,15 +61,32 @@ def test_what_core_and_images_need_is_said_twice_alike():
     assert [line for line in text.splitlines() if not line.startswith("#")] == wanted
 
 
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="tomllib is new in Python 3.11")
+def test_the_tests_run_with_versions_that_an_installation_allows():
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
+    pinned = pins()
+    checked = [one for one in map(Requirement, wanted) if one.name in pinned]
+    assert CORE - {"tqdm"} <= {one.name for one in checked}
+    assert [str(one) for one in checked if not one.specifier.contains(pinned[one.name])] == []
+
+
+def test_the_python_of_the_image_has_wheels_of_fairseq():
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    (version,) = re.findall(r"^FROM python:(3\.\d+)-slim$", text, re.MULTILINE)
+    assert "ve-fairseq" in MACHINES[f"linux {version}"][-1]
+
+
 def test_hosted_tests_are_those_of_every_other_machine():
     text = (ROOT / ".github" / "workflows" / "tests.yml").read_text(encoding="utf-8")
     assert "- run: .ci/run\n" in text and (ROOT / ".ci" / "run").stat().st_mode & 0o111
 
 
 def test_the_image_has_the_torch_that_the_tests_have():
-    pinned = re.findall("^torch==.*$", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.MULTILINE)
     for name in ("Dockerfile", "Makefile"):
-        assert re.findall(r"\btorch==[\w.]+", (ROOT / name).read_text(encoding="utf-8")) == pinned
+        assert re.findall(r"\btorch==([\w.]+)", (ROOT / name).read_text(encoding="utf-8")) == [pins()["torch"]]
 
 
 @pytest.fixture(scope="module")
@@ -112,3 +135,9 @@ def test_the_changelog_begins_with_this_version():
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     dated = re.findall(r"^## \[(.+)\] - \d{4}-\d\d-\d\d$", text, re.MULTILINE)
     assert dated[0] == fairseq_dlf.__version__
+
+
+def test_signatures_in_the_documentation_are_of_this_version():
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    shown = {one for page in pages for one in re.findall(r"\|version:([\d.]+\d)", page.read_text(encoding="utf-8"))}
+    assert shown == {fairseq_dlf.__version__, pins()["sacrebleu"]}

@@ -70,6 +70,11 @@ def test_a_teacher_is_learnt_and_used(tmp_path):
     assert "| dlf " in printed and "[0, 0, 0, 0]" in printed
 
 
+def test_the_example_of_the_core_runs():
+    code = f"{HIDE}\nrunpy.run_path('examples/class_weights.py')['main'](teacher_steps=2)"
+    assert " 1: weights " in python(code)
+
+
 @pytest.mark.slow
 def test_a_clone_is_used_without_installing_it(tmp_path):
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "new"], check=True)
