@@ -15,6 +15,8 @@ PREFIX = "2026-01-01 10:00:00 | INFO |"
 
 
 def main() -> int:
+    # What is read while a run waits has to be written by then.
+    sys.stdout.reconfigure(line_buffering=True)
     program, words = Path(sys.argv[1]).name, sys.argv[2:]
     if program == "dlf-prepare":
         return prepare(Path(after(words, "--out")))
