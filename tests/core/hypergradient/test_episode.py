@@ -1,6 +1,7 @@
 """Whole episodes: the chain to the teacher's parameters, collapses, and memory over many episodes."""
 
 import gc
+import math
 from types import SimpleNamespace
 
 import pytest
@@ -147,7 +148,7 @@ def test_times_are_those_of_both_passes(made, monkeypatch):
 def test_a_loss_that_is_not_finite_is_a_collapse(made):
     plan = EpisodePlan(STEPS, collapse_share=0.0)
     rule = SGD()
-    result = run_episode(made.student, rule, lambda t: made.detached(t, 1e300), made.start, made.measure, plan)
+    result = run_episode(made.student, rule, lambda t: made.detached(t, math.inf), made.start, made.measure, plan)
     assert result.hypergradient is None
     assert "not finite" in result.collapse
 

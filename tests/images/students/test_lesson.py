@@ -89,9 +89,9 @@ def test_a_lesson_measures_its_own_student_with_the_measure_given(data, student)
 def test_the_path_of_coefficients_has_a_matrix_for_each_measurement(data, student, teacher):
     images = data()
     course, guidance, _ = taught(images, student(), teacher)
-    path = coefficient_path(course, guidance, images)
-    assert path is not None and path.coefficients.shape == (4, 3, 3)
-    assert torch.equal(path.coefficients[2], guidance.coefficients(6).view(3, 3))
+    path = coefficient_path(course, guidance, images, 0.2)
+    assert path.matrices.shape == (4, 3, 3) and (path.form, path.phi_start) == ("matrix", 0.2)
+    assert torch.equal(path.coefficients[2], guidance.coefficients(6))
     assert path.epochs.tolist() == [0.0, 0.5, 1.0, 1.5]
     assert (path.class_names, path.data, path.model) == (("a", "b", "c"), "mnist", "mlp-5")
 

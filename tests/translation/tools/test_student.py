@@ -1,5 +1,6 @@
 """The command `dlf-student`: the student that a teacher's run goes on with, as a checkpoint, or one line."""
 
+import logging
 import shutil
 
 import pytest
@@ -25,6 +26,12 @@ def runs(data, tmp_path_factory):
 
 def run(*arguments):
     return student.main([str(argument) for argument in arguments])
+
+
+@pytest.fixture(autouse=True)
+def quiet_logging(monkeypatch):
+    """A handler that another test of this process has left may write to a stream that ended with it."""
+    monkeypatch.setattr(logging, "raiseExceptions", False)
 
 
 def error_of(capsys, *arguments):
